@@ -1,0 +1,1 @@
+"""The SQL database that jobs, datasets and models share: metadata, engine, clock, migrations."""

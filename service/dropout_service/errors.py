@@ -1,0 +1,153 @@
+"""The errors of the service, neutral of HTTP.
+
+::
+
+    ServiceError
+    ├── InvalidInputError       the payload is wrong: what, where, what would be right
+    ├── NotFoundError           no such dataset, job or model
+    ├── ConflictError           the request contradicts the present state
+    ├── TooLargeError           a body or a declared array above the limit
+    ├── UnsupportedMediaTypeError   a content type this operation does not read
+    ├── NotAcceptableError      no representation that the Accept header allows
+    ├── UnavailableError        a part that the request needs is not reachable now
+    └── TrainingError           a training run cannot go on (diverged, empty class, ...)
+
+``api.problems`` holds the one table that maps them to RFC 9457 problem documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ConflictError",
+    "FieldError",
+    "InvalidInputError",
+    "NotAcceptableError",
+    "NotFoundError",
+    "ServiceError",
+    "TooLargeError",
+    "TrainingError",
+    "UnavailableError",
+    "UnsupportedMediaTypeError",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault of a payload.
+
+    Parameters
+    ----------
+    pointer
+        JSON pointer (RFC 6901) into the payload, such as ``/model/dropout/1``; the same name is used for a
+        query parameter or a named tensor of a binary body (``/rate``, ``/x``).
+    message
+        What is wrong there and what would be right.
+    """
+
+    pointer: str
+    message: str
+
+
+class ServiceError(Exception):
+    """Base of every error that the service raises on purpose.
+
+    Parameters
+    ----------
+    message
+        A sentence for the reader: what was wrong, where, and what would be right.
+    errors
+        The faults of the payload, one for each place.
+    """
+
+    code: ClassVar[str] = "internal-error"
+    """Stable, machine-readable name of the class of error (the tail of a problem's ``type``)."""
+
+    def __init__(self, message: str, *, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.errors = tuple(errors)
+
+
+class InvalidInputError(ServiceError, ValueError):
+    """The payload is wrong."""
+
+    code = "invalid-input"
+
+    @classmethod
+    def at(cls, pointer: str, message: str) -> Self:
+        """Build the error for a single place.
+
+        Parameters
+        ----------
+        pointer
+            JSON pointer of the place.
+        message
+            What is wrong there and what would be right.
+        """
+        return cls(message, errors=(FieldError(pointer, message),))
+
+
+class NotFoundError(ServiceError):
+    """No such resource."""
+
+    code = "not-found"
+
+
+class ConflictError(ServiceError):
+    """The request contradicts the present state of the resource."""
+
+    code = "conflict"
+
+
+class TooLargeError(ServiceError):
+    """A body, or an array that it declares, is above the limit."""
+
+    code = "too-large"
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The operation does not read this content type."""
+
+    code = "unsupported-media-type"
+
+
+class NotAcceptableError(ServiceError):
+    """The operation has no representation that the request accepts."""
+
+    code = "not-acceptable"
+
+
+class UnavailableError(ServiceError):
+    """A part that the request needs is not reachable now; trying again later may succeed."""
+
+    code = "unavailable"
+
+
+class TrainingError(ServiceError):
+    """A training run cannot go on.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    reason
+        The stop reason of the job: ``diverged``, ``error``, ...
+    epoch
+        The epoch (from 1) in which it happened, if training had begun.
+    hint
+        What the user can change.
+    """
+
+    code = "training-failed"
+
+    def __init__(self, message: str, *, reason: str, epoch: int | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.epoch = epoch
+        self.hint = hint

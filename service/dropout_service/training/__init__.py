@@ -1,0 +1,1 @@
+"""Training of networks with dropout: the specification, the trainer, checkpoints."""

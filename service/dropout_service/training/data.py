@@ -1,0 +1,40 @@
+"""``TrainingData``: the arrays that a training sees, with the names a person gave them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Label", "TrainingData"]
+
+Label = str | int | float | bool
+"""What a class is called: the value as it stands in the dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Features and targets, checked: finite, of equal length, at least one row and one column.
+
+    Parameters
+    ----------
+    x
+        Features, shape (rows, features), float64, C-contiguous.
+    y
+        Targets, shape (rows,): float64 values of a regression, or int64 class indices.
+    feature_names
+        One name for each column of ``x``.
+    target_name
+        Name of the target.
+    classes
+        The labels that the class indices stand for, in sorted order; ``None`` for a regression.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64] | NDArray[np.int64]
+    feature_names: tuple[str, ...]
+    target_name: str
+    classes: tuple[Label, ...] | None

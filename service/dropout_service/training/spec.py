@@ -1,0 +1,249 @@
+"""``TrainingSpec``: what to train, on what, and how. Request body, stored JSON and trainer input in one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "AdamSpec",
+    "AdamWSpec",
+    "ConstantSchedule",
+    "CosineSchedule",
+    "DataSpec",
+    "EarlyStoppingSpec",
+    "ExponentialSchedule",
+    "ModelSpec",
+    "OptimizerSpec",
+    "ScheduleSpec",
+    "SGDSpec",
+    "StepSchedule",
+    "TrainingSpec",
+]
+
+Rate = Annotated[
+    float,
+    Field(ge=0, le=1, allow_inf_nan=False, description="Probability of dropping a unit, from 0 to 1."),
+]
+
+
+class _Spec(BaseModel):
+    """Frozen; an unknown field is an error, so that a typing mistake is not silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSpec(_Spec):
+    """The data to train on: a stored dataset, or arrays given in place."""
+
+    dataset: str | None = Field(
+        default=None,
+        description="Id of a stored dataset (`POST /datasets`).",
+        examples=["sha256-4f2a"],
+    )
+    target: str | None = Field(
+        default=None,
+        description="Name of the target column. Default: the column `y` of an npz, the last column of a table.",
+    )
+    features: tuple[str, ...] | None = Field(
+        default=None, description="Names of the feature columns. Default: every column but the target."
+    )
+    x: list[list[float]] | None = Field(
+        default=None, description="Features in place, shape (rows, features). Large arrays belong in a dataset."
+    )
+    y: list[float] | list[int] | list[str] | None = Field(
+        default=None, description="Targets in place, shape (rows,): numbers, or class labels as numbers or text."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSpec:
+        inline = self.x is not None or self.y is not None
+        if inline and self.dataset is not None:
+            raise ValueError("give either `dataset` or `x` and `y`, not both")
+        if not inline and self.dataset is None:
+            raise ValueError("give the id of a stored `dataset`, or `x` and `y`")
+        if inline and (self.x is None or self.y is None):
+            raise ValueError("arrays in place need both `x` and `y`")
+        if inline and (self.target is not None or self.features is not None):
+            raise ValueError("`target` and `features` name columns of a dataset; leave them out beside `x` and `y`")
+        return self
+
+
+class ModelSpec(_Spec):
+    """A multi-layer perceptron with dropout."""
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
+        default=(128, 128),
+        max_length=64,
+        description="Units of each hidden layer; empty for a linear model.",
+    )
+    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"] = Field(
+        default="relu", description="Activation of the hidden layers."
+    )
+    dropout: Rate | tuple[Rate, ...] = Field(
+        default=0.5,
+        description="Dropout rate after each hidden activation: one rate for all hidden layers, or one for each.",
+        examples=[0.5, [0.2, 0.5]],
+    )
+    input_dropout: Rate = Field(default=0.0, description="Dropout rate of the inputs.")
+    initializer: Literal[
+        "auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"
+    ] = Field(
+        default="auto",
+        description="Initialisation of the weights. `auto`: he_normal for ReLU and GELU, lecun_normal for SELU, "
+        "glorot_uniform otherwise.",
+    )
+
+    @model_validator(mode="after")
+    def _one_rate_each(self) -> ModelSpec:
+        if isinstance(self.dropout, tuple) and len(self.dropout) != len(self.hidden):
+            raise ValueError(
+                f"`dropout` has {len(self.dropout)} rates for {len(self.hidden)} hidden layers; "
+                "give one rate, or one for each hidden layer"
+            )
+        return self
+
+    @property
+    def hidden_rates(self) -> tuple[float, ...]:
+        """The dropout rate after each hidden layer."""
+        return self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * len(self.hidden)
+
+
+class _OptimizerSpec(_Spec):
+    learning_rate: float = Field(default=1e-3, gt=0, le=1e3, description="Initial learning rate.")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty on the weights, never on the biases.")
+
+
+class SGDSpec(_OptimizerSpec):
+    """Stochastic gradient descent with momentum (Polyak 1964; Sutskever et al. 2013)."""
+
+    kind: Literal["sgd"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0, le=1e3, description="Initial learning rate.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum coefficient.")
+    nesterov: bool = Field(default=False, description="Nesterov's accelerated gradient.")
+
+
+class AdamSpec(_OptimizerSpec):
+    """Adam (Kingma and Ba 2015); `weight_decay` is added to the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+
+
+class AdamWSpec(_OptimizerSpec):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: float = Field(default=0.01, ge=0, description="Decoupled weight decay, never on the biases.")
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+
+
+OptimizerSpec = Annotated[SGDSpec | AdamSpec | AdamWSpec, Field(discriminator="kind")]
+
+
+class ConstantSchedule(_Spec):
+    """The learning rate stays as it is."""
+
+    kind: Literal["constant"] = "constant"
+    warmup_epochs: int = Field(default=0, ge=0, description="Epochs of linear warm-up from zero.")
+
+
+class StepSchedule(_Spec):
+    """The learning rate is multiplied by `factor` every `every_epochs` epochs."""
+
+    kind: Literal["step"] = "step"
+    every_epochs: int = Field(default=30, ge=1)
+    factor: float = Field(default=0.1, gt=0, le=1)
+    warmup_epochs: int = Field(default=0, ge=0, description="Epochs of linear warm-up from zero.")
+
+
+class ExponentialSchedule(_Spec):
+    """The learning rate is multiplied by `factor` every epoch."""
+
+    kind: Literal["exponential"] = "exponential"
+    factor: float = Field(default=0.98, gt=0, le=1)
+    warmup_epochs: int = Field(default=0, ge=0, description="Epochs of linear warm-up from zero.")
+
+
+class CosineSchedule(_Spec):
+    """The learning rate falls along half a cosine to `final_factor` of its start (Loshchilov and Hutter 2017)."""
+
+    kind: Literal["cosine"] = "cosine"
+    final_factor: float = Field(default=0.0, ge=0, le=1)
+    warmup_epochs: int = Field(default=0, ge=0, description="Epochs of linear warm-up from zero.")
+
+
+ScheduleSpec = Annotated[
+    ConstantSchedule | StepSchedule | ExponentialSchedule | CosineSchedule, Field(discriminator="kind")
+]
+
+
+class EarlyStoppingSpec(_Spec):
+    """Stop when the validation loss has not improved for a while; the best weights are kept."""
+
+    patience: int = Field(default=10, ge=1, description="Epochs without improvement before the training stops.")
+    min_delta: float = Field(default=0.0, ge=0, description="An improvement is a fall of the loss by more than this.")
+
+
+class TrainingSpec(_Spec):
+    """One training: the data, the network, and how to fit it."""
+
+    name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")
+    task: Literal["classification", "regression"] = Field(description="What the target is: a class or a number.")
+    data: DataSpec
+    model: ModelSpec = ModelSpec()
+    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "gaussian_nll"] = Field(
+        default="auto",
+        description="`auto`: binary_cross_entropy for two classes, cross_entropy for more, squared_error for a "
+        "regression. `gaussian_nll` also learns the variance of the target (Nix and Weigend 1994).",
+    )
+    optimizer: OptimizerSpec = AdamSpec()
+    schedule: ScheduleSpec = ConstantSchedule()
+    epochs: int = Field(default=100, ge=1, le=1_000_000, description="Passes over the training part.")
+    batch_size: int = Field(default=32, ge=1, le=1_048_576, description="Rows of a mini-batch.")
+    max_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="Upper bound of the L2 norm of each hidden unit's incoming weights (Srivastava et al. 2014).",
+    )
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="Upper bound of the global L2 norm of the gradient (Pascanu et al. 2013)."
+    )
+    validation_fraction: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Part of the rows held out for validation, stratified by class. 0: none.",
+    )
+    early_stopping: EarlyStoppingSpec | None = Field(
+        default=None, description="Needs a validation part. Left out: all epochs run and the last weights are kept."
+    )
+    standardize: bool = Field(
+        default=True,
+        description="Scale inputs (and a regression's target) to mean 0 and deviation 1, fitted on the training part.",
+    )
+    seed: int = Field(
+        default=0, ge=0, le=2**53 - 1, description="Seed of initial weights, splits, shuffles and dropout masks."
+    )
+    threads: int = Field(default=1, ge=1, le=64, description="Threads of one training process.")
+    max_runtime_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Stop after this many seconds of running, with the weights reached; stop reason `max_runtime`.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSpec:
+        classification = self.loss in {"cross_entropy", "binary_cross_entropy"}
+        regression = self.loss in {"squared_error", "gaussian_nll"}
+        if (self.task == "regression" and classification) or (self.task == "classification" and regression):
+            right = "cross_entropy or binary_cross_entropy" if regression else "squared_error or gaussian_nll"
+            raise ValueError(f"loss `{self.loss}` does not fit a {self.task}; use {right}")
+        if self.early_stopping is not None and self.validation_fraction == 0:
+            raise ValueError("early stopping watches the validation loss; set validation_fraction above 0")
+        return self
