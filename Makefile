@@ -2,13 +2,70 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
 
-.PHONY: venv
-venv: $(VENV)/.ready
+.DEFAULT_GOAL := help
+.PHONY: help venv demo serve test quick lint format coverage bench bench-packages image lock openapi clean
 
-# The stamp is newer than all that decides what the environment holds.
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+venv: $(VENV)/.ready ## Set up .venv from the lock.
+
+# The stamp is newer than everything that decides what the environment holds.
 $(VENV)/.ready: locks/dev.txt pyproject.toml clients/python/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r locks/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e clients/python
 	touch $@
+
+demo: venv ## Start the service, train on real data without and with dropout, predict with uncertainty.
+	$(BIN)/python examples/demo.py
+
+serve: venv ## Run the service on http://127.0.0.1:8000 with its data in ./data.
+	$(BIN)/dropout-service serve --data-dir data
+
+test: venv ## Run all tests but the slow suites (under ten minutes on two cores).
+	$(PYTEST) -n 2 --dist worksteal
+
+quick: venv ## Run the tests that need no server process.
+	$(PYTEST) tests/unit tests/architecture -m "not slow" -n 2 --dist worksteal
+
+lint: venv ## Check style, types and the direction of imports.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: venv ## Format the code and apply safe fixes.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: venv ## Run the tests with branch coverage and print what is not covered.
+	$(BIN)/coverage erase
+	$(PYTEST) -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/coverage report
+
+bench: venv bench-packages ## Print the benchmark ratios, side by side with PyTorch and NumPy.
+	$(BIN)/python benchmarks/dropout_forward.py
+	$(BIN)/python benchmarks/training_steps.py
+	$(BIN)/python benchmarks/http_forward.py
+	$(BIN)/python benchmarks/job_overhead.py
+
+# PyTorch is an oracle of tests and a peer of benchmarks, never a dependency: tests that need it are skipped without it.
+bench-packages: venv
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
+
+image: ## Build the Docker image dropout-service:latest.
+	docker build --tag dropout-service:latest .
+
+lock: venv ## Resolve the dependencies anew into locks/ (needs uv).
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --quiet -o locks/service.txt
+	uv pip compile pyproject.toml clients/python/pyproject.toml --extra cli --group dev -c locks/service.txt \
+	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o locks/dev.txt
+	uv pip compile locks/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --quiet -o locks/build.txt
+
+clean: ## Remove the environment and everything the tools left behind.
+	rm -rf $(VENV) .demo .pytest_cache .ruff_cache .hypothesis .coverage* htmlcov
