@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
+
+from dropout_service.database.engine import open_database, reading, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+numbers = Table("numbers", MetaData(), Column("value", Integer, primary_key=True))
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path}/deep/service.db")
+    with writing(engine) as connection:
+        numbers.create(connection)
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 30_000)]
+)
+def test_each_connection_is_durable_and_patient(engine: Engine, pragma: str, value: object):
+    with reading(engine) as connection:
+        assert connection.execute(text(f"PRAGMA {pragma}")).scalar_one() == value
+
+
+def test_a_failed_transaction_leaves_nothing(engine: Engine):
+    def fail() -> None:
+        with writing(engine) as connection:
+            connection.execute(insert(numbers).values(value=1))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with reading(engine) as connection:
+        assert connection.execute(select(numbers)).all() == []
+
+
+def test_a_reader_keeps_its_snapshot_and_does_not_block_a_writer(engine: Engine):
+    with reading(engine) as reader:
+        assert reader.execute(select(numbers)).all() == []
+        with writing(engine) as writer:
+            writer.execute(insert(numbers).values(value=1))
+        assert reader.execute(select(numbers)).all() == []
+    with reading(engine) as reader:
+        assert reader.execute(select(numbers.c.value)).scalars().all() == [1]
+
+
+def test_concurrent_read_modify_write_loses_no_update(engine: Engine):
+    def append() -> None:
+        for _ in range(10):
+            with writing(engine) as connection:
+                count = len(connection.execute(select(numbers)).all())
+                connection.execute(insert(numbers).values(value=count))
+
+    threads = [threading.Thread(target=append) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with reading(engine) as connection:
+        assert connection.execute(select(numbers.c.value)).scalars().all() == list(range(40))
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
+def test_a_database_that_processes_cannot_share_is_refused(url: str):
+    with pytest.raises(ValueError, match="several processes share"):
+        open_database(url)
