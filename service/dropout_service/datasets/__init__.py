@@ -1,0 +1,1 @@
+"""Datasets: uploaded tables and arrays, content-addressed, with a schema, and made into training data."""

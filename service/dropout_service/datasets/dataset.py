@@ -1,0 +1,156 @@
+"""``Dataset`` and the ``TableSchema`` that says what is in it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["BadCell", "ClassCount", "Column", "ColumnType", "Dataset", "DatasetFormat", "TableSchema"]
+
+DatasetFormat = Literal["csv", "npy", "npz"]
+
+ColumnType = Literal["integer", "number", "boolean", "text", "empty"]
+"""``integer``: every number is whole (``3`` or ``3.0``). ``empty``: no cell has a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How often a value occurs in a column of few distinct values."""
+
+    label: str | int | float | bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadCell:
+    """A cell that does not fit the type of its column.
+
+    Parameters
+    ----------
+    row
+        Number of the row, from 1; the header is not counted.
+    column
+        Name of the column.
+    value
+        The cell, shortened if it is long.
+    message
+        What is wrong with it.
+    """
+
+    row: int
+    column: str
+    value: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Parameters
+    ----------
+    name, type
+        Its name, and the type that at least nine in ten of its values have.
+    missing
+        Cells without a value.
+    bad
+        Cells that do not fit the type: text among numbers, infinities.
+    distinct
+        Number of distinct values, without the missing and the bad ones; a lower bound when not ``distinct_exact``.
+    min, max, mean, std
+        Of the finite numbers (``std``: population standard deviation, ddof 0); ``None`` in other columns.
+    classes
+        Every value with its count, in sorted order, when there are at most 100 of them.
+    constant
+        Whether all its values are equal, so that nothing can be learned from it.
+    """
+
+    name: str
+    type: ColumnType
+    missing: int
+    bad: int
+    distinct: int
+    distinct_exact: bool
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    classes: tuple[ClassCount, ...] | None
+    constant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """What is in a dataset.
+
+    Parameters
+    ----------
+    rows
+        Number of rows, without the header.
+    columns
+        The columns in their order; an npz has the columns of ``x``, then ``y``.
+    target
+        The column that a training predicts unless its spec names another.
+    bad_cells
+        The first few cells that do not fit, in the order of the columns.
+    """
+
+    rows: int
+    columns: tuple[Column, ...]
+    target: str
+    bad_cells: tuple[BadCell, ...] = ()
+
+    def column(self, name: str) -> Column | None:
+        """Find a column by its name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the schema as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TableSchema:
+        """Read what ``to_json`` has written."""
+        columns = tuple(_column(column) for column in value["columns"])
+        bad_cells = tuple(BadCell(**cell) for cell in value["bad_cells"])
+        return cls(rows=value["rows"], columns=columns, target=value["target"], bad_cells=bad_cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A stored dataset.
+
+    Parameters
+    ----------
+    id
+        ``sha256-`` and the first 32 hexadecimal digits of the content's SHA-256: equal content, equal id.
+    name
+        A name for people.
+    format
+        How the content is written.
+    size_bytes
+        Size of the content.
+    digest
+        ``sha256:`` and all 64 digits.
+    schema
+        What is in it.
+    blob_key
+        Where the content is.
+    created_at
+        Seconds since 1970 by the database's clock.
+    """
+
+    id: str
+    name: str
+    format: DatasetFormat
+    size_bytes: int
+    digest: str
+    schema: TableSchema
+    blob_key: str
+    created_at: float
+
+
+def _column(value: dict[str, Any]) -> Column:
+    fields = dict(value)
+    classes = fields.pop("classes")
+    return Column(**fields, classes=None if classes is None else tuple(ClassCount(**count) for count in classes))

@@ -1,0 +1,1 @@
+"""Models: trained networks with their descriptions, as artefacts and as predictors."""

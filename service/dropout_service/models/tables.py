@@ -1,0 +1,26 @@
+"""The ``models`` table."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, Double, Index, String, Table
+
+from dropout_service.database.metadata import metadata
+
+__all__ = ["models"]
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    # No foreign key: a model outlives the job that made it.
+    Column("job_id", String(80), nullable=False, index=True),
+    Column("name", String(200), nullable=True),
+    Column("task", String(32), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("weights_digest", String(80), nullable=False),
+    Column("description", JSON, nullable=False),
+    Column("blob_key", String(200), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "created_at", "id"),  # the order of lists
+)
