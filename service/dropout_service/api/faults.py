@@ -1,0 +1,106 @@
+"""What Pydantic found, told with JSON pointers and in the words of this API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from dropout_service.errors import FieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["field_errors", "pointer_to", "summary"]
+
+_MAX_ERRORS = 20
+_MAX_QUOTED = 60
+
+
+def field_errors(errors: Iterable[Mapping[str, Any]], payload: Any) -> list[FieldError]:
+    """Translate Pydantic's errors.
+
+    Parameters
+    ----------
+    errors
+        ``ValidationError.errors()``, or those of FastAPI, whose locations begin with ``body`` or ``query``.
+    payload
+        What was validated: it tells the parts of a location that are steps into the payload from those that
+        name a member of a union.
+
+    Returns
+    -------
+    list of FieldError
+        One for each place; the alternatives of a union are joined with "or". At most 20.
+    """
+    messages: dict[str, list[str]] = {}
+    for error in errors:
+        location = tuple(error["loc"])
+        if error["type"] == "json_invalid":
+            pointer = ""
+        elif location and location[0] in {"query", "path", "header", "cookie"}:
+            pointer = pointer_to(location[1:])
+        else:
+            steps = location[1:] if location and location[0] == "body" else location
+            pointer = pointer_to(_steps_into(payload, steps, last=error["type"] == "missing"))
+        told = messages.setdefault(pointer, [])
+        message = _message(error)
+        if message not in told:
+            told.append(message)
+    merged = [FieldError(pointer, _joined(told)) for pointer, told in messages.items()]
+    return merged[:_MAX_ERRORS]
+
+
+def summary(errors: Sequence[FieldError]) -> str:
+    """Tell the first fault, and how many there are."""
+    first = errors[0]
+    where = f"{first.pointer}: " if first.pointer else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{where}{first.message}{more}"
+
+
+def pointer_to(steps: Iterable[str | int]) -> str:
+    """Write a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _steps_into(payload: Any, location: tuple[str | int, ...], *, last: bool) -> list[str | int]:
+    """Leave out what is no step into the payload: the name of a union's member."""
+    steps: list[str | int] = []
+    here: Any = payload
+    for number, part in enumerate(location):
+        inside = True
+        if isinstance(here, dict) and part in here:
+            here = cast("dict[Any, Any]", here)[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(cast("list[Any]", here)):
+            here = cast("list[Any]", here)[part]
+        else:
+            inside = False
+        if inside or (last and number == len(location) - 1):
+            steps.append(part)
+    return steps
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    kind = error["type"]
+    if kind == "missing":
+        return "this field is required"
+    if kind == "extra_forbidden":
+        return "there is no such field; check its spelling"
+    if kind == "json_invalid":
+        position = error["loc"][-1]
+        return f"the body is not valid JSON: {error['ctx']['error']} at position {position}"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    message = str(error["msg"]).replace("Input should be", "should be", 1)
+    given = error.get("input")
+    if given is None or isinstance(given, (bool, int, float, str)):
+        quoted = "null" if given is None else str(given).lower() if isinstance(given, bool) else repr(given)
+        message += f"; got {quoted[:_MAX_QUOTED]}"
+    return message
+
+
+def _joined(messages: list[str]) -> str:
+    """Join the alternatives of a union, telling what was given once."""
+    given = {message.rpartition("; got ")[2] for message in messages}
+    if len(messages) > 1 and len(given) == 1 and "; got " in messages[0]:
+        return " or ".join(message.rpartition("; got ")[0] for message in messages) + f"; got {given.pop()}"
+    return " or ".join(messages)

@@ -1,0 +1,50 @@
+"""What the application opens at start and every request can reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from dropout_service.api.readiness import Readiness
+    from dropout_service.blobs import BlobStore
+    from dropout_service.datasets.registry import DatasetRegistry
+    from dropout_service.jobs.store import JobStore
+    from dropout_service.jobs.watch import Watcher
+    from dropout_service.models.registry import ModelRegistry
+
+__all__ = ["Limits", "State"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what one request may ask for.
+
+    Parameters
+    ----------
+    max_body_bytes
+        Largest request body, but for dataset uploads.
+    max_dataset_bytes
+        Largest dataset upload.
+    kernel_threads
+        Threads of one dropout computation; ``None`` for one for each core.
+    """
+
+    max_body_bytes: int = 1 << 30
+    max_dataset_bytes: int = 1 << 32
+    kernel_threads: int | None = None
+
+
+class State(TypedDict):
+    """The lifespan state; ``api.dependencies`` hands its parts to the routes."""
+
+    database: Engine
+    blobs: BlobStore
+    jobs: JobStore
+    datasets: DatasetRegistry
+    models: ModelRegistry
+    watcher: Watcher
+    limits: Limits
+    readiness: Readiness

@@ -1,0 +1,83 @@
+"""The settings, read once at start from ``DROPOUT_SERVICE_*`` variables and the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _database_in_data_dir(values: dict[str, Any]) -> str:
+    return f"sqlite:///{values['data_dir'] / 'dropout.sqlite3'}" if "data_dir" in values else ""
+
+
+def _blobs_in_data_dir(values: dict[str, Any]) -> str:
+    return (values["data_dir"] / "blobs").as_uri() if "data_dir" in values else ""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """All that an operator can choose. ``docs/settings.md`` lists every one."""
+
+    model_config = SettingsConfigDict(env_prefix="DROPOUT_SERVICE_", frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
+    port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default=Path("dropout-data"), description="Folder of the default database and blobs; made at start."
+    )
+    database_url: str = Field(
+        default_factory=_database_in_data_dir,
+        description="SQLAlchemy URL of the database. Default: SQLite in the data folder.",
+    )
+    blob_url: str = Field(
+        default_factory=_blobs_in_data_dir,
+        description="Where datasets, checkpoints and models are kept: `file:///...` or `s3://...`. "
+        "Default: a folder in the data folder.",
+    )
+    kernel_cache_dir: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        default=None,
+        description="Folder of compiled kernels. Default: the first writable one of the package's own folder and the "
+        "user's cache.",
+    )
+    kernel_threads: int | None = Field(
+        default=None, ge=1, le=1024, description="Threads of one dropout computation. Default: one for each core."
+    )
+    max_body_bytes: int = Field(
+        default=1 << 30, ge=1024, description="Largest request body, but for dataset uploads. Default: 1 GiB."
+    )
+    max_dataset_bytes: int = Field(default=1 << 32, ge=1024, description="Largest dataset upload. Default: 4 GiB.")
+    dispatcher: bool = Field(
+        default=True,
+        description="Whether `serve` also runs the dispatcher; `false` when `dropout-service dispatch` runs it.",
+    )
+    workers: int = Field(
+        default_factory=_cores,
+        ge=1,
+        le=4096,
+        description="Training jobs that run at the same time. Default: the cores.",
+    )
+    heartbeat_s: float = Field(
+        default=1.0, gt=0, le=3600, description="Seconds between two signs of life of a running job."
+    )
+    lease_s: float = Field(
+        default=30.0, gt=0, le=86_400, description="Seconds without a sign of life after which a job is taken for lost."
+    )
+    shutdown_timeout_s: int = Field(
+        default=10, ge=0, le=3600, description="Seconds that open requests have to end after SIGTERM."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log messages to write."
+    )
