@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from fastapi import FastAPI
 
-# httpx hands an asynchronous transport to asynchronous clients only; this bridges it to blocking tests.
+__all__ = ["open_client"]
 
 
 class AppTransport(httpx.BaseTransport):
-    """Runs each request on the event loop of a portal, against one ASGI application."""
+    """Runs each request on the event loop of a portal, against one ASGI application.
+
+    A streamed request stays chunked; an answer is read to its end before it is handed on.
+    """
 
     def __init__(self, portal: BlockingPortal, app: Any) -> None:
         self.portal = portal
@@ -29,8 +32,7 @@ class AppTransport(httpx.BaseTransport):
         return self.portal.call(self._answer, request)
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        body = list(request.stream)  # pyright: ignore[reportArgumentType] - a blocking client makes such streams
-        chunks = _Chunks(body)
+        chunks = _Chunks(list(request.stream))  # pyright: ignore[reportArgumentType] - a blocking client's stream
         forwarded = httpx.Request(
             request.method,
             request.url,
@@ -57,15 +59,17 @@ class _Chunks(httpx.AsyncByteStream):
 @contextmanager
 def _open_client(app: FastAPI) -> Iterator[httpx.Client]:
     """Enter the application's lifespan and yield a client; every request gets a copy of the lifespan state."""
-    with start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(app.router.lifespan_context(app)) as state:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)) as state,
+    ):
 
-            async def with_state(scope: Any, receive: Any, send: Any) -> None:
-                scope["state"] = dict(state or {})
-                await app(scope, receive, send)
+        async def with_state(scope: Any, receive: Any, send: Any) -> None:
+            scope["state"] = dict(state or {})
+            await app(scope, receive, send)
 
-            with httpx.Client(transport=AppTransport(portal, with_state), base_url="http://service") as client:
-                yield client
+        with httpx.Client(transport=AppTransport(portal, with_state), base_url="http://service") as client:
+            yield client
 
 
 @pytest.fixture
