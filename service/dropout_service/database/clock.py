@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float
+from sqlalchemy import Double
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ColumnElement
 
@@ -19,7 +19,7 @@ class now_s(ColumnElement[float]):  # noqa: N801 - reads as the SQL function it 
     """Seconds since 1970-01-01 UTC, with a fraction, at the moment the statement runs."""
 
     inherit_cache = True
-    type = Float(53)
+    type = Double()
 
 
 @compiles(now_s, "sqlite")

@@ -1,0 +1,107 @@
+"""Idempotency keys: the answer to a request that creates something, kept so that a repetition gets it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import JSON, Column, Double, Index, Integer, LargeBinary, String, Table, delete, insert, select, update
+
+from dropout_service.database.clock import now_s
+from dropout_service.database.engine import writing
+from dropout_service.database.metadata import metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+__all__ = ["IN_FLIGHT_S", "KEPT_S", "Refusal", "StoredAnswer", "abandon", "begin", "complete", "idempotency_keys"]
+
+KEPT_S = 24 * 3600.0
+"""How long an answer is kept."""
+IN_FLIGHT_S = 60.0
+"""How long a request without an answer holds its key: a process that died meanwhile must not hold it for a day."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    # The operation is part of the key: one key may be used once for each.
+    Column("operation", String(200), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", String(80), nullable=False),
+    Column("expires_at", Double, nullable=False),
+    # Null while the request is in flight.
+    Column("status_code", Integer),
+    Column("headers", JSON(none_as_null=True)),
+    Column("body", LargeBinary),
+    Index(None, "expires_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer as it was given."""
+
+    status_code: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Refusal(Enum):
+    """Why a key cannot be used for this request."""
+
+    OTHER_BODY = "the key was used with another body"
+    IN_FLIGHT = "the first request with this key has not been answered yet"
+
+
+def begin(engine: Engine, operation: str, key: str, body_hash: str) -> StoredAnswer | Refusal | None:
+    """Take a key for a request.
+
+    Returns
+    -------
+    StoredAnswer | Refusal | None
+        The answer to repeat; why the key cannot be used; or ``None``: go on, then call :func:`complete` in the
+        transaction that creates, or :func:`abandon`.
+    """
+    with writing(engine) as connection:
+        now = connection.execute(select(now_s())).scalar_one()
+        connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at < now))
+        row = connection.execute(select(idempotency_keys).where(_is(operation, key))).mappings().first()
+        if row is None:
+            connection.execute(
+                insert(idempotency_keys).values(
+                    operation=operation, key=key, body_hash=body_hash, expires_at=now + IN_FLIGHT_S
+                )
+            )
+            return None
+    if row["body_hash"] != body_hash:
+        return Refusal.OTHER_BODY
+    if row["status_code"] is None:
+        return Refusal.IN_FLIGHT
+    return StoredAnswer(row["status_code"], row["headers"], row["body"])
+
+
+def complete(connection: Connection, operation: str, key: str, answer: StoredAnswer) -> None:
+    """Keep the answer, in the transaction that creates what it tells of."""
+    connection.execute(
+        update(idempotency_keys)
+        .where(_is(operation, key))
+        .values(
+            status_code=answer.status_code,
+            headers=answer.headers,
+            body=answer.body,
+            expires_at=now_s() + KEPT_S,
+        )
+    )
+
+
+def abandon(engine: Engine, operation: str, key: str) -> None:
+    """Give a key back whose request created nothing, so that a corrected or repeated request can use it."""
+    with writing(engine) as connection:
+        connection.execute(
+            delete(idempotency_keys).where(_is(operation, key), idempotency_keys.c.status_code.is_(None))
+        )
+
+
+def _is(operation: str, key: str) -> Any:
+    return (idempotency_keys.c.operation == operation) & (idempotency_keys.c.key == key)

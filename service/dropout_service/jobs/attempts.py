@@ -1,0 +1,70 @@
+"""What an attempt tells the store, and what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from dropout_service.jobs.job import Failure, StopReason
+
+__all__ = ["Attempt", "Outcome", "Report", "Verdict"]
+
+
+class Attempt(NamedTuple):
+    """One run of a job: the job and the fencing token."""
+
+    job_id: str
+    token: int
+
+
+class Verdict(StrEnum):
+    """What an attempt has to do now."""
+
+    OK = "ok"
+    PAUSE = "pause"
+    """Write a checkpoint and hand the job back."""
+    CANCEL = "cancel"
+    """Stop; the result is not wanted."""
+    FENCED = "fenced"
+    """Stop; the job belongs to another attempt, and nothing this one writes counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Progress since the last report.
+
+    Parameters
+    ----------
+    progress
+        Fraction of the training that is done, 0 to 1.
+    epochs
+        Metrics of the epochs completed since the last report, oldest first, each with its number as ``epoch``.
+        An epoch that the job already has is left out: a resumed attempt repeats it to the last bit.
+    checkpoint
+        Key of a checkpoint that is now on disk.
+    """
+
+    progress: float
+    epochs: tuple[dict[str, Any], ...] = ()
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended the job.
+
+    Parameters
+    ----------
+    stop_reason
+        Why it ended; decides the status.
+    model
+        Id of the model it made, when it succeeded.
+    failure
+        What went wrong, when it failed.
+    """
+
+    stop_reason: StopReason
+    model: str | None = None
+    failure: Failure | None = None

@@ -1,0 +1,233 @@
+"""The rules by which a job changes: pure functions that every store applies within its own transactions.
+
+Each takes the job as it stands and the time by the store's clock, and returns the job as it becomes together with
+the events that tell of it. A function of an attempt takes its token and returns ``None`` when the attempt no longer
+holds the job (fencing): the store then writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dropout_service.errors import ConflictError
+from dropout_service.jobs.attempts import Verdict
+from dropout_service.jobs.events import Event, EventType, jsonable
+from dropout_service.jobs.job import TRANSITIONS, Failure, Job, JobStatus, StopReason
+
+if TYPE_CHECKING:
+    from dropout_service.jobs.attempts import Outcome, Report
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = [
+    "Change",
+    "cancel_requested",
+    "claimed",
+    "crashed",
+    "expired",
+    "finished",
+    "released",
+    "reported",
+    "submitted",
+    "verdict",
+]
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A job as it becomes, and the events that tell of it."""
+
+    job: Job
+    events: tuple[Event, ...] = ()
+
+    def to(self, status: JobStatus, **fields: Any) -> Change:
+        """Move the job to another status, which must be a legal transition."""
+        if status not in TRANSITIONS[self.job.status]:
+            raise AssertionError(f"{self.job.status} -> {status} is not a legal transition")
+        return replace(self, job=replace(self.job, status=status, **fields))
+
+    def tell(self, kind: EventType, now: float, **data: Any) -> Change:
+        """Append an event."""
+        job = replace(self.job, last_sequence=self.job.last_sequence + 1)
+        return Change(job, (*self.events, Event(job.id, job.last_sequence, kind, now, jsonable(data))))
+
+
+def submitted(job_id: str, spec: TrainingSpec, now: float, *, max_attempts: int) -> Change:
+    """Accept a job."""
+    job = Job(id=job_id, spec=spec, status=JobStatus.QUEUED, created_at=now, max_attempts=max_attempts)
+    return Change(job).tell(EventType.QUEUED, now)
+
+
+def claimed(job: Job, now: float, *, dispatcher: str, lease_s: float) -> Change:
+    """Give a queued job to a dispatcher, under a new token."""
+    return (
+        Change(job)
+        .to(
+            JobStatus.RUNNING,
+            attempt=job.attempt + 1,
+            started_at=now if job.started_at is None else job.started_at,
+            dispatcher=dispatcher,
+            lease_expires_at=now + lease_s,
+            rate_since=None,
+            heartbeat_at=now,
+        )
+        .tell(EventType.STARTED, now, attempt=job.attempt + 1, resumed=bool(job.checkpoints))
+    )
+
+
+def verdict(attempt: int, status: JobStatus, token: int) -> Verdict:
+    """Tell the attempt under ``token`` what to do, from the job's latest attempt and status."""
+    if attempt != token or not status.active:
+        return Verdict.FENCED
+    if status is JobStatus.CANCELLING:
+        return Verdict.CANCEL
+    return Verdict.PAUSE if status is JobStatus.PAUSING else Verdict.OK
+
+
+def reported(job: Job, token: int, report: Report, now: float, *, lease_s: float) -> Change | None:
+    """Take a sign of life with the progress made; while cancelling too, but then nothing is recorded."""
+    orders = verdict(job.attempt, job.status, token)
+    if orders is Verdict.FENCED:
+        return None
+    change = Change(replace(job, lease_expires_at=now + lease_s, heartbeat_at=now))
+    return change if orders is Verdict.CANCEL else _progressed(change, report, now)
+
+
+def finished(job: Job, token: int, outcome: Outcome, report: Report | None, now: float) -> Change | None:
+    """End the job with what its attempt achieved. A job that is being cancelled can only end as cancelled."""
+    orders = verdict(job.attempt, job.status, token)
+    if orders is Verdict.FENCED:
+        return None
+    if orders is Verdict.CANCEL or outcome.stop_reason is StopReason.CANCELLED:
+        return _cancelled(job, now) if orders is Verdict.CANCEL else None
+    change = Change(job) if report is None else _progressed(Change(job), report, now)
+    return _ended(change, outcome.stop_reason, now, model=outcome.model, failure=outcome.failure)
+
+
+def released(job: Job, token: int, report: Report, now: float, *, reason: str) -> Change | None:
+    """Hand the job back to the queue, with its progress; this does not count against the attempts."""
+    orders = verdict(job.attempt, job.status, token)
+    if orders is Verdict.FENCED:
+        return None
+    if orders is Verdict.CANCEL:
+        return _cancelled(job, now)
+    return _handed_back(_progressed(Change(job), report, now), now, reason=reason, message="")
+
+
+def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now: float) -> Change | None:
+    """Deal with an attempt that died: queue the job again, or give it up when too many died in a row."""
+    orders = verdict(job.attempt, job.status, token)
+    if orders is Verdict.FENCED:
+        return None
+    if orders is Verdict.CANCEL:
+        return _cancelled(job, now)
+    crashes = job.crashes + 1
+    change = Change(replace(job, crashes=crashes))
+    if crashes < job.max_attempts:
+        return _handed_back(change, now, reason=stop_reason, message=failure.message)
+    times = "once" if crashes == 1 else f"{crashes} times in a row without a new checkpoint"
+    given_up = replace(failure, epoch=job.epoch + 1, message=f"{failure.message}; the training ended this way {times}")
+    return _ended(change, stop_reason, now, failure=given_up)
+
+
+def expired(job: Job, now: float) -> Change | None:
+    """Deal with an attempt that has given no sign of life for the length of its lease."""
+    if not job.status.active or job.lease_expires_at is None or job.lease_expires_at >= now:
+        return None
+    failure = Failure(
+        code="lost",
+        phase="training",
+        epoch=job.epoch + 1,
+        message=f"attempt {job.attempt} gave no more sign of life",
+        hint="The machine or the dispatcher that ran it went away. Submit the job again once it is back.",
+    )
+    return crashed(job, job.attempt, StopReason.LOST, failure, now)
+
+
+def cancel_requested(job: Job, now: float) -> Change | None:
+    """Cancel: at once when no attempt holds the job; ``None`` when it is already being cancelled.
+
+    Raises
+    ------
+    ConflictError
+        When the job has ended.
+    """
+    if job.status.terminal:
+        raise ConflictError(f"job {job.id} has {job.status} and can no longer be cancelled")
+    if job.status is JobStatus.CANCELLING:
+        return None
+    if job.status.active:
+        return Change(job).to(JobStatus.CANCELLING).tell(EventType.CANCELLING, now)
+    return _cancelled(job, now)
+
+
+def _progressed(change: Change, report: Report, now: float) -> Change:
+    for epoch in report.epochs:
+        if epoch["epoch"] <= change.job.epoch:
+            continue
+        change = change.tell(EventType.EPOCH, now, **epoch)
+        job = replace(
+            change.job,
+            epoch=epoch["epoch"],
+            metrics=change.events[-1].data,
+            metrics_sequence=change.job.last_sequence,
+        )
+        change = replace(change, job=job)
+    job = change.job
+    first = job.rate_since is None
+    checkpoints = job.checkpoints
+    if report.checkpoint is not None:
+        checkpoints = (report.checkpoint, *checkpoints)[:KEPT_CHECKPOINTS]
+    return replace(
+        change,
+        job=replace(
+            job,
+            progress=report.progress,
+            rate_since=now if first else job.rate_since,
+            rate_progress=report.progress if first else job.rate_progress,
+            checkpoints=checkpoints,
+            # A new checkpoint is progress: the next crash is the first of a new row.
+            crashes=job.crashes if report.checkpoint is None else 0,
+        ),
+    )
+
+
+def _handed_back(change: Change, now: float, *, reason: str, message: str) -> Change:
+    job = change.job
+    idle = {"dispatcher": None, "lease_expires_at": None}
+    if job.status is JobStatus.PAUSING:
+        return change.to(JobStatus.PAUSED, **idle).tell(EventType.PAUSED, now, attempt=job.attempt)
+    data = {"reason": reason, "attempt": job.attempt, **({"message": message} if message else {})}
+    return change.to(JobStatus.QUEUED, **idle).tell(EventType.RESTARTED, now, **data)
+
+
+def _cancelled(job: Job, now: float) -> Change:
+    return _ended(Change(job), StopReason.CANCELLED, now)
+
+
+def _ended(
+    change: Change,
+    stop_reason: StopReason,
+    now: float,
+    *,
+    model: str | None = None,
+    failure: Failure | None = None,
+) -> Change:
+    data: dict[str, Any] = {"stop_reason": stop_reason}
+    if model is not None:
+        data["model"] = model
+    if failure is not None:
+        data["failure"] = asdict(failure)
+    return change.to(
+        stop_reason.status,
+        stop_reason=stop_reason,
+        failure=failure,
+        model=model,
+        finished_at=now,
+        progress=1.0 if stop_reason.status is JobStatus.SUCCEEDED else change.job.progress,
+        dispatcher=None,
+        lease_expires_at=None,
+        checkpoints=(),
+    ).tell(EventType(stop_reason.status), now, **data)

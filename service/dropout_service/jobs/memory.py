@@ -1,0 +1,167 @@
+"""The job store in memory: the same rules without a database, for tests and experiments within one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from dropout_service.database.ids import new_id
+from dropout_service.errors import ConflictError, NotFoundError
+from dropout_service.jobs import lifecycle
+from dropout_service.jobs.attempts import Verdict
+from dropout_service.jobs.events import EventType
+from dropout_service.jobs.job import MAX_ATTEMPTS, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from dropout_service.jobs.attempts import Attempt, Outcome, Report
+    from dropout_service.jobs.events import Event
+    from dropout_service.jobs.job import Failure, Job, StopReason
+    from dropout_service.jobs.lifecycle import Change
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["MemoryJobStore"]
+
+
+class MemoryJobStore:
+    """Jobs in memory; see :class:`~dropout_service.jobs.store.JobStore`.
+
+    ``together`` is refused: there is no transaction to share.
+
+    Parameters
+    ----------
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._jobs: dict[str, Job] = {}
+        self._events: dict[str, list[Event]] = {}
+
+    def submit(  # noqa: D102 - as in the protocol, like every method here
+        self, spec: TrainingSpec, *, max_attempts: int = MAX_ATTEMPTS, together: None = None
+    ) -> Job:
+        _no_transaction(together)
+        with self._lock:
+            job_id = new_id("job")
+            self._events[job_id] = []
+            return self._keep(lifecycle.submitted(job_id, spec, self._clock(), max_attempts=max_attempts))
+
+    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:  # noqa: D102
+        with self._lock:
+            waiting = [job for job in self._jobs.values() if job.status is JobStatus.QUEUED][:n]
+            now = self._clock()
+            return [self._keep(lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s)) for job in waiting]
+
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:  # noqa: D102
+        with self._lock:
+            job = self._jobs.get(attempt.job_id)
+            if job is None:
+                return Verdict.FENCED
+            self._keep(lifecycle.reported(job, attempt.token, report, self._clock(), lease_s=lease_s))
+            return lifecycle.verdict(job.attempt, job.status, attempt.token)
+
+    def finish(  # noqa: D102
+        self, attempt: Attempt, outcome: Outcome, report: Report | None = None, *, together: None = None
+    ) -> bool:
+        _no_transaction(together)
+        with self._lock:
+            job = self._jobs.get(attempt.job_id)
+            if job is None:
+                return False
+            change = lifecycle.finished(job, attempt.token, outcome, report, self._clock())
+            return change is not None and self._keep(change).stop_reason is outcome.stop_reason
+
+    def release(self, attempt: Attempt, report: Report, *, reason: str) -> bool:  # noqa: D102
+        with self._lock:
+            job = self._jobs.get(attempt.job_id)
+            return job is not None and (
+                self._keep(lifecycle.released(job, attempt.token, report, self._clock(), reason=reason)) is not None
+            )
+
+    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:  # noqa: D102
+        with self._lock:
+            job = self._jobs.get(attempt.job_id)
+            if job is None:
+                return None
+            return self._keep(lifecycle.crashed(job, attempt.token, stop_reason, failure, self._clock()))
+
+    def expired(self) -> Sequence[Job]:  # noqa: D102
+        with self._lock:
+            now = self._clock()
+            changes = [lifecycle.expired(job, now) for job in self._jobs.values()]
+            return [self._keep(change) for change in changes if change is not None]
+
+    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:  # noqa: D102
+        with self._lock:
+            found = {attempt: self._jobs.get(attempt.job_id) for attempt in attempts}
+        return {
+            attempt: Verdict.FENCED if job is None else lifecycle.verdict(job.attempt, job.status, attempt.token)
+            for attempt, job in found.items()
+        }
+
+    def request_cancel(self, job_id: str) -> Job:  # noqa: D102
+        with self._lock:
+            job = self.get(job_id)
+            change = lifecycle.cancel_requested(job, self._clock())
+            return job if change is None else self._keep(change)
+
+    def get(self, job_id: str) -> Job:  # noqa: D102
+        with self._lock:
+            if job_id not in self._jobs:
+                raise NotFoundError(f"there is no job {job_id!r}")
+            return self._jobs[job_id]
+
+    def list(  # noqa: D102
+        self, *, limit: int, after: str | None = None, status: JobStatus | None = None
+    ) -> Sequence[Job]:
+        with self._lock:
+            newest_first = sorted(self._jobs.values(), key=lambda job: job.id, reverse=True)
+        return [
+            job
+            for job in newest_first
+            if (after is None or job.id < after) and (status is None or job.status is status)
+        ][:limit]
+
+    def delete(self, job_id: str) -> None:  # noqa: D102
+        with self._lock:
+            job = self.get(job_id)
+            if not job.status.terminal:
+                raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
+            del self._jobs[job_id], self._events[job_id]
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:  # noqa: D102
+        with self._lock:
+            self.get(job_id)
+            return self._events[job_id][after : after + limit]
+
+    def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:  # noqa: D102
+        with self._lock:
+            self.get(job_id)
+            epochs = [event.data for event in self._events[job_id] if event.type is EventType.EPOCH]
+        return [data for data in epochs if data["epoch"] > after][:limit]
+
+    def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:  # noqa: D102
+        with self._lock:
+            found = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
+        return {job.id: (job.last_sequence, job.status) for job in found}
+
+    def uses_dataset(self, dataset_id: str) -> bool:  # noqa: D102
+        with self._lock:
+            return any(job.spec.data.dataset == dataset_id and not job.status.terminal for job in self._jobs.values())
+
+    def _keep(self, change: Change | None) -> Any:
+        if change is None:
+            return None
+        self._jobs[change.job.id] = change.job
+        self._events[change.job.id] += change.events
+        return change.job
+
+
+def _no_transaction(together: object) -> None:
+    if together is not None:
+        raise TypeError("the store in memory has no transaction to share")

@@ -1,0 +1,308 @@
+"""The job store on SQL. Each method reads the job under the write lock, applies a rule, and writes what changed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import and_, delete, exists, insert, select, update
+
+from dropout_service.database.clock import now_s
+from dropout_service.database.engine import reading, writing
+from dropout_service.database.ids import new_id
+from dropout_service.errors import ConflictError, NotFoundError
+from dropout_service.jobs import lifecycle
+from dropout_service.jobs.attempts import Verdict
+from dropout_service.jobs.events import Event, EventType
+from dropout_service.jobs.job import MAX_ATTEMPTS, Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.tables import events as events_table
+from dropout_service.jobs.tables import jobs as jobs_table
+from dropout_service.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select
+
+    from dropout_service.jobs.attempts import Attempt, Outcome, Report
+    from dropout_service.jobs.lifecycle import Change
+
+__all__ = ["SqlJobStore"]
+
+_latest_metrics = events_table.alias("latest_metrics")
+_JOB_WITH_METRICS: Select[Any] = select(jobs_table, _latest_metrics.c.data.label("metrics")).outerjoin(
+    _latest_metrics,
+    and_(
+        _latest_metrics.c.job_id == jobs_table.c.id,
+        _latest_metrics.c.sequence == jobs_table.c.metrics_sequence,
+    ),
+)
+_ACTIVE = [status for status in JobStatus if status.active]
+_ENDED = [status for status in JobStatus if status.terminal]
+_STORED = [field.name for field in fields(Job) if field.name != "metrics"]
+"""Fields with a column; the metrics are those of the event ``metrics_sequence``."""
+_MAX_IN = 500
+"""Values of one ``IN``: databases bound the number of parameters."""
+
+
+class SqlJobStore:
+    """Jobs in an SQL database; see :class:`~dropout_service.jobs.store.JobStore`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def submit(  # noqa: D102 - as in the protocol, like every method here
+        self,
+        spec: TrainingSpec,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        together: Callable[[Connection, Job], None] | None = None,
+    ) -> Job:
+        with writing(self._engine) as connection:
+            change = lifecycle.submitted(new_id("job"), spec, _now(connection), max_attempts=max_attempts)
+            row = {**_values(change.job, _STORED), "dataset": spec.data.dataset}
+            connection.execute(insert(jobs_table).values(row))
+            _tell(connection, change.events)
+            if together is not None:
+                together(connection, change.job)
+        return change.job
+
+    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:  # noqa: D102
+        waiting = (
+            _JOB_WITH_METRICS.where(jobs_table.c.status == JobStatus.QUEUED)
+            .order_by(jobs_table.c.id)
+            .limit(n)
+            .with_for_update(of=jobs_table, skip_locked=True)
+        )
+        with writing(self._engine) as connection:
+            rows = connection.execute(waiting).mappings().all()
+            now = _now(connection)
+            return [
+                _write(connection, job, lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s))
+                for job in map(_job, rows)
+            ]
+
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:  # noqa: D102
+        with writing(self._engine) as connection:
+            job = _held(connection, attempt)
+            if job is None:
+                return Verdict.FENCED
+            change = lifecycle.reported(job, attempt.token, report, _now(connection), lease_s=lease_s)
+            if change is not None:
+                _write(connection, job, change)
+            return lifecycle.verdict(job.attempt, job.status, attempt.token)
+
+    def finish(  # noqa: D102
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        report: Report | None = None,
+        *,
+        together: Callable[[Connection], None] | None = None,
+    ) -> bool:
+        with writing(self._engine) as connection:
+            job = _held(connection, attempt)
+            if job is None:
+                return False
+            change = lifecycle.finished(job, attempt.token, outcome, report, _now(connection))
+            if change is None:
+                return False
+            counts = change.job.stop_reason is outcome.stop_reason
+            if together is not None and change.job.status is JobStatus.SUCCEEDED:
+                together(connection)
+            _write(connection, job, change)
+            return counts
+
+    def release(self, attempt: Attempt, report: Report, *, reason: str) -> bool:  # noqa: D102
+        with writing(self._engine) as connection:
+            job = _held(connection, attempt)
+            if job is None:
+                return False
+            change = lifecycle.released(job, attempt.token, report, _now(connection), reason=reason)
+            if change is not None:
+                _write(connection, job, change)
+            return change is not None
+
+    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:  # noqa: D102
+        with writing(self._engine) as connection:
+            job = _held(connection, attempt)
+            if job is None:
+                return None
+            change = lifecycle.crashed(job, attempt.token, stop_reason, failure, _now(connection))
+            return None if change is None else _write(connection, job, change)
+
+    def expired(self) -> Sequence[Job]:  # noqa: D102
+        over = and_(jobs_table.c.status.in_(_ACTIVE), jobs_table.c.lease_expires_at < now_s())
+        with reading(self._engine) as connection:  # mostly there is none, and no writer needs to wait for that
+            if connection.execute(select(jobs_table.c.id).where(over).limit(1)).first() is None:
+                return []
+        with writing(self._engine) as connection:
+            rows = connection.execute(_locked(_JOB_WITH_METRICS.where(over))).mappings().all()
+            now = _now(connection)
+            found = [(job, lifecycle.expired(job, now)) for job in map(_job, rows)]
+            return [_write(connection, job, change) for job, change in found if change is not None]
+
+    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:  # noqa: D102
+        asked = list(attempts)
+        columns = (jobs_table.c.id, jobs_table.c.attempt, jobs_table.c.status)
+        rows = self._in(columns, [attempt.job_id for attempt in asked])
+        found = {row["id"]: (row["attempt"], JobStatus(row["status"])) for row in rows}
+        return {
+            attempt: lifecycle.verdict(*found[attempt.job_id], attempt.token)
+            if attempt.job_id in found
+            else Verdict.FENCED
+            for attempt in asked
+        }
+
+    def request_cancel(self, job_id: str) -> Job:  # noqa: D102
+        with writing(self._engine) as connection:
+            job = _get(connection, job_id)
+            change = lifecycle.cancel_requested(job, _now(connection))
+            return job if change is None else _write(connection, job, change)
+
+    def get(self, job_id: str) -> Job:  # noqa: D102
+        with reading(self._engine) as connection:
+            return _get(connection, job_id, lock=False)
+
+    def list(  # noqa: D102
+        self, *, limit: int, after: str | None = None, status: JobStatus | None = None
+    ) -> Sequence[Job]:
+        conditions: list[ColumnElement[bool]] = []
+        if after is not None:
+            conditions.append(jobs_table.c.id < after)
+        if status is not None:
+            conditions.append(jobs_table.c.status == status)
+        page = _JOB_WITH_METRICS.where(*conditions).order_by(jobs_table.c.id.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [_job(row) for row in connection.execute(page).mappings()]
+
+    def delete(self, job_id: str) -> None:  # noqa: D102
+        with writing(self._engine) as connection:
+            job = _get(connection, job_id)
+            if not job.status.terminal:
+                raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
+            connection.execute(delete(jobs_table).where(jobs_table.c.id == job_id))
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:  # noqa: D102
+        page = (
+            select(events_table)
+            .where(events_table.c.job_id == job_id, events_table.c.sequence > after)
+            .order_by(events_table.c.sequence)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(page).mappings().all()
+            if not rows:
+                _must_exist(connection, job_id)
+        return [Event(job_id, row["sequence"], EventType(row["type"]), row["at"], row["data"]) for row in rows]
+
+    def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:  # noqa: D102
+        page = (
+            select(events_table.c.data)
+            .where(events_table.c.job_id == job_id, events_table.c.epoch > after)
+            .order_by(events_table.c.epoch)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(page).scalars().all()
+            if not found:
+                _must_exist(connection, job_id)
+        return found
+
+    def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:  # noqa: D102
+        columns = (jobs_table.c.id, jobs_table.c.last_sequence, jobs_table.c.status)
+        rows = self._in(columns, job_ids)
+        return {row["id"]: (row["last_sequence"], JobStatus(row["status"])) for row in rows}
+
+    def uses_dataset(self, dataset_id: str) -> bool:  # noqa: D102
+        using = exists().where(jobs_table.c.dataset == dataset_id, jobs_table.c.status.not_in(_ENDED))
+        with reading(self._engine) as connection:
+            return bool(connection.execute(select(using)).scalar_one())
+
+    def _in(self, columns: tuple[Any, ...], job_ids: Sequence[str]) -> list[RowMapping]:
+        rows: list[RowMapping] = []
+        with reading(self._engine) as connection:
+            for start in range(0, len(job_ids), _MAX_IN):
+                part = select(*columns).where(jobs_table.c.id.in_(job_ids[start : start + _MAX_IN]))
+                rows += connection.execute(part).mappings()
+        return rows
+
+
+def _now(connection: Connection) -> float:
+    return connection.execute(select(now_s())).scalar_one()
+
+
+def _locked(statement: Select[Any]) -> Select[Any]:
+    """Lock the jobs for this transaction; on SQLite the transaction itself is the lock."""
+    return statement.with_for_update(of=jobs_table)
+
+
+def _held(connection: Connection, attempt: Attempt) -> Job | None:
+    holds = and_(jobs_table.c.id == attempt.job_id, jobs_table.c.attempt == attempt.token)
+    row = connection.execute(_locked(_JOB_WITH_METRICS.where(holds))).mappings().first()
+    return None if row is None else _job(row)
+
+
+def _get(connection: Connection, job_id: str, *, lock: bool = True) -> Job:
+    statement = _JOB_WITH_METRICS.where(jobs_table.c.id == job_id)
+    row = connection.execute(_locked(statement) if lock else statement).mappings().first()
+    if row is None:
+        raise _missing(job_id)
+    return _job(row)
+
+
+def _must_exist(connection: Connection, job_id: str) -> None:
+    if connection.execute(select(jobs_table.c.id).where(jobs_table.c.id == job_id)).first() is None:
+        raise _missing(job_id)
+
+
+def _missing(job_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no job {job_id!r}")
+
+
+def _write(connection: Connection, before: Job, change: Change) -> Job:
+    after = change.job
+    changed = [name for name in _STORED if getattr(before, name) != getattr(after, name)]
+    fence = and_(
+        jobs_table.c.id == before.id,
+        jobs_table.c.attempt == before.attempt,
+        jobs_table.c.status == before.status,
+    )
+    result = connection.execute(update(jobs_table).where(fence).values(_values(after, changed)))
+    if result.rowcount != 1:
+        raise AssertionError(f"job {before.id} changed under its lock")
+    _tell(connection, change.events)
+    return after
+
+
+def _tell(connection: Connection, told: Sequence[Event]) -> None:
+    if told:
+        rows = [
+            {**asdict(event), "epoch": event.data["epoch"] if event.type is EventType.EPOCH else None} for event in told
+        ]
+        connection.execute(insert(events_table), rows)
+
+
+def _values(job: Job, names: Iterable[str]) -> dict[str, Any]:
+    values = {name: getattr(job, name) for name in names}
+    if "spec" in values:
+        values["spec"] = job.spec.model_dump(mode="json")
+    if "failure" in values and job.failure is not None:
+        values["failure"] = asdict(job.failure)
+    if "checkpoints" in values:
+        values["checkpoints"] = list(job.checkpoints)
+    return values
+
+
+def _job(row: RowMapping) -> Job:
+    values = {name: row[name] for name in _STORED}
+    reason, failure = cast("str | None", values["stop_reason"]), values["failure"]
+    values |= {
+        "spec": TrainingSpec.model_validate(values["spec"]),
+        "status": JobStatus(values["status"]),
+        "stop_reason": None if reason is None else StopReason(reason),
+        "failure": None if failure is None else Failure(**failure),
+        "checkpoints": tuple(values["checkpoints"]),
+        "metrics": row["metrics"],
+    }
+    return Job(**values)

@@ -1,0 +1,151 @@
+"""``JobStore``: decides what runs, when, and whose result counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dropout_service.jobs.job import MAX_ATTEMPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from dropout_service.jobs.attempts import Attempt, Outcome, Report, Verdict
+    from dropout_service.jobs.events import Event
+    from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["JobStore"]
+
+
+class JobStore(Protocol):
+    """Jobs and their events. Every method is one transaction; methods block and may be called by any thread.
+
+    A write of an attempt names its token and does nothing when the job belongs to another attempt by now.
+    """
+
+    def submit(
+        self,
+        spec: TrainingSpec,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        together: Callable[[Connection, Job], None] | None = None,
+    ) -> Job:
+        """Accept a job; when this returns, it survives anything but the loss of the disk.
+
+        Parameters
+        ----------
+        spec
+            What to train; its data must be a stored dataset.
+        max_attempts
+            Attempts that may die in a row without a new checkpoint.
+        together
+            Called with the open transaction and the job: what it writes is kept if and only if the job is.
+        """
+        ...
+
+    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
+        """Take up to ``n`` queued jobs, oldest first; each now runs under the token ``job.attempt``."""
+        ...
+
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
+        """Give a sign of life with the progress made since the last; learn what to do."""
+        ...
+
+    def finish(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        report: Report | None = None,
+        *,
+        together: Callable[[Connection], None] | None = None,
+    ) -> bool:
+        """End the job with the attempt's result; ``False`` when the result does not count.
+
+        ``together`` is called with the open transaction when the job has succeeded: the model's row and the job's
+        state are written both or not at all.
+        """
+        ...
+
+    def release(self, attempt: Attempt, report: Report, *, reason: str) -> bool:
+        """Hand a job back to the queue, to be resumed from its checkpoint; ``False`` when it was not held."""
+        ...
+
+    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:
+        """Report an attempt that died: the job is queued again or given up; ``None`` when it was not held."""
+        ...
+
+    def expired(self) -> Sequence[Job]:
+        """Take every job back whose attempt's lease has run out; return them as they are now."""
+        ...
+
+    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:
+        """Tell what each attempt has to do now, without a sign of life."""
+        ...
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Cancel a job: at once when it waits, otherwise as soon as its attempt has stopped.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        ConflictError
+            The job has ended.
+        """
+        ...
+
+    def get(self, job_id: str) -> Job:
+        """Read a job.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        """
+        ...
+
+    def list(self, *, limit: int, after: str | None = None, status: JobStatus | None = None) -> Sequence[Job]:
+        """Read up to ``limit`` jobs, newest first, that come after the id ``after`` in that order."""
+        ...
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job with its events.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        ConflictError
+            The job has not ended.
+        """
+        ...
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Read up to ``limit`` events with a sequence above ``after``, in order.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        """
+        ...
+
+    def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
+        """Read the metrics of up to ``limit`` epochs above ``after``, in order.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        """
+        ...
+
+    def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:
+        """Read the latest event's sequence and the status of several jobs; those that are gone are left out."""
+        ...
+
+    def uses_dataset(self, dataset_id: str) -> bool:
+        """Tell whether a job that has not ended needs the dataset."""
+        ...

@@ -1,0 +1,53 @@
+"""The tables of jobs and their events. Times are seconds since 1970 by the database's clock."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, String, Table
+
+from dropout_service.database.metadata import metadata
+
+__all__ = ["events", "jobs"]
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("spec", JSON, nullable=False),
+    Column("dataset", String(80), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("stop_reason", String(16)),
+    Column("failure", JSON(none_as_null=True)),
+    Column("model", String(80)),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("dispatcher", String(64)),
+    Column("lease_expires_at", Double),
+    Column("progress", Double, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("rate_since", Double),
+    Column("rate_progress", Double, nullable=False),
+    Column("heartbeat_at", Double),
+    Column("checkpoints", JSON, nullable=False),
+    Column("last_sequence", Integer, nullable=False),
+    Column("metrics_sequence", Integer),
+    # What to claim next, and lists by status: both in the order of ids.
+    Index(None, "status", "id"),
+    Index(None, "dataset"),
+)
+
+events = Table(
+    "job_events",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("type", String(16), nullable=False),
+    Column("at", Double, nullable=False),
+    # The epoch whose metrics the event holds.
+    Column("epoch", Integer),
+    Column("data", JSON, nullable=False),
+    Index(None, "job_id", "epoch"),
+)

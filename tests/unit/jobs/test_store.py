@@ -1,0 +1,287 @@
+"""One suite over every store: what `JobStore` promises."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dropout_service.errors import ConflictError, NotFoundError
+from dropout_service.jobs.attempts import Attempt, Outcome, Report, Verdict
+from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dropout_service.jobs.store import JobStore
+    from dropout_service.training.spec import TrainingSpec
+
+LEASE_S = 60.0
+DIED = Failure(code="crashed", phase="training", epoch=None, message="the process died")
+
+
+def claim(store: JobStore) -> tuple[Job, Attempt]:
+    (job,) = store.claim(1, dispatcher="d", lease_s=LEASE_S)
+    return job, Attempt(job.id, job.attempt)
+
+
+def beat(store: JobStore, attempt: Attempt, progress: float = 0.5, **report: Any) -> Verdict:
+    return store.heartbeat(attempt, Report(progress, **report), lease_s=LEASE_S)
+
+
+def epochs(*numbers: int) -> tuple[dict[str, Any], ...]:
+    return tuple({"epoch": number, "train": {"loss": 1 / number}} for number in numbers)
+
+
+def types(store: JobStore, job_id: str) -> list[str]:
+    return [event.type for event in store.events(job_id)]
+
+
+def test_a_submitted_job_waits(store: JobStore, spec: TrainingSpec):
+    before = time.time()
+    job = store.submit(spec)
+    assert store.get(job.id) == job
+    assert (job.status, job.attempt, job.progress, job.spec) == (JobStatus.QUEUED, 0, 0.0, spec)
+    assert before - 1 <= job.created_at <= time.time() + 1
+    (event,) = store.events(job.id)
+    assert (event.sequence, event.type, event.at) == (1, "queued", job.created_at)
+
+
+def test_jobs_are_claimed_oldest_first_and_once(store: JobStore, spec: TrainingSpec):
+    ids = [store.submit(spec).id for _ in range(4)]
+    first = store.claim(3, dispatcher="a", lease_s=LEASE_S)
+    second = store.claim(3, dispatcher="b", lease_s=LEASE_S)
+    assert [job.id for job in first] == ids[:3]
+    assert [job.id for job in second] == ids[3:]
+    assert store.claim(3, dispatcher="c", lease_s=LEASE_S) == []
+    assert {(job.status, job.attempt, job.dispatcher) for job in first} == {(JobStatus.RUNNING, 1, "a")}
+    assert store.get(ids[0]) == first[0]
+
+
+def test_progress_is_recorded_and_read_back(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    assert beat(store, attempt, 0.1, epochs=epochs(1)) is Verdict.OK
+    assert beat(store, attempt, 0.3, epochs=epochs(2, 3), checkpoint="c1") is Verdict.OK
+    read = store.get(job.id)
+    assert (read.progress, read.epoch, read.checkpoints) == (0.3, 3, ("c1",))
+    assert read.metrics == epochs(3)[0]
+    assert types(store, job.id) == ["queued", "started", "epoch", "epoch", "epoch"]
+    assert store.metrics(job.id) == list(epochs(1, 2, 3))
+    assert store.metrics(job.id, after=1, limit=1) == list(epochs(2))
+    assert store.list(limit=1)[0].metrics == epochs(3)[0]
+
+
+def test_an_epoch_is_told_once_though_a_resumed_attempt_repeats_it(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    beat(store, attempt, epochs=epochs(1, 2))
+    store.crash(attempt, StopReason.LOST, DIED)
+    _, attempt = claim(store)
+    beat(store, attempt, epochs=epochs(2, 3))
+    assert [entry["epoch"] for entry in store.metrics(job.id)] == [1, 2, 3]
+    assert [event.sequence for event in store.events(job.id)] == list(range(1, 8))
+
+
+def test_numbers_that_json_lacks_are_kept_as_text(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    beat(store, attempt, epochs=({"epoch": 1, "train": {"loss": float("nan"), "b": [float("-inf")]}},))
+    assert store.metrics(job.id)[0]["train"] == {"loss": "NaN", "b": ["-Infinity"]}
+
+
+@pytest.mark.parametrize("reason", ["completed", "early_stopped", "max_runtime"])
+def test_a_finished_job_has_succeeded(store: JobStore, spec: TrainingSpec, reason: str):
+    store.submit(spec)
+    job, attempt = claim(store)
+    outcome = Outcome(StopReason(reason), model="model_1")
+    assert store.finish(attempt, outcome, Report(1.0, epochs(1)))
+    read = store.get(job.id)
+    assert (read.status, read.stop_reason, read.model, read.progress) == ("succeeded", reason, "model_1", 1.0)
+    assert read.finished_at is not None
+    assert read.lease_expires_at is None
+    assert types(store, job.id) == ["queued", "started", "epoch", "succeeded"]
+    assert store.events(job.id)[-1].data == {"stop_reason": reason, "model": "model_1"}
+
+
+def test_a_failed_job_says_why(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    failure = Failure("diverged", "training", 3, "the loss is NaN", "lower the learning rate", "Traceback ...")
+    assert store.finish(attempt, Outcome(StopReason.DIVERGED, failure=failure))
+    read = store.get(job.id)
+    assert (read.status, read.stop_reason, read.failure) == ("failed", "diverged", failure)
+    assert store.events(job.id)[-1].data["failure"]["hint"] == "lower the learning rate"
+
+
+def test_nothing_of_a_fenced_attempt_counts(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, old = claim(store)
+    store.crash(old, StopReason.LOST, DIED)
+    _, new = claim(store)
+    before = store.get(job.id), store.events(job.id)
+    assert beat(store, old, epochs=epochs(1), checkpoint="old") is Verdict.FENCED
+    assert not store.finish(old, Outcome(StopReason.COMPLETED, model="model_old"))
+    assert not store.release(old, Report(0.1), reason="shutdown")
+    assert store.crash(old, StopReason.LOST, DIED) is None
+    assert (store.get(job.id), store.events(job.id)) == before
+    assert store.finish(new, Outcome(StopReason.COMPLETED, model="model_new"))
+    assert not store.finish(new, Outcome(StopReason.COMPLETED, model="model_twice"))
+    assert store.get(job.id).model == "model_new"
+    assert beat(store, Attempt("job_unknown", 1)) is Verdict.FENCED
+
+
+def test_a_released_job_waits_again_and_keeps_its_progress(store: JobStore, spec: TrainingSpec):
+    store.submit(spec, max_attempts=1)
+    job, attempt = claim(store)
+    beat(store, attempt, 0.2)
+    assert store.release(attempt, Report(0.4, epochs(1), "c1"), reason="shutdown")
+    read = store.get(job.id)
+    assert (read.status, read.progress, read.checkpoints, read.crashes) == ("queued", 0.4, ("c1",), 0)
+    assert read.estimated_finish_at is None
+    again, _ = claim(store)
+    assert (again.attempt, again.checkpoints, again.started_at) == (2, ("c1",), job.started_at)
+    told = store.events(job.id)
+    assert [event.type for event in told] == ["queued", "started", "epoch", "restarted", "started"]
+    assert told[3].data == {"reason": "shutdown", "attempt": 1}
+    assert told[4].data == {"attempt": 2, "resumed": True}
+
+
+def test_a_job_that_dies_each_time_is_given_up(store: JobStore, spec: TrainingSpec):
+    job = store.submit(spec, max_attempts=3)
+    for expected in ("queued", "queued", "failed"):
+        _, attempt = claim(store)
+        after = store.crash(attempt, StopReason.OUT_OF_MEMORY, DIED)
+        assert after is not None
+        assert after.status == expected
+    read = store.get(job.id)
+    assert read.stop_reason is StopReason.OUT_OF_MEMORY
+    assert read.failure is not None
+    assert "3 times in a row" in read.failure.message
+    assert types(store, job.id) == ["queued", *["started", "restarted"] * 2, "started", "failed"]
+    assert store.events(job.id)[2].data["reason"] == "out_of_memory"
+
+
+def test_a_new_checkpoint_begins_a_new_row_of_crashes(store: JobStore, spec: TrainingSpec):
+    job = store.submit(spec, max_attempts=2)
+    for number in range(5):
+        _, attempt = claim(store)
+        beat(store, attempt, checkpoint=f"c{number}")
+        store.crash(attempt, StopReason.LOST, DIED)
+    read = store.get(job.id)
+    assert (read.status, read.crashes, read.checkpoints) == ("queued", 1, ("c4", "c3"))
+
+
+def test_an_attempt_without_a_sign_of_life_is_taken_back(
+    store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]
+):
+    store.submit(spec)
+    job, attempt = claim(store)
+    assert store.expired() == []
+    let_leases_run_out()
+    assert [taken.status for taken in store.expired()] == ["queued"]
+    assert store.expired() == []
+    assert beat(store, attempt) is Verdict.FENCED
+    assert store.events(job.id)[-1].data["reason"] == "lost"
+
+
+def test_a_sign_of_life_renews_the_lease(store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]):
+    store.submit(spec)
+    _, attempt = claim(store)
+    let_leases_run_out()
+    assert beat(store, attempt) is Verdict.OK
+    assert store.expired() == []
+
+
+def test_a_waiting_job_is_cancelled_at_once(store: JobStore, spec: TrainingSpec):
+    job = store.submit(spec)
+    assert store.request_cancel(job.id).status is JobStatus.CANCELLED
+    assert store.claim(1, dispatcher="d", lease_s=LEASE_S) == []
+    assert types(store, job.id) == ["queued", "cancelled"]
+    with pytest.raises(ConflictError, match="has cancelled"):
+        store.request_cancel(job.id)
+
+
+@pytest.mark.parametrize("way", ["finish", "finish-cancelled", "release", "crash", "expire"])
+def test_a_running_job_is_cancelled_when_its_attempt_stops(
+    store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None], way: str
+):
+    store.submit(spec)
+    job, attempt = claim(store)
+    assert store.request_cancel(job.id).status is JobStatus.CANCELLING
+    assert store.request_cancel(job.id).status is JobStatus.CANCELLING
+    assert store.verdicts([attempt]) == {attempt: Verdict.CANCEL}
+    assert beat(store, attempt, epochs=epochs(1)) is Verdict.CANCEL
+    if way == "finish":
+        assert not store.finish(attempt, Outcome(StopReason.COMPLETED, model="model_1"))
+    elif way == "finish-cancelled":
+        assert store.finish(attempt, Outcome(StopReason.CANCELLED))
+    elif way == "release":
+        assert store.release(attempt, Report(0.5), reason="shutdown")
+    elif way == "crash":
+        store.crash(attempt, StopReason.ERROR, DIED)
+    else:
+        let_leases_run_out()
+        store.expired()
+    read = store.get(job.id)
+    assert (read.status, read.stop_reason, read.model) == ("cancelled", "cancelled", None)
+    assert types(store, job.id) == ["queued", "started", "cancelling", "cancelled"]
+
+
+def test_verdicts_of_several_attempts(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    _, running = claim(store)
+    other, unknown = Attempt(running.job_id, running.token + 1), Attempt("job_unknown", 1)
+    assert store.verdicts([running, other, unknown]) == {
+        running: Verdict.OK,
+        other: Verdict.FENCED,
+        unknown: Verdict.FENCED,
+    }
+    assert store.verdicts([]) == {}
+
+
+def test_lists_are_newest_first_in_pages_and_by_status(store: JobStore, spec: TrainingSpec):
+    ids = [store.submit(spec).id for _ in range(5)]
+    claim(store)
+    assert [job.id for job in store.list(limit=10)] == ids[::-1]
+    assert [job.id for job in store.list(limit=2, after=ids[3])] == [ids[2], ids[1]]
+    assert [job.id for job in store.list(limit=10, status=JobStatus.RUNNING)] == [ids[0]]
+    assert [job.id for job in store.list(limit=2, status=JobStatus.QUEUED, after=ids[4])] == [ids[3], ids[2]]
+
+
+def test_events_come_in_pages(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    beat(store, attempt, epochs=epochs(*range(1, 11)))
+    assert [event.sequence for event in store.events(job.id, after=3, limit=4)] == [4, 5, 6, 7]
+    assert store.events(job.id, after=12) == []
+
+
+def test_only_an_ended_job_is_deleted(store: JobStore, spec: TrainingSpec):
+    job = store.submit(spec)
+    with pytest.raises(ConflictError, match="cancel it before"):
+        store.delete(job.id)
+    store.request_cancel(job.id)
+    store.delete(job.id)
+    for read in (store.get, store.events, store.metrics, store.delete, store.request_cancel):
+        with pytest.raises(NotFoundError, match=job.id):
+            read(job.id)
+
+
+def test_the_watcher_reads_many_jobs_at_once(store: JobStore, spec: TrainingSpec):
+    ids = [store.submit(spec).id for _ in range(3)]
+    store.request_cancel(ids[1])
+    assert store.sequences([*ids[:2], "job_gone"]) == {
+        ids[0]: (1, JobStatus.QUEUED),
+        ids[1]: (2, JobStatus.CANCELLED),
+    }
+
+
+def test_a_dataset_is_in_use_until_its_last_job_has_ended(store: JobStore, spec: TrainingSpec):
+    assert not store.uses_dataset("sha256-4f2a")
+    job = store.submit(spec)
+    assert store.uses_dataset("sha256-4f2a")
+    assert not store.uses_dataset("sha256-other")
+    store.request_cancel(job.id)
+    assert not store.uses_dataset("sha256-4f2a")
