@@ -16,8 +16,8 @@ __all__ = [
     "ExponentialSchedule",
     "ModelSpec",
     "OptimizerSpec",
-    "ScheduleSpec",
     "SGDSpec",
+    "ScheduleSpec",
     "StepSchedule",
     "TrainingSpec",
 ]

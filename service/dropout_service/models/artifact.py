@@ -1,0 +1,168 @@
+"""A trained model as one safetensors file: weights as tensors, everything else as JSON in the metadata. Never pickle.
+
+Reading one validates all of it, so a file from anywhere is safe to load: it either is a model or an error says why.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.training.data import Label
+from dropout_service.training.metrics import EpochMetrics
+from dropout_service.training.networks import output_units, parameter_shapes, resolve_loss
+from dropout_service.training.scaling import Scaling
+from dropout_service.training.spec import TrainingSpec
+from dropout_service.training.tensors import pack, unpack
+from dropout_service.training.trained import TrainedModel, weights_digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FORMAT", "description", "dump", "load"]
+
+FORMAT = 1
+"""Version of the artefact's layout; a reader refuses others."""
+
+
+class _ScalingFields(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    mean: list[float]
+    scale: list[float]
+
+
+class _MetricsFields(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    epoch: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    step: int = Field(ge=0)
+    learning_rate: float
+    train: dict[str, float]
+    validation: dict[str, float] | None
+    best_epoch: int | None
+
+
+class _Description(BaseModel):
+    """The JSON of an artefact, as a reader accepts it."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    format: int
+    spec: TrainingSpec
+    loss: str
+    feature_names: list[str] = Field(min_length=1)
+    target_name: str
+    classes: list[Label] | None
+    input_scaling: _ScalingFields
+    target_scaling: _ScalingFields | None
+    layers: list[dict[str, Any]]
+    weights_digest: str
+    metrics: _MetricsFields
+
+
+def description(model: TrainedModel) -> dict[str, Any]:
+    """Return all of a model but its weights, as JSON values."""
+    return {
+        "format": FORMAT,
+        "spec": model.spec.model_dump(mode="json"),
+        "loss": model.loss,
+        "feature_names": list(model.feature_names),
+        "target_name": model.target_name,
+        "classes": None if model.classes is None else list(model.classes),
+        "input_scaling": model.input_scaling.to_json(),
+        "target_scaling": None if model.target_scaling is None else model.target_scaling.to_json(),
+        "layers": list(model.layers),
+        "weights_digest": model.weights_digest,
+        "metrics": model.metrics.to_json(),
+    }
+
+
+def dump(model: TrainedModel) -> bytes:
+    """Return a model as a safetensors file; the same model gives the same bytes.
+
+    The tensors ``layers.<n>.weight`` (inputs, units) and ``layers.<n>.bias`` (units,) are little-endian float32; the
+    metadata holds ``description`` (JSON).
+    """
+    return pack(model.params, description(model))
+
+
+def load(data: bytes) -> TrainedModel:
+    """Read what ``dump`` wrote.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+
+    Raises
+    ------
+    InvalidInputError
+        Not a safetensors file, a description that is not one of a model, tensors that are missing, superfluous, not
+        finite, or of another shape or type than the description says, or weights that the digest does not match.
+    """
+    tensors, fields = unpack(data, pointer="/artifact")
+    if fields.get("format") != FORMAT:
+        raise InvalidInputError.at(
+            "/artifact/format", f"model format {fields.get('format')!r}; this version reads {FORMAT}"
+        )
+    try:
+        read = _Description.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"/{part}" for part in first["loc"])
+        raise InvalidInputError.at(f"/artifact{place}", f"not a description of a model: {first['msg']}") from error
+    model = TrainedModel(
+        spec=read.spec,
+        loss=read.loss,
+        feature_names=tuple(read.feature_names),
+        target_name=read.target_name,
+        classes=None if read.classes is None else tuple(read.classes),
+        input_scaling=_scaling(read.input_scaling, len(read.feature_names), "/artifact/input_scaling"),
+        target_scaling=None
+        if read.target_scaling is None
+        else _scaling(read.target_scaling, 1, "/artifact/target_scaling"),
+        params=tensors,
+        metrics=EpochMetrics.from_json(read.metrics.model_dump()),
+    )
+    _check(model, read)
+    return model
+
+
+def _scaling(fields: _ScalingFields, columns: int, pointer: str) -> Scaling:
+    if len(fields.mean) != columns or len(fields.scale) != columns or min(fields.scale) <= 0:
+        raise InvalidInputError.at(pointer, f"needs {columns} means and as many scales above 0")
+    return Scaling.from_json(fields.model_dump())
+
+
+def _check(model: TrainedModel, read: _Description) -> None:
+    """Compare what the description implies with what the file holds, before anything of that size is allocated."""
+    classes = None if model.classes is None else len(model.classes)
+    if resolve_loss(model.spec, classes) != model.loss or (classes is None) != (model.target_scaling is not None):
+        raise InvalidInputError.at("/artifact/loss", "loss, classes and scaling do not fit the specification")
+    expected = parameter_shapes(model.spec.model, len(model.feature_names), output_units(model.loss, classes))
+    for name, shape in expected.items():
+        if name not in model.params:
+            raise InvalidInputError.at(f"/artifact/{name}", "the tensor is missing")
+        _check_tensor(name, model.params[name], shape)
+    unknown = sorted(model.params.keys() - expected.keys())
+    if unknown:
+        raise InvalidInputError.at(f"/artifact/{unknown[0]}", "no such tensor belongs to this model")
+    if weights_digest(model.params) != read.weights_digest:
+        raise InvalidInputError.at("/artifact/weights_digest", "the weights do not match it: the file is damaged")
+    if list(model.layers) != read.layers:
+        raise InvalidInputError.at("/artifact/layers", "the layers do not fit the specification")
+
+
+def _check_tensor(name: str, tensor: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if tensor.dtype != np.float32 or tensor.shape != shape:
+        raise InvalidInputError.at(
+            f"/artifact/{name}", f"{tensor.dtype} of shape {tensor.shape}, not float32 of shape {shape}"
+        )
+    if not math.isfinite(float(np.abs(tensor).max())):
+        raise InvalidInputError.at(f"/artifact/{name}", "not all weights are finite")

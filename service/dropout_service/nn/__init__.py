@@ -1,0 +1,1 @@
+"""Neural network vocabulary in NumPy: layers, activations, initializers, losses, optimizers, schedules."""

@@ -1,0 +1,132 @@
+"""The state of a training between two steps, as bytes.
+
+Masks, shuffles, splits and initial weights are pure functions of the seed and the position, so no generator state is
+stored: the position, the parameters and the optimizer's memory say everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.training.metrics import EpochMetrics
+from dropout_service.training.tensors import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from dropout_service.training.data import TrainingData
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["Position", "StopReason", "identity", "load", "save"]
+
+_FORMAT = 1
+
+StopReason = Literal["completed", "early_stopped", "max_runtime"]
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a training is.
+
+    Parameters
+    ----------
+    epoch
+        Epochs closed.
+    batch
+        Mini-batches done of the epoch under way.
+    step
+        Optimizer steps done.
+    sums
+        Running sums of the epoch under way, see ``kernels.losses``.
+    running_s
+        Seconds spent running, over all attempts.
+    metrics
+        Of the last closed epoch.
+    best
+        Early stopping: figures of the epoch whose weights are kept.
+    stop_reason
+        Set when the training has ended.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    running_s: float = 0.0
+    metrics: EpochMetrics | None = None
+    best: EpochMetrics | None = None
+    stop_reason: StopReason | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values; every float survives exactly."""
+        return asdict(replace(self, sums=np.zeros(0))) | {"sums": self.sums.tolist()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Build from what ``to_json`` gave."""
+        position = cls(**fields)
+        position.sums = np.asarray(position.sums, np.float64)
+        position.metrics, position.best = (
+            None if fields[name] is None else EpochMetrics.from_json(fields[name]) for name in ("metrics", "best")
+        )
+        return position
+
+
+def identity(spec: TrainingSpec, data: TrainingData) -> str:
+    """Return a digest of everything that decides what a training computes: a checkpoint fits only its own.
+
+    The name and the time limit may change between attempts.
+    """
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"name", "data", "max_runtime_s"}).encode())
+    digest.update(repr((data.x.shape, data.y.dtype.name, data.classes)).encode())
+    digest.update(np.ascontiguousarray(data.x).data)
+    digest.update(np.ascontiguousarray(data.y).data)
+    return digest.hexdigest()
+
+
+def save(training: str, position: Position, tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the checkpoint of a training.
+
+    Parameters
+    ----------
+    training
+        Its ``identity``.
+    position
+        How far it is.
+    tensors
+        Everything that steps have changed.
+    """
+    return pack(tensors, {"format": _FORMAT, "training": training, "position": position.to_json()})
+
+
+def load(data: bytes, training: str, tensors: Mapping[str, NDArray[Any]]) -> Position:
+    """Copy a checkpoint's tensors into ``tensors`` and return its position.
+
+    Raises
+    ------
+    InvalidInputError
+        Not a checkpoint, or one of another training.
+    """
+    stored, description = unpack(data, pointer="/checkpoint")
+    if description.get("format") != _FORMAT:
+        raise InvalidInputError.at("/checkpoint", f"checkpoint format {description.get('format')!r}, not {_FORMAT}")
+    if description.get("training") != training:
+        raise InvalidInputError.at("/checkpoint", "the checkpoint belongs to another specification or other data")
+    for name, tensor in tensors.items():
+        found = stored.get(name)
+        if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
+            raise InvalidInputError.at("/checkpoint", f"tensor `{name}` is missing or of another shape or type")
+    try:
+        position = Position.from_json(description["position"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInputError.at("/checkpoint", f"the position is damaged: {error!r}") from error
+    for name, tensor in tensors.items():
+        tensor[:] = stored[name]
+    return position

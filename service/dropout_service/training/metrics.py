@@ -1,0 +1,84 @@
+"""``EpochMetrics``: what an epoch reports."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["EpochMetrics", "summarize"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """The figures of one epoch: a pure function of specification and data, so without any duration.
+
+    Parameters
+    ----------
+    epoch
+        Number of the epoch, from 1.
+    epochs
+        How many the specification asks for.
+    step
+        Global number of optimizer steps taken so far.
+    learning_rate
+        The rate of the epoch's last step.
+    train
+        ``loss`` and ``accuracy``, or ``loss``, ``rmse`` and ``mae``, over the training part *as it was trained on*:
+        with dropout active and while the weights moved. With dropout it is usually worse than ``validation``.
+    validation
+        The same over the validation part in evaluation mode with the weights at the epoch's end; ``None`` without
+        such a part.
+    best_epoch
+        With early stopping: the epoch whose weights are kept so far.
+
+    Notes
+    -----
+    ``loss`` is what is minimised: for a regression it is in units of the standardised target. ``rmse`` and ``mae``
+    are in the target's own unit.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    learning_rate: float
+    train: Mapping[str, float]
+    validation: Mapping[str, float] | None
+    best_epoch: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Build from what ``to_json`` gave."""
+        return cls(**fields)
+
+
+def summarize(
+    task: Literal["classification", "regression"], sums: Sequence[float], rows: int, *, target_scale: float = 1.0
+) -> dict[str, float]:
+    """Turn the sums of a loss kernel over ``rows`` rows into metrics.
+
+    Parameters
+    ----------
+    task
+        Decides what the sums hold: correct rows, or squared and absolute errors.
+    sums
+        Loss first, see ``kernels.losses``.
+    rows
+        How many rows were summed, at least 1.
+    target_scale
+        The unit of the standardised target.
+    """
+    if task == "classification":
+        return {"loss": sums[0] / rows, "accuracy": sums[1] / rows}
+    return {
+        "loss": sums[0] / rows,
+        "rmse": math.sqrt(sums[1] / rows) * target_scale,
+        "mae": sums[2] / rows * target_scale,
+    }

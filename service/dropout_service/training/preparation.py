@@ -1,0 +1,90 @@
+"""From the rows of a dataset to what the network sees: split, standardised, float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.training.scaling import Scaling
+from dropout_service.training.split import split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dropout_service.training.data import TrainingData
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["PreparedData", "prepare"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedData:
+    """The training and the validation part.
+
+    Parameters
+    ----------
+    x, y
+        Training part: features (rows, features) float32; class indices int64 or values float32, (rows,).
+    x_validation, y_validation
+        Validation part, possibly without rows.
+    input_scaling
+        What was applied to the features.
+    target_scaling
+        What was applied to the values of a regression.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[Any]
+    x_validation: NDArray[np.float32]
+    y_validation: NDArray[Any]
+    input_scaling: Scaling
+    target_scaling: Scaling | None
+
+
+def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
+    """Split and scale; what is fitted is fitted on the training part only.
+
+    Raises
+    ------
+    InvalidInputError
+        No possible split, or values beyond float32.
+    """
+    train, validation = split(data, spec.validation_fraction, seed=spec.seed)
+    inputs = Scaling.identity(data.x.shape[1])
+    target = None if data.classes is not None else Scaling.identity(1)
+    if spec.standardize:
+        inputs = Scaling.fit(data.x[train], pointer="/data")
+        if target is not None:
+            target = Scaling.fit(data.y[train, np.newaxis].astype(np.float64), pointer="/data/target")
+    return PreparedData(
+        _features(data, train, inputs),
+        _targets(data, train, target),
+        _features(data, validation, inputs),
+        _targets(data, validation, target),
+        inputs,
+        target,
+    )
+
+
+def _features(data: TrainingData, rows: NDArray[np.intp], scaling: Scaling) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        x = scaling.apply(data.x[rows]).astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=0))
+    if bad.size:
+        raise InvalidInputError.at(
+            "/data", f"values of column `{data.feature_names[bad[0]]}` exceed float32; use a larger unit"
+        )
+    return x
+
+
+def _targets(data: TrainingData, rows: NDArray[np.intp], scaling: Scaling | None) -> NDArray[Any]:
+    if scaling is None:
+        return data.y[rows]
+    with np.errstate(over="ignore"):
+        y = scaling.apply(data.y[rows].astype(np.float64)).astype(np.float32)
+    if not np.isfinite(y).all():
+        raise InvalidInputError.at("/data/target", "target values exceed float32; use a larger unit")
+    return y

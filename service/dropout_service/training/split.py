@@ -1,0 +1,80 @@
+"""Which rows are held out for validation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.kernels.streams import Purpose, permutation, stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dropout_service.training.data import TrainingData
+
+__all__ = ["split"]
+
+
+def split(data: TrainingData, fraction: float, *, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide the rows into a training and a validation part.
+
+    A classification is stratified: each class gives the same share, up to rounding, and keeps at least one row for
+    training (a class of one row is not validated on).
+
+    Parameters
+    ----------
+    data
+        The rows.
+    fraction
+        Share of the rows to hold out, in [0, 1); at least one row is held out unless it is 0.
+    seed
+        The parts are a pure function of it, the targets and the fraction.
+
+    Returns
+    -------
+    train, validation
+        Sorted row numbers.
+
+    Raises
+    ------
+    InvalidInputError
+        A class without rows, or no row that could be held out.
+    """
+    rows = len(data.y)
+    if data.classes is None:
+        groups = [np.arange(rows)]
+    else:
+        groups = [np.flatnonzero(data.y == index) for index in range(len(data.classes))]
+        empty = [repr(label) for label, group in zip(data.classes, groups, strict=True) if not group.size]
+        if empty:
+            raise InvalidInputError.at("/data/target", f"no row has the class {', '.join(empty)}; leave it out")
+    if fraction == 0:
+        return np.arange(rows), np.arange(0)
+    spare = np.array([group.size - 1 for group in groups])
+    if not spare.any():
+        raise InvalidInputError.at(
+            "/validation_fraction",
+            f"none of the {rows} rows can be held out, because every class keeps at least one row for training; "
+            "set it to 0 or give more rows",
+        )
+    counts = _shares([group.size for group in groups], spare, fraction)
+    held_out = np.zeros(rows, np.bool_)
+    for index, (group, count) in enumerate(zip(groups, counts, strict=True)):
+        order = permutation(group.size, seed=seed, offset=stream(Purpose.SPLIT, layer=index))
+        held_out[group[order[:count]]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _shares(sizes: list[int], spare: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    """Return how many rows each group gives: largest remainders, so that the total is the rounded fraction."""
+    wanted = np.array(sizes) * fraction
+    counts = np.minimum(np.floor(wanted).astype(np.int64), spare)
+    total = min(max(1, round(sum(sizes) * fraction)), int(spare.sum()))
+    # Stable, so that equal remainders fall to the first classes
+    for index in np.argsort(counts - wanted, kind="stable"):
+        if counts.sum() >= total:
+            break
+        counts[index] += counts[index] < spare[index]
+    return counts

@@ -1,0 +1,101 @@
+"""``TrainedModel``: a trained network with all that a prediction needs."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dropout_service.training.networks import build_network, output_units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from dropout_service.nn.network import Network
+    from dropout_service.training.data import Label
+    from dropout_service.training.metrics import EpochMetrics
+    from dropout_service.training.scaling import Scaling
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["TrainedModel", "weights_digest"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedModel:
+    """A trained network.
+
+    Parameters
+    ----------
+    spec
+        How it was trained; arrays given in place are not kept (``data.dataset`` is then ``"inline"``).
+    loss
+        The loss, with ``auto`` decided.
+    feature_names, target_name
+        Names of the columns.
+    classes
+        Labels in the order of the outputs; ``None`` for a regression.
+    input_scaling
+        Standardisation of the features.
+    target_scaling
+        Standardisation of the target; ``None`` for a classification.
+    params
+        Weights (inputs, units) and biases (units,) by name, float32.
+    metrics
+        Figures of the epoch whose weights these are.
+    """
+
+    spec: TrainingSpec
+    loss: str
+    feature_names: tuple[str, ...]
+    target_name: str
+    classes: tuple[Label, ...] | None
+    input_scaling: Scaling
+    target_scaling: Scaling | None
+    params: Mapping[str, NDArray[np.float32]]
+    metrics: EpochMetrics
+
+    @property
+    def weights_digest(self) -> str:
+        """Digest of the parameters, see ``weights_digest``."""
+        return weights_digest(self.params)
+
+    @property
+    def layers(self) -> tuple[dict[str, Any], ...]:
+        """The dense layers: inputs, units, activation and dropout rate of each."""
+        return tuple(
+            {
+                "kind": "dense",
+                "inputs": layer.weight.shape[0],
+                "units": layer.weight.shape[1],
+                "activation": layer.activation,
+                "dropout": layer.rate,
+            }
+            for layer in self._bare_network().dense_layers
+        )
+
+    def network(self) -> Network:
+        """Return a new network that holds a copy of the parameters."""
+        network = self._bare_network()
+        for name, view in network.parameters.views().items():
+            view[:] = self.params[name]
+        return network
+
+    def _bare_network(self) -> Network:
+        classes = None if self.classes is None else len(self.classes)
+        return build_network(self.spec.model, len(self.feature_names), output_units(self.loss, classes))
+
+
+def weights_digest(params: Mapping[str, NDArray[Any]]) -> str:
+    """Return ``sha256:<hex>`` over names, dtypes, shapes and little-endian bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(params):
+        array = params[name]
+        digest.update(f"{name}|{array.dtype.name}|{','.join(map(str, array.shape))}\n".encode())
+        little = array if sys.byteorder == "little" else array.byteswap()
+        digest.update(np.ascontiguousarray(little).data)
+    return f"sha256:{digest.hexdigest()}"

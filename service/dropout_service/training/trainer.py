@@ -1,0 +1,335 @@
+"""``Trainer``: fits the network of a specification, step by step, resumable to the last bit."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError, TrainingError
+from dropout_service.kernels.optimizer_steps import max_norm
+from dropout_service.kernels.streams import Purpose, permutation, stream
+from dropout_service.nn.layers import Masks
+from dropout_service.nn.losses import LOSSES
+from dropout_service.training import checkpoint
+from dropout_service.training.metrics import EpochMetrics, summarize
+from dropout_service.training.networks import (
+    build_network,
+    build_optimizer,
+    build_schedule,
+    output_units,
+    resolve_loss,
+)
+from dropout_service.training.preparation import prepare
+from dropout_service.training.spec import DataSpec
+from dropout_service.training.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from dropout_service.training.checkpoint import StopReason
+    from dropout_service.training.data import TrainingData
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["Trainer"]
+
+_VALIDATION_ROWS = 1024
+"""Rows of a validation pass: large enough for the matrix products, small enough for the cache."""
+
+
+class Trainer:
+    """Fit the network of ``spec`` to ``data``.
+
+    The weights after a step are a pure function of specification, data and the number of the step (on one platform
+    and with one number of BLAS threads), whether or not the training was interrupted in between.
+
+    Parameters
+    ----------
+    spec
+        What to train and how; its ``data`` is not looked at.
+    data
+        The rows.
+    resume
+        What ``checkpoint`` of a trainer of the same specification and data returned.
+
+    Raises
+    ------
+    InvalidInputError
+        Data that the specification does not fit, or a checkpoint of another training.
+
+    Examples
+    --------
+    >>> trainer = Trainer(spec, data)  # doctest: +SKIP
+    >>> for metrics in trainer.run():  # doctest: +SKIP
+    ...     print(metrics.epoch, metrics.validation)
+    >>> model = trainer.finish()  # doctest: +SKIP
+    """
+
+    def __init__(self, spec: TrainingSpec, data: TrainingData, *, resume: bytes | None = None) -> None:
+        classes = None if data.classes is None else len(data.classes)
+        self._spec = spec
+        self._data = data
+        self._loss_name = resolve_loss(spec, classes)
+        self._loss = LOSSES[self._loss_name]
+        self._rows = prepare(spec, data)
+
+        self._network = build_network(spec.model, data.x.shape[1], output_units(self._loss_name, classes))
+        self._network.initialize(spec.model.initializer, seed=spec.seed)
+        self._optimizer = build_optimizer(spec, self._network)
+        self._best_values = np.zeros_like(self._network.parameters.values if spec.early_stopping else np.empty(0))
+
+        x, y = self._rows.x, self._rows.y
+        rows = len(x)
+        self._batch_rows = min(spec.batch_size, rows)
+        self._steps_per_epoch = math.ceil(rows / self._batch_rows)
+        self._schedule = build_schedule(spec, self._steps_per_epoch)
+        self._order = np.arange(0)
+        self._x_batch = np.empty((self._batch_rows, x.shape[1]), x.dtype)
+        self._y_batch = np.empty(self._batch_rows, y.dtype)
+        outputs = self._network.dense_layers[-1].bias.size
+        self._grad_outputs = np.empty((max(self._batch_rows, _VALIDATION_ROWS), outputs), x.dtype)
+        self._norms = np.empty(max((*spec.model.hidden, 1)))
+
+        self._started_s: float | None = None
+        self._position = checkpoint.Position()
+        if resume is not None:
+            self._position = checkpoint.load(resume, self._identity, self._tensors())
+            if not self._position.batch <= self._steps_per_epoch or not self._position.epoch <= spec.epochs:
+                raise InvalidInputError.at("/checkpoint", "the position lies outside of the training")
+            if self._position.batch:
+                self._shuffle()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch under way, from 1; of the last one when the training has ended."""
+        return max(1, self._position.epoch + (self.stop_reason is None))
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self._position.step
+
+    @property
+    def progress(self) -> float:
+        """Part of the steps that the specification asks for that is done, 0 to 1; 1 when the training has ended."""
+        if self.stop_reason is not None:
+            return 1.0
+        return (self._position.epoch + self._position.batch / self._steps_per_epoch) / self._spec.epochs
+
+    @property
+    def phase(self) -> str:
+        """What is being done: ``training``, ``validating`` or ``finished``."""
+        if self.stop_reason is not None:
+            return "finished"
+        return "validating" if self._position.batch == self._steps_per_epoch else "training"
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why the training has ended; ``None`` before that, and so after an interruption."""
+        return self._position.stop_reason
+
+    def run(self, interrupt: Callable[[], bool] = lambda: False) -> Iterator[EpochMetrics]:
+        """Train, yielding the metrics of each epoch as it closes.
+
+        Parameters
+        ----------
+        interrupt
+            Asked after every step; true ends the iteration there. The state can then be taken by ``checkpoint``, and
+            ``run`` may be called again to go on. It may itself call ``checkpoint``.
+
+        Raises
+        ------
+        TrainingError
+            ``diverged``: a loss, gradient or weight is no longer finite.
+        """
+        position = self._position
+        while position.stop_reason is None:
+            self._started_s = time.monotonic()
+            try:
+                if position.batch == 0:
+                    self._shuffle()
+                while position.batch < self._steps_per_epoch:
+                    self._step()
+                    if interrupt():
+                        return
+                    if self._out_of_time():
+                        break
+                metrics = self._close_epoch()
+            finally:
+                position.running_s = self._running_s()
+                self._started_s = None
+            yield metrics
+
+    def checkpoint(self) -> bytes:
+        """Return the state as bytes (safetensors), to be given to another trainer as ``resume``.
+
+        Allowed between steps: while ``run`` is suspended, from within ``interrupt``, and after the end.
+        """
+        self._position.running_s, running_s = self._running_s(), self._position.running_s
+        try:
+            return checkpoint.save(self._identity, self._position, self._tensors())
+        finally:
+            self._position.running_s = running_s
+
+    def finish(self) -> TrainedModel:
+        """Return the trained model: with early stopping the best weights, otherwise the last.
+
+        Raises
+        ------
+        RuntimeError
+            The training has not ended.
+        """
+        position = self._position
+        if self.stop_reason is None or position.metrics is None:
+            raise RuntimeError("the training has not ended; exhaust run() first")
+        kept = self._network.parameters.values if position.best is None else self._best_values
+        inline = self._spec.data.dataset is None
+        return TrainedModel(
+            spec=self._spec.model_copy(update={"data": DataSpec(dataset="inline")}) if inline else self._spec,
+            loss=self._loss_name,
+            feature_names=self._data.feature_names,
+            target_name=self._data.target_name,
+            classes=self._data.classes,
+            input_scaling=self._rows.input_scaling,
+            target_scaling=self._rows.target_scaling,
+            params={name: view.astype(np.float32) for name, view in self._network.parameters.views(kept).items()},
+            metrics=position.best or position.metrics,
+        )
+
+    @cached_property
+    def _identity(self) -> str:
+        return checkpoint.identity(self._spec, self._data)
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        """Return everything that steps change, by name."""
+        tensors = {"params": self._network.parameters.values}
+        tensors |= {f"optimizer.{name}": array for name, array in self._optimizer.state.items()}
+        return tensors | {"best": self._best_values}
+
+    def _shuffle(self) -> None:
+        offset = stream(Purpose.SHUFFLE, step=self._position.epoch)
+        self._order = permutation(len(self._rows.x), seed=self._spec.seed, offset=offset)
+
+    def _learning_rate(self, batch: int) -> float:
+        """Return the learning rate of a mini-batch (from 0) of the epoch under way."""
+        time_epochs = self._position.epoch + batch / self._steps_per_epoch
+        return self._spec.optimizer.learning_rate * self._schedule(time_epochs)
+
+    def _step(self) -> None:
+        """Take one optimizer step."""
+        position, network = self._position, self._network
+        chosen = self._order[position.batch * self._batch_rows : (position.batch + 1) * self._batch_rows]
+        rows = len(chosen)
+        x, y, grad = self._x_batch[:rows], self._y_batch[:rows], self._grad_outputs[:rows]
+        # mode="clip" lets NumPy write into `out` without a buffer; the indices are in range
+        np.take(self._rows.x, chosen, axis=0, out=x, mode="clip")
+        np.take(self._rows.y, chosen, out=y, mode="clip")
+        with np.errstate(all="ignore"):  # what overflows is found below, with a better message
+            outputs = network.forward(x, Masks(self._spec.seed, position.step), differentiable=True)
+            self._loss(outputs, y, grad, position.sums)
+            network.backward(grad)
+            norm = network.parameters.grad_norm()
+        if not math.isfinite(position.sums[0]) or not math.isfinite(norm):
+            raise self._diverged("the training loss or its gradient")
+        clip = self._spec.clip_norm
+        self._optimizer.step(
+            network.parameters,
+            learning_rate=self._learning_rate(position.batch),
+            step=position.step + 1,
+            grad_scale=clip / norm if clip is not None and norm > clip else 1.0,
+        )
+        if self._spec.max_norm is not None:
+            for layer in network.dense_layers[:-1]:
+                max_norm(layer.weight, self._spec.max_norm, self._norms[: layer.bias.size])
+        position.batch += 1
+        position.step += 1
+
+    def _close_epoch(self) -> EpochMetrics:
+        """Validate, decide whether to stop, and move to the next epoch."""
+        position, spec = self._position, self._spec
+        if not np.isfinite(self._network.parameters.values).all():
+            raise self._diverged("a weight")
+        complete = position.batch == self._steps_per_epoch
+        metrics = EpochMetrics(
+            epoch=position.epoch + 1,
+            epochs=spec.epochs,
+            step=position.step,
+            learning_rate=self._learning_rate(position.batch - 1),
+            train=self._summary(position.sums, min(position.batch * self._batch_rows, len(self._rows.x))),
+            validation=self._validate() if len(self._rows.x_validation) else None,
+            best_epoch=None,
+        )
+        waited = 0
+        if spec.early_stopping is not None:
+            metrics, waited = self._keep_best(metrics, spec.early_stopping.min_delta)
+        if metrics.epoch == spec.epochs and complete:
+            position.stop_reason = "completed"
+        elif spec.early_stopping is not None and waited >= spec.early_stopping.patience:
+            position.stop_reason = "early_stopped"
+        elif self._out_of_time():
+            position.stop_reason = "max_runtime"
+        position.metrics = metrics
+        position.epoch += 1
+        position.batch = 0
+        position.sums[:] = 0
+        return metrics
+
+    def _keep_best(self, metrics: EpochMetrics, min_delta: float) -> tuple[EpochMetrics, int]:
+        """Keep the weights if the validation loss improved; return the metrics with ``best_epoch``, and its age."""
+        best = self._position.best
+        if best is None or _validation_loss(metrics) < _validation_loss(best) - min_delta:
+            self._position.best = best = replace(metrics, best_epoch=metrics.epoch)
+            self._best_values[:] = self._network.parameters.values
+        return replace(metrics, best_epoch=best.epoch), metrics.epoch - best.epoch
+
+    def _validate(self) -> dict[str, float]:
+        """Return the metrics of the validation part, in evaluation mode."""
+        x, y = self._rows.x_validation, self._rows.y_validation
+        sums = np.zeros(3)
+        for begin in range(0, len(x), _VALIDATION_ROWS):
+            part = slice(begin, begin + _VALIDATION_ROWS)
+            with np.errstate(all="ignore"):
+                outputs = self._network.forward(x[part])
+            self._loss(outputs, y[part], self._grad_outputs[: len(outputs)], sums)
+        if not math.isfinite(sums[0]):
+            raise self._diverged("the validation loss")
+        return self._summary(sums, len(x))
+
+    def _summary(self, sums: NDArray[np.float64], rows: int) -> dict[str, float]:
+        scaling = self._rows.target_scaling
+        unit = 1.0 if scaling is None else float(scaling.scale[0])
+        return summarize(self._spec.task, sums.tolist(), rows, target_scale=unit)
+
+    def _diverged(self, what: str) -> TrainingError:
+        position, spec = self._position, self._spec
+        hints = [f"lower the learning rate (now {spec.optimizer.learning_rate:g})"]
+        if spec.clip_norm is None:
+            hints.append("limit the gradient with clip_norm (1, say)")
+        if not spec.standardize:
+            hints.append("set standardize")
+        return TrainingError(
+            f"{what} is no longer finite at epoch {position.epoch + 1}, step {position.step + 1}",
+            reason="diverged",
+            epoch=position.epoch + 1,
+            hint="; ".join(hints),
+        )
+
+    def _running_s(self) -> float:
+        """Return the seconds spent inside ``run``, this attempt and those before."""
+        now_s = 0.0 if self._started_s is None else time.monotonic() - self._started_s
+        return self._position.running_s + now_s
+
+    def _out_of_time(self) -> bool:
+        limit_s = self._spec.max_runtime_s
+        return limit_s is not None and self._running_s() >= limit_s
+
+
+def _validation_loss(metrics: EpochMetrics) -> float:
+    """Return what early stopping watches; the specification guarantees a validation part."""
+    return math.inf if metrics.validation is None else metrics.validation["loss"]
