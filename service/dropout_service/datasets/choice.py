@@ -1,0 +1,164 @@
+"""Which columns of a table a ``TrainingSpec`` chooses, and whether a training can use them.
+
+The schema is all that is needed, so that a job that cannot work is refused when it is submitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from dropout_service.errors import FieldError, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dropout_service.datasets.dataset import Column, TableSchema
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["Choice", "choose"]
+
+_MAX_FLOAT_CLASSES: Final = 20
+_MAX_CLASSES: Final = 1000
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The columns that a spec chooses from a table."""
+
+    features: tuple[Column, ...]
+    target: Column
+
+
+def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
+    """Find the columns that a spec names and check that a training can use them.
+
+    Raises
+    ------
+    InvalidInputError
+        With pointers into the spec.
+    """
+    target_name = schema.target if spec.data.target is None else spec.data.target
+    target = schema.column(target_name)
+    if target is None:
+        raise InvalidInputError.at("/data/target", _no_column(schema, target_name))
+    features, pointers = _features(schema, spec, target_name)
+    _check_rows(schema, spec)
+    _check_target(schema, spec, target)
+    faults = [fault for column in features for fault in _feature_faults(column, pointers.get(column.name))]
+    if faults:
+        raise InvalidInputError(_summary(faults, len(features)), errors=faults)
+    return Choice(features, target)
+
+
+def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[tuple[Column, ...], dict[str, str]]:
+    """Find the feature columns, and where in the spec each of them is named."""
+    if spec.data.features is None:
+        features = tuple(column for column in schema.columns if column.name != target_name)
+        if not features:
+            raise InvalidInputError.at(
+                "/data/target", f"`{target_name}` is the only column; there is none to predict it from"
+            )
+        return features, {}
+    if not spec.data.features:
+        raise InvalidInputError.at("/data/features", "name at least one feature column, or leave `features` out")
+    by_name = {column.name: column for column in schema.columns}
+    faults: list[FieldError] = []
+    pointers: dict[str, str] = {}
+    for index, name in enumerate(spec.data.features):
+        pointer = f"/data/features/{index}"
+        if name == target_name:
+            faults.append(FieldError(pointer, f"`{name}` is the target; it cannot be a feature too"))
+        elif name not in by_name:
+            faults.append(FieldError(pointer, _no_column(schema, name)))
+        elif name in pointers:
+            faults.append(FieldError(pointer, f"`{name}` is named twice"))
+        else:
+            pointers[name] = pointer
+    if faults:
+        raise InvalidInputError(faults[0].message, errors=faults)
+    return tuple(by_name[name] for name in spec.data.features), pointers
+
+
+def _feature_faults(column: Column, pointer: str | None) -> list[FieldError]:
+    leave_out = "leave it out of `features`" if pointer else "name the other columns in `features` to leave it out"
+    if column.type == "text":
+        message = f"column `{column.name}` is text, and text features are not supported yet; {leave_out}"
+    elif column.type == "empty":
+        message = f"column `{column.name}` has no values; {leave_out}"
+    elif column.bad:
+        message = f"column `{column.name}` has {_cells(column.bad)} that {_are(column.bad)} no finite number"
+    elif column.missing:
+        message = f"column `{column.name}` has {_cells(column.missing)} without a value; fill them in, or {leave_out}"
+    else:
+        return []
+    return [FieldError(pointer or "/data/features", message)]
+
+
+def _check_rows(schema: TableSchema, spec: TrainingSpec) -> None:
+    if schema.rows < 2:  # noqa: PLR2004 - one row has no variance
+        raise InvalidInputError.at("/data", f"the dataset has {schema.rows} row; a training needs at least 2")
+    held_out = schema.rows * spec.validation_fraction
+    if spec.validation_fraction > 0 and not 0.5 <= held_out <= schema.rows - 0.5:  # noqa: PLR2004 - rounds to a row
+        raise InvalidInputError.at(
+            "/validation_fraction",
+            f"{spec.validation_fraction:g} of {schema.rows} rows leaves no row for "
+            f"{'validation' if held_out < 1 else 'training'}; change it, or use 0 for no validation part",
+        )
+
+
+def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> None:
+    pointer, name = "/data/target", target.name
+    if target.missing:
+        raise InvalidInputError.at(
+            pointer,
+            f"target `{name}` has {_cells(target.missing)} without a value, of {schema.rows}; remove those rows",
+        )
+    if target.bad:
+        raise InvalidInputError.at(
+            pointer, f"target `{name}` has {_cells(target.bad)} that {_are(target.bad)} no finite number"
+        )
+    distinct = f"{target.distinct:,}" if target.distinct_exact else f"more than {target.distinct:,}"
+    if spec.task == "regression":
+        if target.type == "text":
+            raise InvalidInputError.at(
+                "/task", f"target `{name}` is text ({distinct} distinct values); use task `classification`"
+            )
+        return
+    if target.distinct == 1:
+        raise InvalidInputError.at(
+            pointer, f"every row of target `{name}` has the same value; a classification needs two classes or more"
+        )
+    many = _MAX_FLOAT_CLASSES if target.type == "number" else _MAX_CLASSES
+    if target.distinct > many or (target.distinct > _MAX_FLOAT_CLASSES and 2 * target.distinct > schema.rows):
+        right = "choose another target" if target.type == "text" else "use task `regression`"
+        raise InvalidInputError.at(
+            "/task", f"target `{name}` has {distinct} distinct values in {schema.rows} rows, too many classes; {right}"
+        )
+
+
+def _no_column(schema: TableSchema, name: str) -> str:
+    names = [column.name for column in schema.columns]
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f'there is no column "{name}"; did you mean "{close[0]}"?'
+    shown = ", ".join(f'"{column}"' for column in names[:10])
+    return f'there is no column "{name}"; the columns are {shown}{", ..." if len(names) > len(shown) else ""}'
+
+
+def _summary(faults: Sequence[FieldError], features: int) -> str:
+    if len(faults) == 1:
+        return faults[0].message
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    shown = "; ".join(fault.message for fault in faults[:_SHOWN])
+    return f"{len(faults)} of {features} feature columns cannot be used: {shown}{more}"
+
+
+def _cells(count: int) -> str:
+    return f"{count:,} cell" if count == 1 else f"{count:,} cells"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

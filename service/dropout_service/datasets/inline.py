@@ -1,0 +1,46 @@
+"""Arrays that come within a job's specification are kept as a dataset, like any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dropout_service.datasets.arrays import MAX_LABEL_CHARS, npz_bytes
+from dropout_service.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["from_arrays"]
+
+
+def from_arrays(x: Sequence[Sequence[float]], y: Sequence[float] | Sequence[int] | Sequence[str]) -> memoryview:
+    """Write features and targets as an npz; equal arrays give equal bytes, and so one dataset.
+
+    Parameters
+    ----------
+    x
+        Features, shape (rows, features).
+    y
+        Targets, shape (rows,): numbers or class labels.
+
+    Raises
+    ------
+    InvalidInputError
+        The rows differ in length, there is nothing in them, or there are more or fewer targets than rows.
+    """
+    if not x or not x[0]:
+        raise InvalidInputError.at("/data/x", "`x` is empty; it needs at least one row and one column")
+    width = len(x[0])
+    for index, row in enumerate(x):
+        if len(row) != width:
+            raise InvalidInputError.at(f"/data/x/{index}", f"this row has {len(row)} values; the first has {width}")
+    if len(y) != len(x):
+        raise InvalidInputError.at("/data/y", f"`y` has {len(y)} values; `x` has {len(x)} rows")
+    for index, label in enumerate(y):
+        if isinstance(label, str) and len(label) > MAX_LABEL_CHARS:
+            raise InvalidInputError.at(
+                f"/data/y/{index}", f"a class label has at most {MAX_LABEL_CHARS} characters; this has {len(label)}"
+            )
+    return npz_bytes(np.array(x, np.float64), np.array(y))

@@ -1,0 +1,126 @@
+"""From a stored dataset and a ``TrainingSpec`` to the arrays of a training."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dropout_service.datasets.arrays import open_npy, read_npz
+from dropout_service.datasets.cells import TRUTH, numbers
+from dropout_service.datasets.choice import choose
+from dropout_service.datasets.csv_table import CsvTable
+from dropout_service.training.data import Label, TrainingData
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dropout_service.blobs import BlobStore
+    from dropout_service.datasets.dataset import Column, Dataset
+    from dropout_service.training.spec import TrainingSpec
+
+    _Arrays = tuple[NDArray[np.float64], NDArray[np.float64] | list[str]]
+    """Features (rows, features), and the target: numbers, or labels that are text."""
+
+__all__ = ["check", "load_training_data"]
+
+
+def check(dataset: Dataset, spec: TrainingSpec) -> None:
+    """Check that a training can use the dataset as its spec says.
+
+    Raises
+    ------
+    InvalidInputError
+        With pointers into the spec: a column that is not there or cannot be used, a target that does not fit the
+        task, too few rows.
+    """
+    choose(dataset.schema, spec)
+
+
+def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -> TrainingData:
+    """Read the columns that the spec chooses.
+
+    Raises
+    ------
+    InvalidInputError
+        As ``check``.
+    NotFoundError
+        The content of the dataset has been deleted.
+    """
+    choice = choose(dataset.schema, spec)
+    position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
+    features = [position[column.name] for column in choice.features]
+    target = position[choice.target.name]
+    with blobs.as_file(dataset.blob_key) as path:
+        if dataset.format == "csv":
+            x, values = _read_csv(path, dataset, features, target)
+        elif dataset.format == "npy":
+            x, values = _columns_of(open_npy(path), features, target)
+        else:
+            x, values = _read_npz(path, features, target)
+    if spec.task == "regression":
+        y, classes = np.asarray(values, np.float64), None
+    else:
+        y, classes = _encoded(values, choice.target)
+    return TrainingData(
+        x=x,
+        y=y,
+        feature_names=tuple(column.name for column in choice.features),
+        target_name=choice.target.name,
+        classes=classes,
+    )
+
+
+def _read_csv(path: Path, dataset: Dataset, features: Sequence[int], target: int) -> _Arrays:
+    columns, rows = dataset.schema.columns, dataset.schema.rows
+    x = np.empty((rows, len(features)))
+    is_text = columns[target].type == "text"
+    labels: list[str] = []
+    y = np.empty(0 if is_text else rows)
+    for first_row, block in CsvTable(path).blocks():
+        start, stop = first_row - 1, first_row - 1 + len(block[0])
+        for position, index in enumerate(features):
+            x[start:stop, position] = _numbers(block[index], columns[index])
+        if is_text:
+            labels += [cell.strip() for cell in block[target]]
+        else:
+            y[start:stop] = _numbers(block[target], columns[target])
+    return x, labels if is_text else y
+
+
+def _numbers(cells: Sequence[str], column: Column) -> NDArray[np.float64]:
+    if column.type == "boolean":
+        return np.array([TRUTH[cell.strip().lower()] for cell in cells], np.float64)
+    return numbers(cells)[0]
+
+
+def _read_npz(path: Path, features: Sequence[int], target: int) -> _Arrays:
+    content = read_npz(path, limit_bytes=sys.maxsize)  # its size was found acceptable when it was uploaded
+    width = content.x.shape[1]
+    if width in features:  # `y`, numeric then, as a feature of something else
+        return _columns_of(np.column_stack([content.x, content.y]), features, target)
+    if target < width:
+        return _columns_of(content.x, features, target)
+    x = np.ascontiguousarray(content.x[:, features], np.float64)
+    if content.y.dtype.kind == "U":
+        return x, [label.strip() for label in content.y.tolist()]
+    return x, content.y.astype(np.float64)
+
+
+def _columns_of(array: NDArray[np.generic], features: Sequence[int], target: int) -> _Arrays:
+    return np.ascontiguousarray(array[:, features], np.float64), array[:, target].astype(np.float64)
+
+
+def _encoded(values: NDArray[np.float64] | list[str], column: Column) -> tuple[NDArray[np.int64], tuple[Label, ...]]:
+    """Replace labels by their indices in sorted order; a label keeps the type that it has in the dataset."""
+    if isinstance(values, list):
+        labels = sorted(set(values))
+        index = {label: position for position, label in enumerate(labels)}
+        return np.fromiter(map(index.__getitem__, values), np.int64, len(values)), tuple(labels)
+    distinct, indices = np.unique(values, return_inverse=True)
+    kind = {"boolean": bool, "integer": int}.get(column.type, float)
+    return indices.astype(np.int64), tuple(kind(value) for value in distinct.tolist())

@@ -1,0 +1,224 @@
+"""``DatasetRegistry``: datasets in the database, their content in the blob store."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from sqlalchemy import insert, select, tuple_
+from sqlalchemy.exc import IntegrityError
+
+from dropout_service.database.clock import now_s
+from dropout_service.database.engine import reading, writing
+from dropout_service.datasets.dataset import Dataset, TableSchema
+from dropout_service.datasets.scan import detect_format, scan
+from dropout_service.datasets.tables import datasets
+from dropout_service.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sqlalchemy import Engine, RowMapping
+
+    from dropout_service.blobs import BlobStore
+    from dropout_service.datasets.dataset import DatasetFormat
+
+__all__ = ["DatasetRegistry", "Upload"]
+
+_ID_DIGITS: Final = 32
+
+
+class Upload:
+    """Content on its way into the registry, hashed as it is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.size_bytes = 0
+        self._hash = hashlib.sha256()
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Add to the content."""
+        self._hash.update(chunk)
+        self.size_bytes += self.file.write(chunk)
+
+    @property
+    def digest(self) -> str:
+        """``sha256:`` and the digest of what was written so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+class DatasetRegistry:
+    """Content-addressed datasets.
+
+    Parameters
+    ----------
+    engine
+        The database.
+    blobs
+        Where the content goes.
+    max_unpacked_bytes
+        Largest size of the arrays of an npz when they are unpacked.
+    """
+
+    def __init__(self, engine: Engine, blobs: BlobStore, *, max_unpacked_bytes: int = 1 << 32) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._max_unpacked_bytes = max_unpacked_bytes
+
+    @contextmanager
+    def upload(self) -> Generator[Upload]:
+        """Open an upload, to be written and then given to ``add``; if it is not, nothing of it stays."""
+        with self._blobs.scratch() as file:
+            yield Upload(file)
+
+    def add(
+        self,
+        upload: Upload,
+        *,
+        name: str | None = None,
+        format: DatasetFormat | None = None,  # noqa: A002 - the field's word
+    ) -> tuple[Dataset, bool]:
+        """Look through the content and keep it.
+
+        Parameters
+        ----------
+        upload
+            The content, written completely.
+        name
+            A name for people. Default: the id.
+        format
+            What the content is said to be. Default: what it looks like.
+
+        Returns
+        -------
+        dataset
+            The new dataset, or the one that has the same content, with the name that it got first.
+        created
+            Whether it is new.
+
+        Raises
+        ------
+        InvalidInputError
+            The content is not what it should be.
+        TooLargeError
+            It unpacks to more than the limit.
+        """
+        digest = upload.digest
+        dataset_id = f"sha256-{digest.removeprefix('sha256:')[:_ID_DIGITS]}"
+        known = self._find(dataset_id)
+        if known is not None:
+            return known, False
+        upload.file.flush()
+        path = Path(upload.file.name)
+        found = detect_format(path)
+        if format is not None and format != found:
+            raise InvalidInputError(f"the content is said to be {format}, but it looks like {found}")
+        schema = scan(path, found, limit_bytes=self._max_unpacked_bytes)
+        # A key of its own for each upload: a dataset that is deleted and uploaded at the same time either keeps
+        # its blob or has none, never a row without a blob. The row decides which upload counts.
+        blob_key = f"datasets/{dataset_id}/{secrets.token_hex(8)}"
+        self._blobs.put_file(blob_key, upload.file)
+        row = {
+            "id": dataset_id,
+            "name": name or dataset_id,
+            "format": found,
+            "size_bytes": upload.size_bytes,
+            "digest": digest,
+            "schema": schema.to_json(),
+            "blob_key": blob_key,
+        }
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(insert(datasets).values(**row, created_at=now_s()))
+        except IntegrityError:  # the same content was uploaded meanwhile
+            self._blobs.delete(blob_key)
+            return self.get(dataset_id), False
+        return self.get(dataset_id), True
+
+    def add_content(self, content: bytes | memoryview, *, name: str | None = None) -> Dataset:
+        """Keep content that is in memory, such as arrays given in place; see ``add``."""
+        with self.upload() as upload:
+            upload.write(content)
+            dataset, _ = self.add(upload, name=name)
+        return dataset
+
+    def get(self, dataset_id: str) -> Dataset:
+        """Find a dataset.
+
+        Raises
+        ------
+        NotFoundError
+            There is none with this id.
+        """
+        dataset = self._find(dataset_id)
+        if dataset is None:
+            raise _no_such(dataset_id)
+        return dataset
+
+    def list(self, *, limit: int, after: str | None = None) -> tuple[list[Dataset], str | None]:
+        """List datasets, the newest first.
+
+        Parameters
+        ----------
+        limit
+            Most entries to return.
+        after
+            The key that the list before returned.
+
+        Returns
+        -------
+        entries
+            At most ``limit`` datasets.
+        after
+            The key to go on with; ``None`` at the end.
+        """
+        query = select(datasets).order_by(datasets.c.created_at.desc(), datasets.c.id.desc()).limit(limit + 1)
+        if after is not None:
+            query = query.where(tuple_(datasets.c.created_at, datasets.c.id) < _position(after))
+        with reading(self._engine) as connection:
+            found = [_dataset(row) for row in connection.execute(query).mappings()]
+        entries = found[:limit]
+        return entries, f"{entries[-1].created_at!r} {entries[-1].id}" if len(found) > limit else None
+
+    def delete(self, dataset_id: str) -> None:
+        """Remove a dataset and its content.
+
+        Raises
+        ------
+        NotFoundError
+            There is none with this id.
+        """
+        with writing(self._engine) as connection:
+            gone = datasets.delete().where(datasets.c.id == dataset_id).returning(datasets.c.blob_key)
+            blob_key = connection.execute(gone).scalar_one_or_none()
+        if blob_key is None:
+            raise _no_such(dataset_id)
+        self._blobs.delete(blob_key)
+
+    def _find(self, dataset_id: str) -> Dataset | None:
+        with reading(self._engine) as connection:
+            row = connection.execute(select(datasets).where(datasets.c.id == dataset_id)).mappings().one_or_none()
+        return None if row is None else _dataset(row)
+
+
+def _no_such(dataset_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no dataset `{dataset_id}`; GET /datasets lists them")
+
+
+def _position(after: str) -> tuple[float, str]:
+    created_at, _, dataset_id = after.partition(" ")
+    try:
+        return float(created_at), dataset_id
+    except ValueError:
+        raise InvalidInputError.at(
+            "/cursor", "the cursor is not one of this list; take `next_cursor` of a page as it is"
+        ) from None
+
+
+def _dataset(row: RowMapping) -> Dataset:
+    fields = dict(row)
+    schema = TableSchema.from_json(fields.pop("schema"))
+    return Dataset(**fields, schema=schema)

@@ -1,0 +1,70 @@
+"""The schema of an uploaded file, whatever its format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dropout_service.datasets.array_scan import array_columns, text_column
+from dropout_service.datasets.arrays import open_npy, read_npz
+from dropout_service.datasets.csv_scan import CsvScan
+from dropout_service.datasets.csv_table import CsvTable
+from dropout_service.datasets.dataset import BadCell, Column, DatasetFormat, TableSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["detect_format", "scan"]
+
+_BAD_CELLS_OF_TABLE: Final = 50
+
+
+def detect_format(path: Path) -> DatasetFormat:
+    """Tell the format of a file by its first bytes; what is neither npy nor zip is taken for csv."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start == b"\x93NUMPY":
+        return "npy"
+    return "npz" if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) else "csv"
+
+
+def scan(path: Path, format: DatasetFormat, *, limit_bytes: int) -> TableSchema:  # noqa: A002 - the field's word
+    """Read a file and describe every column.
+
+    Parameters
+    ----------
+    path
+        The file.
+    format
+        How it is written.
+    limit_bytes
+        Largest size of its arrays when they are unpacked.
+
+    Raises
+    ------
+    InvalidInputError
+        The file is not what it should be; the message names the row, the column or the byte.
+    TooLargeError
+        It unpacks to more than the limit.
+    """
+    if format == "csv":
+        table = CsvScan(CsvTable(path))
+        return _schema(table.rows, table.columns(), target=table.names[-1])
+    if format == "npy":
+        array = open_npy(path)
+        columns = array_columns(array, [f"c{index}" for index in range(array.shape[1])])
+        return _schema(len(array), columns, target=columns[-1][0].name)
+    content = read_npz(path, limit_bytes=limit_bytes)
+    columns = array_columns(content.x, content.feature_names)
+    if content.y.dtype.kind == "U":
+        columns.append((text_column("y", content.y.tolist()), []))
+    else:
+        columns += array_columns(content.y[:, None], ["y"])
+    return _schema(len(content.x), columns, target="y")
+
+
+def _schema(rows: int, columns: Sequence[tuple[Column, list[BadCell]]], *, target: str) -> TableSchema:
+    bad_cells = [cell for _, cells in columns for cell in cells]
+    return TableSchema(
+        rows, tuple(column for column, _ in columns), target, bad_cells=tuple(bad_cells[:_BAD_CELLS_OF_TABLE])
+    )
