@@ -1,0 +1,122 @@
+"""From what people hold (lists, arrays, tables) to NumPy arrays and file bodies. NumPy is loaded here, when needed."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ArrayLike",
+    "SupportsArray",
+    "is_array",
+    "is_table",
+    "to_array",
+    "to_csv",
+    "to_features",
+    "to_mask",
+    "to_npy",
+    "to_npz",
+]
+
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """Anything that NumPy can take as it is: arrays, data frames and series, tensors."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Give the array."""
+        ...
+
+
+ArrayLike = SupportsArray | Sequence[Any] | float
+"""An array or array-like object, nested lists, or a number."""
+
+
+def is_array(value: object) -> bool:
+    """Whether this is an array or array-like object (not a list or a number)."""
+    return isinstance(value, SupportsArray)
+
+
+def is_table(value: object) -> bool:
+    """Whether this is a data frame (pandas, polars): something with named columns that can write CSV."""
+    return hasattr(value, "columns") and (hasattr(value, "to_csv") or hasattr(value, "write_csv"))
+
+
+def to_array(value: Any) -> NDArray[Any]:
+    """Make an array; lists of Python numbers become float64, an array keeps its type.
+
+    Parameters
+    ----------
+    value
+        An array, anything with ``__array__``, nested lists or a number.
+    """
+    import numpy as np
+
+    array = np.asarray(value)
+    if not is_array(value) and array.dtype.kind in "iub":
+        return array.astype(np.float64)
+    return array
+
+
+def to_features(value: Any) -> NDArray[Any]:
+    """Make an array of features of any numeric type: integers and bools become float64."""
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.dtype.kind == "O":  # a data frame of mixed numeric columns
+        return array.astype(np.float64)
+    return array if array.dtype.kind == "f" or array.dtype.name == "bfloat16" else array.astype(np.float64)
+
+
+def to_npy(array: NDArray[Any]) -> bytes:
+    """Encode one array as npy."""
+    import numpy as np
+
+    body = io.BytesIO()
+    np.lib.format.write_array(body, _without_objects(array), allow_pickle=False)
+    return body.getvalue()
+
+
+def to_npz(arrays: Mapping[str, Any]) -> bytes:
+    """Encode named arrays as npz; equal arrays give equal bytes."""
+    import numpy as np
+
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, value in arrays.items():
+            # A ZipInfo of its own carries 1980 as its date, where writestr(name) would carry the clock.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), to_npy(np.asarray(value)))
+    return body.getvalue()
+
+
+def to_csv(table: Any) -> bytes:
+    """Encode a data frame (pandas, polars) as CSV, without its index."""
+    if hasattr(table, "to_csv"):
+        return str(table.to_csv(index=False)).encode()
+    return str(table.write_csv()).encode()
+
+
+def _without_objects(array: NDArray[Any]) -> NDArray[Any]:
+    """Give text that is held as Python objects (pandas does) a type of its own."""
+    import numpy as np
+
+    if array.dtype.kind != "O":
+        return array
+    plain = np.asarray(array.tolist())
+    if plain.dtype.kind == "O":
+        raise TypeError("the array holds objects that are neither all numbers nor all text")
+    return plain
+
+
+def to_mask(value: Any) -> NDArray[Any]:
+    """Make a mask; numbers (0 and 1) become bools."""
+    import numpy as np
+
+    return np.asarray(value).astype(np.bool_)

@@ -1,0 +1,84 @@
+"""Downloads that go on where a broken connection left them, and are checked at the end."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from dropout_client.errors import APIConnectionError, UnexpectedResponseError
+from dropout_client.flows import Request, read, send
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from dropout_client.flows import Flow
+
+__all__ = ["download"]
+
+_PARTIAL_CONTENT = 206
+_MOST_BREAKS = 10
+_CHUNK_BYTES = 1 << 20
+
+
+def download(path: str, target: Path, *, digest: str | None) -> Flow[Path]:
+    """Fetch a file.
+
+    Parameters
+    ----------
+    path
+        Where the service has it.
+    target
+        Where to put it; a folder that does not exist is not made. The file is there only when it is complete.
+    digest
+        What its content must hash to, as ``sha256:<hex>``.
+
+    Returns
+    -------
+    Path
+        ``target``.
+
+    Raises
+    ------
+    UnexpectedResponseError
+        What came has another digest.
+    """
+    part = target.with_name(f"{target.name}.part")
+    with part.open("w+b") as file:
+        yield from _fill(path, file)
+        file.flush()
+        found = _digest(file)
+    if digest is not None and found != digest:
+        part.unlink()
+        raise UnexpectedResponseError(f"{path} arrived as {found}, which is not the promised {digest}")
+    return part.replace(target)
+
+
+def _fill(path: str, file: BinaryIO) -> Flow[None]:
+    tag: str | None = None
+    for breaks in range(_MOST_BREAKS + 1):
+        resume = {"Range": f"bytes={file.tell()}-", "If-Range": tag} if tag is not None and file.tell() else {}
+        # Unencoded, because the range, the digest and the length speak of the plain bytes.
+        response = yield from send(
+            Request(method="GET", path=path, headers={"Accept-Encoding": "identity", **resume}, stream=True)
+        )
+        if response.status_code != _PARTIAL_CONTENT:
+            file.seek(0)
+            file.truncate()
+        tag = response.headers.get("etag")
+        try:
+            while chunk := (yield from read()):
+                file.write(chunk)
+        except APIConnectionError:
+            if breaks == _MOST_BREAKS:
+                raise
+        else:
+            return
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    sha256 = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        sha256.update(chunk)
+    return f"sha256:{sha256.hexdigest()}"

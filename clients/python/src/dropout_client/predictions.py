@@ -1,0 +1,134 @@
+"""Predictions: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dropout_client import arrays, safetensors
+from dropout_client.errors import UnexpectedResponseError
+from dropout_client.flows import Request, send
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dropout_client.arrays import ArrayLike
+    from dropout_client.flows import Flow
+    from dropout_client.records import Label
+
+__all__ = ["ClassPrediction", "Prediction", "ValuePrediction", "predict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sampled:
+    """What a model predicts; what is ``None`` needs ``mc_samples``.
+
+    Attributes
+    ----------
+    mc_samples, seed
+        How many passes with dropout were averaged, and what their masks follow from.
+    """
+
+    mc_samples: int | None
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassPrediction(_Sampled):
+    """Of a classification, for n rows and k classes.
+
+    Attributes
+    ----------
+    classes
+        The most probable label of each row, shape (n,).
+    probabilities, probabilities_std
+        Shape (n, k): the mean over the passes, and the standard deviation between them.
+    entropy
+        Shape (n,), in nats: how undecided the mean is.
+    mutual_information
+        Shape (n,), in nats: the part of it that comes from the passes disagreeing, which more data would lower.
+    class_labels
+        The k labels, in the order of the columns.
+    """
+
+    classes: NDArray[Any]
+    probabilities: NDArray[np.floating[Any]]
+    probabilities_std: NDArray[np.floating[Any]] | None
+    entropy: NDArray[np.floating[Any]] | None
+    mutual_information: NDArray[np.floating[Any]] | None
+    class_labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValuePrediction(_Sampled):
+    """Of a regression, for n rows.
+
+    Attributes
+    ----------
+    values
+        Shape (n,), in the unit of the target.
+    std
+        Shape (n,): the standard deviation between the passes.
+    aleatoric_std
+        Shape (n,): the noise of the target that the network has learned (loss ``gaussian_nll``).
+    """
+
+    values: NDArray[np.floating[Any]]
+    std: NDArray[np.floating[Any]] | None
+    aleatoric_std: NDArray[np.floating[Any]] | None
+
+
+Prediction = ClassPrediction | ValuePrediction
+"""What ``predict`` gives: by the task of the model, one or the other."""
+
+_NPY = "application/x-npy"
+
+
+def predict(model_id: str, x: ArrayLike, *, mc_samples: int | None = None, seed: int = 0) -> Flow[Prediction]:
+    """Let a model predict; see :meth:`dropout_client.Model.predict`."""
+    response = yield from send(
+        Request(
+            method="POST",
+            path=f"/models/{model_id}/predict",
+            params={"mc_samples": mc_samples, "seed": seed},
+            headers={"Content-Type": _NPY, "Accept": safetensors.MEDIA_TYPE},
+            body=arrays.to_npy(arrays.to_features(x)),
+        )
+    )
+    return _prediction(*safetensors.loads(response.content))
+
+
+def _prediction(tensors: dict[str, NDArray[Any]], facts: dict[str, str]) -> Prediction:
+    samples, seed = (json.loads(facts.get(name, "null")) for name in ("mc_samples", "seed"))
+    if "probabilities" in tensors:
+        labels: Sequence[Label] = json.loads(facts["class_labels"])
+        probabilities = tensors["probabilities"]
+        return ClassPrediction(
+            mc_samples=samples,
+            seed=seed,
+            classes=_labelled(probabilities.argmax(axis=1), labels),
+            probabilities=probabilities,
+            probabilities_std=tensors.get("probabilities_std"),
+            entropy=tensors.get("entropy"),
+            mutual_information=tensors.get("mutual_information"),
+            class_labels=tuple(labels),
+        )
+    if "values" in tensors:
+        return ValuePrediction(
+            mc_samples=samples,
+            seed=seed,
+            values=tensors["values"],
+            std=tensors.get("std"),
+            aleatoric_std=tensors.get("aleatoric_std"),
+        )
+    raise UnexpectedResponseError("the answer holds neither `probabilities` nor `values`")
+
+
+def _labelled(indices: NDArray[Any], labels: Sequence[Label]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.asarray(labels)[indices]

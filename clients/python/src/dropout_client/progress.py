@@ -1,0 +1,94 @@
+"""A live bar where somebody can see it: terminals and notebooks. Elsewhere nothing is printed."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from dropout_client.records import JobRecord
+
+    Show = Callable[[JobRecord], None]
+
+__all__ = ["display"]
+
+_BAR_CELLS = 30
+
+
+@contextmanager
+def display(*, progress: bool) -> Generator[Show | None]:
+    """Give a function that shows a job's state in place, or ``None`` where it should not or cannot be shown.
+
+    Rich draws the bar if it is installed.
+    """
+    if not progress or not (sys.stderr.isatty() or _in_notebook()):
+        yield None
+        return
+    with _rich_bar() if find_spec("rich") else _plain_bar() as show:
+        yield show
+
+
+def describe(job: JobRecord) -> str:
+    """Write the job's epoch and metrics in a few words."""
+    words = [job.status]
+    if job.epoch and job.epochs:
+        words = [f"epoch {job.epoch}/{job.epochs}"]
+    if job.metrics is not None:
+        parts = {"train": job.metrics.train, "validation": job.metrics.validation or {}}
+        words += [f"{part} {name} {value:.4g}" for part, values in parts.items() for name, value in values.items()]
+    if job.finished:
+        words.insert(0, job.status if job.stop_reason is None else f"{job.status} ({job.stop_reason})")
+    return "  ".join(words)
+
+
+@contextmanager
+def _rich_bar() -> Generator[Show]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("{task.fields[title]}"),
+        BarColumn(bar_width=_BAR_CELLS),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task("", total=1.0, title="training")
+
+        def show(job: JobRecord) -> None:
+            bar.update(task, completed=job.progress, description=describe(job), title=job.name or job.id)
+
+        yield show
+
+
+@contextmanager
+def _plain_bar() -> Generator[Show]:
+    width = 0
+
+    def show(job: JobRecord) -> None:
+        nonlocal width
+        filled = round(job.progress * _BAR_CELLS)
+        line = f"{'#' * filled}{'.' * (_BAR_CELLS - filled)} {job.progress:4.0%}  {describe(job)}"
+        sys.stderr.write(f"\r{line.ljust(width)}")
+        sys.stderr.flush()
+        width = len(line)
+
+    try:
+        yield show
+    finally:
+        sys.stderr.write("\n")
+
+
+def _in_notebook() -> bool:
+    """Whether this runs in a Jupyter kernel; IPython is asked only if somebody else has loaded it."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None:
+        return False
+    shell = ipython.get_ipython()
+    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"

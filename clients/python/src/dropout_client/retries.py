@@ -1,0 +1,140 @@
+"""When a request is sent again, and how long to wait before.
+
+Sent again: what never reached the service or was not answered (connection errors, time-outs), and the answers
+408, 425, 429, 502, 503 and 504, which say that a later attempt may succeed; also a 409 that carries
+``Retry-After``, which is how the service says that the first attempt is still being worked on. Not sent again:
+500, because a fault of the service repeats, and a training that was refused should not be tried five times.
+
+Repeating is safe for every request: reading, computing and deleting are idempotent, and whatever creates carries
+an ``Idempotency-Key`` that stays the same over all attempts.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from dropout_client.errors import APIConnectionError, APITimeoutError, DropoutError, status_error
+from dropout_client.flows import Attempt, Pause, Response
+
+if TYPE_CHECKING:
+    from dropout_client.flows import Flow, Request
+
+__all__ = ["Options", "attempts", "backoff_s", "retry_after_s"]
+
+_LATER_MAY_SUCCEED = frozenset({408, 425, 429, 502, 503, 504})
+_CONFLICT = 409
+_FIRST_ERROR = 400
+_FIRST_BACKOFF_S = 0.25
+_LONGEST_BACKOFF_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How patient a client is.
+
+    Parameters
+    ----------
+    timeout
+        Seconds of silence on a connection after which an attempt is given up.
+    total_timeout
+        Seconds after which a request is given up altogether, its attempts and pauses included.
+    max_retries
+        How often a request is sent again.
+    """
+
+    timeout: float = 60.0
+    total_timeout: float | None = None
+    max_retries: int = 4
+
+
+def attempts(request: Request, options: Options) -> Flow[Response]:
+    """Send a request until it is answered for good.
+
+    Parameters
+    ----------
+    request
+        What to send.
+    options
+        How often, and for how long.
+
+    Raises
+    ------
+    APIConnectionError
+        No attempt was answered; the last one's error.
+    APIStatusError
+        The answer is an error that a repetition would not change, or the last attempt's.
+    """
+    timeout_s = options.timeout + request.patience_s
+    deadline = None
+    if options.total_timeout is not None:
+        deadline = time.monotonic() + options.total_timeout + request.patience_s
+    for retry in range(options.max_retries + 1):
+        asked_s: float | None = None
+        try:
+            response: Response = yield Attempt(request, _at_most(timeout_s, deadline), deadline)
+        except APIConnectionError as error:
+            failure: DropoutError = error
+            again = True
+        else:
+            if response.status_code < _FIRST_ERROR:
+                return response
+            failure = status_error(response.status_code, response.headers, response.content)
+            asked_s = retry_after_s(response.headers.get("retry-after"))
+            again = response.status_code in _LATER_MAY_SUCCEED or (
+                response.status_code == _CONFLICT and asked_s is not None
+            )
+        pause_s = backoff_s(retry) if asked_s is None else asked_s
+        if not again or retry == options.max_retries or not _fits(pause_s, deadline):
+            raise failure
+        yield Pause(pause_s)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def backoff_s(retry: int) -> float:
+    """Draw the seconds to wait before a retry (from 0): exponential, with jitter so that clients spread out."""
+    longest_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**retry)
+    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Read a ``Retry-After`` header (RFC 9110 10.2.3): seconds, or a date.
+
+    Parameters
+    ----------
+    value
+        The header, if there is one.
+
+    Returns
+    -------
+    float | None
+        Seconds from now, never negative; ``None`` if there is no header or it cannot be read.
+    """
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _at_most(timeout_s: float, deadline: float | None) -> float:
+    if deadline is None:
+        return timeout_s
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        raise APITimeoutError("the total time-out was over before the service answered")
+    return min(timeout_s, left_s)
+
+
+def _fits(pause_s: float, deadline: float | None) -> bool:
+    return deadline is None or time.monotonic() + pause_s < deadline

@@ -1,0 +1,97 @@
+"""The training specification as typed dictionaries, so that editors and type checkers know its fields.
+
+The service checks it and answers a mistake with its place; the OpenAPI page ``/docs`` explains each field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dropout_client.arrays import ArrayLike
+
+__all__ = ["DataSpec", "EarlyStoppingSpec", "ModelSpec", "OptimizerSpec", "ScheduleSpec", "TrainingSpec"]
+
+
+class DataSpec(TypedDict, total=False):
+    """What to train on: a stored dataset, a local file, or arrays. The client uploads the last two."""
+
+    dataset: str
+    """Id of a stored dataset."""
+    file: str | Path
+    """Path of a csv, npy or npz file, uploaded first."""
+    x: ArrayLike
+    """Features, shape (rows, features), uploaded first."""
+    y: ArrayLike
+    """Targets, shape (rows,): numbers or labels."""
+    target: str
+    """Name of the target column."""
+    features: Sequence[str]
+    """Names of the feature columns."""
+
+
+class ModelSpec(TypedDict, total=False):
+    """A multi-layer perceptron with dropout."""
+
+    hidden: Sequence[int]
+    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"]
+    dropout: float | Sequence[float]
+    input_dropout: float
+    initializer: Literal[
+        "auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"
+    ]
+
+
+class OptimizerSpec(TypedDict, total=False):
+    """The optimizer and its parameters."""
+
+    kind: Literal["sgd", "adam", "adamw"]
+    learning_rate: float
+    weight_decay: float
+    momentum: float
+    nesterov: bool
+    beta1: float
+    beta2: float
+    epsilon: float
+
+
+class ScheduleSpec(TypedDict, total=False):
+    """How the learning rate goes over the epochs."""
+
+    kind: Literal["constant", "step", "exponential", "cosine"]
+    warmup_epochs: int
+    every_epochs: int
+    factor: float
+    final_factor: float
+
+
+class EarlyStoppingSpec(TypedDict, total=False):
+    """When to stop before the last epoch."""
+
+    patience: int
+    min_delta: float
+
+
+class TrainingSpec(TypedDict, total=False):
+    """One training; ``task`` and ``data`` are needed, all else has a default."""
+
+    name: str | None
+    task: Literal["classification", "regression"]
+    data: DataSpec
+    model: ModelSpec
+    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "gaussian_nll"]
+    optimizer: OptimizerSpec
+    schedule: ScheduleSpec
+    epochs: int
+    batch_size: int
+    max_norm: float | None
+    clip_norm: float | None
+    validation_fraction: float
+    early_stopping: EarlyStoppingSpec | None
+    standardize: bool
+    seed: int
+    threads: int
+    max_runtime_s: float | None
