@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from fastapi import FastAPI
 
-from dropout_service.api import health
+from dropout_service.api import dropout, health
 from dropout_service.api.body_limit import BodyLimitMiddleware
 from dropout_service.api.problems import install_problem_handlers
 from dropout_service.api.readiness import Readiness
@@ -49,5 +49,6 @@ def create_app(settings: Settings) -> FastAPI:
         by_path={"/datasets": settings.max_dataset_bytes},
     )
     app.add_middleware(RequestIdMiddleware)  # added last: outermost
+    app.include_router(dropout.router)
     app.include_router(health.router)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from dropout_service.errors import FieldError
@@ -15,7 +16,7 @@ _MAX_ERRORS = 20
 _MAX_QUOTED = 60
 
 
-def field_errors(errors: Iterable[Mapping[str, Any]], payload: Any) -> list[FieldError]:
+def field_errors(errors: Iterable[Mapping[str, Any]], payload: Any, *, known: Sequence[str] = ()) -> list[FieldError]:
     """Translate Pydantic's errors.
 
     Parameters
@@ -25,6 +26,8 @@ def field_errors(errors: Iterable[Mapping[str, Any]], payload: Any) -> list[Fiel
     payload
         What was validated: it tells the parts of a location that are steps into the payload from those that
         name a member of a union.
+    known
+        The fields of the payload, for who misspelt one.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def field_errors(errors: Iterable[Mapping[str, Any]], payload: Any) -> list[Fiel
             steps = location[1:] if location and location[0] == "body" else location
             pointer = pointer_to(_steps_into(payload, steps, last=error["type"] == "missing"))
         told = messages.setdefault(pointer, [])
-        message = _message(error)
+        message = _message(error, known)
         if message not in told:
             told.append(message)
     merged = [FieldError(pointer, _joined(told)) for pointer, told in messages.items()]
@@ -79,12 +82,15 @@ def _steps_into(payload: Any, location: tuple[str | int, ...], *, last: bool) ->
     return steps
 
 
-def _message(error: Mapping[str, Any]) -> str:
+def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
     kind = error["type"]
     if kind == "missing":
         return "this field is required"
     if kind == "extra_forbidden":
-        return "there is no such field; check its spelling"
+        close = get_close_matches(str(error["loc"][-1]), known, n=1)
+        if close:
+            return f"there is no such field; did you mean `{close[0]}`?"
+        return "there is no such field" + (f"; there are {', '.join(known)}" if known else "; check its spelling")
     if kind == "json_invalid":
         position = error["loc"][-1]
         return f"the body is not valid JSON: {error['ctx']['error']} at position {position}"

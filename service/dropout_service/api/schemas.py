@@ -1,0 +1,133 @@
+"""Requests and answers of the dropout operations.
+
+``x`` and the other arrays are ``Any`` to Pydantic: ``arrays_json`` checks them, many times faster than an element-wise
+schema would. The OpenAPI document describes them all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from dropout_service.api.arrays_json import EncodedArray
+
+__all__ = [
+    "BackwardAnswer",
+    "BackwardParameters",
+    "BackwardRequest",
+    "EncodedArray",
+    "ForwardAnswer",
+    "ForwardParameters",
+    "ForwardRequest",
+    "Parameters",
+]
+
+_ENCODED: Final = {"$ref": "#/components/schemas/EncodedArray"}
+_NUMBER: Final = {
+    "anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}],
+}
+
+
+def _nested(leaf: dict[str, Any], what: str) -> WithJsonSchema:
+    # A recursive schema would be exact; generators of clients and forms cope with a list of anything.
+    nested = {"type": "array", "items": {}, "description": "Nested lists, one level for each axis."}
+    return WithJsonSchema({"anyOf": [nested, leaf, _ENCODED], "description": what})
+
+
+Numbers = Annotated[Any, _nested(_NUMBER, "Nested lists of numbers, or an encoded array.")]
+Bools = Annotated[Any, _nested({"type": "boolean"}, "Nested lists of booleans (true = kept), or an encoded array.")]
+
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+
+
+class Parameters(BaseModel):
+    """What dropout does, apart from the array it does it to."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    rate: float = Field(
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Probability of dropping an element, from 0 to 1. The one in force is `effective_rate`: the "
+        "nearest multiple of 1/65536.",
+        examples=[0.5],
+    )
+    seed: Seed | None = Field(
+        default=None,
+        description="Names the mask stream: the same seed gives the same mask. Left out, one is drawn and answered.",
+        examples=[7],
+    )
+    offset: Seed = Field(default=0, description="Another stream of the same seed, such as a layer or a step.")
+    scaling: Literal["inverted", "classic"] = Field(
+        default="inverted",
+        description="`inverted`: training divides by the probability of keeping, evaluation is the identity. "
+        "`classic` (Srivastava et al. 2014): training only drops, evaluation multiplies by the probability of keeping.",
+    )
+    training: bool = Field(default=True, description="Whether elements are dropped; false for evaluation.")
+    noise_shape: list[Annotated[int, Field(ge=0)] | None] | None = Field(
+        default=None,
+        description="Shape the mask is drawn on, then broadcast: for each axis 1 (one decision for the whole axis) or "
+        "its size (null stands for it). In a query: `noise_shape=1,784`.",
+        examples=[[1, None]],
+    )
+    variant: Literal["standard"] = Field(default="standard", description="Which dropout: `GET /dropout/variants`.")
+
+
+class ForwardParameters(Parameters):
+    """What the forward pass does."""
+
+    return_mask: Literal["none", "bool", "packed"] = Field(
+        default="none",
+        description="Whether to answer the mask too: as booleans, or packed (a bit an element). It is never needed: "
+        "the backward pass regenerates it from the seed.",
+    )
+
+
+class BackwardParameters(Parameters):
+    """What the backward pass does; the same values as its forward pass had."""
+
+
+class _JsonArrays(BaseModel):
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = Field(
+        default=None,
+        description="What nested lists are computed in; default `float64`. An encoded array brings its own.",
+    )
+
+
+class ForwardRequest(ForwardParameters, _JsonArrays):
+    """An array to drop elements of."""
+
+    x: Numbers = Field(examples=[[[1, 2], [3, 4]]])
+
+
+class BackwardRequest(BackwardParameters, _JsonArrays):
+    """The gradient with regard to the output, and what identifies the mask: the `seed`, or the `mask` itself."""
+
+    grad_output: Numbers = Field(examples=[[[1, 1], [1, 1]]])
+    mask: Bools | None = Field(default=None, description="The mask of the forward pass, instead of its seed.")
+
+
+class _Facts(BaseModel):
+    dtype: str = Field(description="What was computed in.", examples=["float64"])
+    shape: list[int] = Field(description="Size of each axis.", examples=[[2, 2]])
+    rate: float = Field(description="The rate that was asked for.")
+    effective_rate: float = Field(description="The probability of dropping that was in force.")
+    scale: float = Field(description="What kept elements were multiplied by.")
+    seed: int | None = Field(description="Seed of the mask: give it to the backward pass. Null beside a given mask.")
+    offset: int = Field(description="Offset of the mask.")
+    algorithm: str = Field(description="Version of the mask stream.", examples=["philox4x32-10/u16"])
+
+
+class ForwardAnswer(_Facts):
+    """What is left of the array."""
+
+    y: Numbers
+    mask: Bools | None = Field(default=None, description="The mask, when `return_mask` asked for it.")
+
+
+class BackwardAnswer(_Facts):
+    """The gradient with regard to the input."""
+
+    grad_input: Numbers
