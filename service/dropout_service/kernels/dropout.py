@@ -1,0 +1,433 @@
+"""Standard dropout: the forward pass, its exact gradient, and the masks of stream version `ALGORITHM`.
+
+Training, ``inverted`` (the default):  y = x * mask / keep_prob;  evaluation: y = x.
+Training, ``classic`` (Srivastava et al. 2014):  y = x * mask;  evaluation: y = x * keep_prob.
+Backward: grad_input = grad_output * mask * (the same factor).
+
+A dropped element is *selected* to +0.0 whatever x held, so NaN, Inf and signs never leak. The same
+``(seed, offset, rate, shape)`` gives the same mask on every machine, dtype and number of threads; docs/mask-stream.md
+defines it to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.kernels import loops, parallel
+from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.formats import FLOAT32, FORMATS
+from dropout_service.kernels.philox import GROUP_ELEMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ALGORITHM",
+    "SCALINGS",
+    "Scaling",
+    "backward",
+    "effective_rate",
+    "forward",
+    "keep_mask",
+    "pack_mask",
+    "scale",
+    "threshold",
+    "unpack_mask",
+]
+
+Scaling = Literal["inverted", "classic"]
+SCALINGS: Final[tuple[Scaling, ...]] = ("inverted", "classic")
+ALGORITHM: Final = "philox4x32-10/u16"
+"""Version of the mask stream: generator, bits an element, and the mapping of docs/mask-stream.md."""
+
+_LEVELS: Final = 1 << 16
+_GRAIN: Final = 1 << 16
+"""Elements below which a second thread costs more than it brings."""
+_STREAMING_BYTES: Final = 1 << 25
+"""From this size on an output is written past the caches: it would not stay in them, and need not be read first."""
+
+
+def threshold(rate: float) -> int:
+    """T = round(rate * 65536), ties to even: an element is dropped where its 16-bit draw is below T."""
+    return round(_checked_rate(rate) * _LEVELS)
+
+
+def effective_rate(rate: float) -> float:
+    """Return the probability of dropping that is in force, T / 65536."""
+    return threshold(rate) / _LEVELS
+
+
+def scale(rate: float, scaling: Scaling = "inverted", training: bool = True) -> float:  # noqa: FBT001, FBT002 - reads as the formula does
+    """Return the factor of kept elements; 0 where every element is dropped.
+
+    Parameters
+    ----------
+    rate
+        Probability of dropping.
+    scaling
+        ``inverted`` divides by ``keep_prob = 1 - effective_rate`` in training, ``classic`` multiplies by it in evaluation.
+    training
+        Whether the pass is one of training.
+    """
+    kept = _LEVELS - threshold(rate)
+    if _checked_scaling(scaling) == "inverted":
+        if not training:
+            return 1.0
+        return _LEVELS / kept if kept else 0.0
+    return 1.0 if training else kept / _LEVELS
+
+
+def forward(
+    x: NDArray[Any],
+    rate: float,
+    *,
+    seed: int,
+    offset: int = 0,
+    scaling: Scaling = "inverted",
+    training: bool = True,
+    noise_shape: Sequence[int | None] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    out: NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> NDArray[Any]:
+    """Apply dropout: y = x * mask * scale, with dropped elements +0.0.
+
+    Parameters
+    ----------
+    x
+        float16, bfloat16, float32 or float64, of any shape and layout.
+    rate
+        Probability of dropping, 0 to 1; `effective_rate` is what it is rounded to.
+    seed, offset
+        Unsigned 64-bit integers that address the mask: one seed, and one offset for each draw that is to be independent.
+    scaling
+        ``inverted`` or ``classic``; see the module.
+    training
+        False for evaluation: nothing is dropped.
+    noise_shape
+        Draw the mask on this shape and broadcast it. For each axis 1 or the size of x; None for the size of x.
+    mask
+        Booleans, True for kept, broadcastable to x: used instead of the stream. ``rate`` still sets the scale.
+    out
+        Array of x's shape and dtype to write into; it may be x itself.
+    threads
+        Threads at most; None for the process-wide number. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray
+        y, of x's shape and dtype.
+
+    Raises
+    ------
+    InvalidInputError
+        With a pointer to the argument that is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> forward(np.ones(8, np.float32), 0.5, seed=7)
+    array([...], dtype=float32)
+    """
+    return _dropped(x, "/x", rate, seed, offset, scaling, training, noise_shape, mask, out, threads)
+
+
+def backward(
+    grad_output: NDArray[Any],
+    rate: float,
+    *,
+    seed: int | None = None,
+    offset: int = 0,
+    scaling: Scaling = "inverted",
+    training: bool = True,
+    noise_shape: Sequence[int | None] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    out: NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> NDArray[Any]:
+    """Return the gradient of `forward` with respect to x: grad_output * mask * scale, dropped elements +0.0.
+
+    The map is linear with a diagonal matrix, so its gradient is the same map: the mask is drawn again, not stored.
+
+    Parameters
+    ----------
+    grad_output
+        Gradient with respect to y, of y's shape.
+    rate, offset, scaling, training, noise_shape, out, threads
+        As given to `forward`.
+    seed
+        As given to `forward`; not needed with a mask.
+    mask
+        The mask that `forward` used, where it was not drawn from the seed.
+
+    Returns
+    -------
+    ndarray
+        grad_input, of grad_output's shape and dtype.
+
+    Raises
+    ------
+    InvalidInputError
+        With a pointer to the argument that is wrong.
+    """
+    if seed is None and mask is None:
+        message = "backward needs the seed of the forward pass, or its mask"
+        raise InvalidInputError.at("/seed", message)
+    return _dropped(
+        grad_output, "/grad_output", rate, seed or 0, offset, scaling, training, noise_shape, mask, out, threads
+    )
+
+
+def keep_mask(
+    shape: int | Sequence[int], rate: float, *, seed: int, offset: int = 0, threads: int | None = None
+) -> NDArray[np.bool_]:
+    """Draw the mask alone, True for kept, in C order over ``shape``.
+
+    Parameters
+    ----------
+    shape
+        Shape of the mask.
+    rate, seed, offset, threads
+        As in `forward`.
+    """
+    limit = threshold(rate)
+    key, stream = _checked_word("/seed", seed), _checked_word("/offset", offset)
+    mask = np.empty(shape, np.bool_)
+    if limit in {0, _LEVELS}:
+        mask.fill(limit == 0)
+        return mask
+    address = mask.ctypes.data
+    parallel.run(
+        lambda start, stop: loops.draw_mask(address, start, stop, limit, key, stream),
+        mask.size,
+        align=GROUP_ELEMENTS,
+        grain=_GRAIN,
+        threads=threads,
+    )
+    return mask
+
+
+def pack_mask(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pack booleans in C order, 8 to a byte, the first in the lowest bit; the last byte is filled up with zeros."""
+    return np.packbits(_checked_mask(mask).reshape(-1), bitorder="little")
+
+
+def unpack_mask(packed: NDArray[np.uint8], shape: int | Sequence[int]) -> NDArray[np.bool_]:
+    """Undo `pack_mask`.
+
+    Parameters
+    ----------
+    packed
+        Bytes, ``ceil(size / 8)`` of them.
+    shape
+        Shape of the mask.
+    """
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    size = math.prod(sizes)
+    if packed.dtype != np.uint8 or packed.ndim != 1 or packed.size != -(-size // 8):
+        message = (
+            f"a packed mask for shape {list(sizes)} is {-(-size // 8)} bytes in one dimension, "
+            f"not {packed.dtype} of shape {list(packed.shape)}"
+        )
+        raise InvalidInputError.at("/mask", message)
+    return np.unpackbits(packed, count=size, bitorder="little").view(np.bool_).reshape(sizes)
+
+
+def _dropped(
+    x: NDArray[Any],
+    pointer: str,
+    rate: float,
+    seed: int,
+    offset: int,
+    scaling: Scaling,
+    training: bool,  # noqa: FBT001 - private, mirrors the public keyword
+    noise_shape: Sequence[int | None] | None,
+    mask: NDArray[np.bool_] | None,
+    out: NDArray[Any] | None,
+    threads: int | None,
+) -> NDArray[Any]:
+    x = np.asarray(x)
+    format_ = _checked_format(x, pointer)
+    limit, factor = threshold(rate), scale(rate, scaling, training)
+    seed, offset = _checked_word("/seed", seed), _checked_word("/offset", offset)
+    drawn_shape = x.shape if noise_shape is None else _checked_noise_shape(noise_shape, x.shape)
+    if mask is not None:
+        mask = _checked_mask(mask, x.shape)
+    y = np.empty(x.shape, x.dtype) if out is None else _checked_out(out, x, pointer)
+
+    if not training:
+        mask = None if factor == 1.0 else np.ones((), np.bool_)
+        limit = 0
+    elif mask is None and limit and drawn_shape != x.shape:
+        mask = keep_mask(drawn_shape, rate, seed=seed, offset=offset, threads=threads)
+
+    if factor == 0.0 or limit == _LEVELS:
+        y[...] = 0
+    elif mask is None and limit == 0:
+        np.copyto(y, x)
+    else:
+        source = _contiguous(x)
+        target = y if y.flags.c_contiguous else np.empty(x.shape, x.dtype)
+        if np.may_share_memory(source, target) and source.ctypes.data != target.ctypes.data:
+            source = source.copy()
+        if mask is None:
+            _drop_by_stream(format_, source, target, limit, factor, seed, offset, threads)
+        else:
+            _drop_by_mask(format_, source, target, mask, factor, threads)
+        if target is not y:
+            np.copyto(y, target)
+    return y
+
+
+def _drop_by_stream(
+    format_: int,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    limit: int,
+    factor: float,
+    seed: int,
+    offset: int,
+    threads: int | None,
+) -> None:
+    x_address, y_address = x.ctypes.data, y.ctypes.data
+    streaming = format_ == FLOAT32 and y.nbytes >= _STREAMING_BYTES and y_address % 16 == 0
+    item_bytes = x.itemsize
+
+    def work(start: int, stop: int) -> None:
+        loops.drop_by_stream(
+            format_, item_bytes, streaming, x_address, y_address, start, stop, limit, factor, seed, offset
+        )
+
+    parallel.run(work, x.size, align=GROUP_ELEMENTS, grain=_GRAIN, threads=threads)
+
+
+def _drop_by_mask(
+    format_: int,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    mask: NDArray[np.bool_],
+    factor: float,
+    threads: int | None,
+) -> None:
+    shape, steps, flags = _collapsed(x.shape, mask)
+    x_address, y_address, mask_address, item_bytes = x.ctypes.data, y.ctypes.data, flags.ctypes.data, x.itemsize
+
+    def work(start: int, stop: int) -> None:
+        loops.drop_by_mask(format_, item_bytes, x_address, y_address, start, stop, mask_address, shape, steps, factor)
+
+    parallel.run(work, x.size, align=GROUP_ELEMENTS, grain=_GRAIN, threads=threads)
+
+
+def _collapsed(
+    shape: tuple[int, ...], mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Merge neighbouring axes along which the mask behaves alike, so that runs are long; see `loops.drop_by_mask`."""
+    flags = np.ascontiguousarray(mask)
+    own = (1,) * (len(shape) - mask.ndim) + mask.shape
+    sizes: list[int] = []
+    kept: list[bool] = []
+    for size, mask_size in zip(shape, own, strict=True):
+        if size == 1:
+            continue
+        varies = mask_size != 1
+        if kept and kept[-1] == varies:
+            sizes[-1] *= size
+        else:
+            sizes.append(size)
+            kept.append(varies)
+    steps = [0] * len(sizes)
+    step = 1
+    for axis in range(len(sizes) - 1, -1, -1):
+        if kept[axis]:
+            steps[axis] = step
+            step *= sizes[axis]
+    return np.array(sizes or [1], np.int64), np.array(steps or [0], np.int64), flags
+
+
+def _contiguous(x: NDArray[Any]) -> NDArray[Any]:
+    return x if x.flags.c_contiguous else np.array(x, order="C")
+
+
+def _checked_rate(rate: float) -> float:
+    if isinstance(rate, bool | np.bool_) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
+        message = f"rate is the probability of dropping, a number from 0 to 1, not {rate!r}"
+        raise InvalidInputError.at("/rate", message)
+    return float(rate)
+
+
+def _checked_scaling(scaling: str) -> str:
+    if scaling not in SCALINGS:
+        message = f'scaling is "inverted" or "classic", not {scaling!r}'
+        raise InvalidInputError.at("/scaling", message)
+    return scaling
+
+
+def _checked_word(pointer: str, value: int) -> Any:
+    name = pointer.removeprefix("/")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if isinstance(value, bool) or not 0 <= number < 1 << 64:
+        message = f"{name} is an unsigned 64-bit integer, not {value!r}"
+        raise InvalidInputError.at(pointer, message)
+    return np.uint64(number)
+
+
+def _checked_format(x: NDArray[Any], pointer: str) -> int:
+    format_ = FORMATS.get(x.dtype.name)
+    if format_ is None:
+        message = f"dtype {x.dtype.name} is not supported: use one of {', '.join(FORMATS)}"
+        raise InvalidInputError.at(pointer, message)
+    if not x.dtype.isnative:
+        message = f"dtype {x.dtype.str} has a foreign byte order: send {x.dtype.newbyteorder('<').str}"
+        raise InvalidInputError.at(pointer, message)
+    return format_
+
+
+def _checked_noise_shape(noise_shape: Sequence[int | None], shape: tuple[int, ...]) -> tuple[int, ...]:
+    drawn = tuple(noise_shape)
+    if len(drawn) == len(shape):
+        filled = tuple(full if one is None else one for one, full in zip(drawn, shape, strict=True))
+        if all(one in {1, full} for one, full in zip(filled, shape, strict=True)):
+            return filled
+    message = f"noise_shape has one entry for each axis of {list(shape)}, which is 1 or its size, not {list(drawn)}"
+    raise InvalidInputError.at("/noise_shape", message)
+
+
+def _checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...] | None = None) -> NDArray[np.bool_]:
+    if mask.dtype != np.bool_:
+        message = f"a mask is an array of booleans (True for kept), not {mask.dtype.name}"
+        raise InvalidInputError.at("/mask", message)
+    if shape is not None:
+        own = mask.shape
+        trailing = shape[len(shape) - len(own) :]
+        if len(own) > len(shape) or any(one not in {1, full} for one, full in zip(own, trailing, strict=True)):
+            message = f"a mask of shape {list(own)} cannot be broadcast to the array's shape {list(shape)}"
+            raise InvalidInputError.at("/mask", message)
+    return mask
+
+
+def _checked_out(out: NDArray[Any], x: NDArray[Any], pointer: str) -> NDArray[Any]:
+    if out.shape != x.shape or out.dtype != x.dtype or not out.flags.writeable:
+        message = (
+            f"out is a writable {x.dtype.name} array of shape {list(x.shape)} like {pointer.removeprefix('/')}, "
+            f"not {out.dtype.name} of shape {list(out.shape)}"
+        )
+        raise InvalidInputError.at("/out", message)
+    return out
+
+
+@warms
+def _exercise() -> None:
+    x = np.ones((2, GROUP_ELEMENTS + 1), np.float32)
+    forward(x, 0.5, seed=0, noise_shape=(2, 1))
+    forward(x, 0.5, seed=0)

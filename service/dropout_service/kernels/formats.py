@@ -1,0 +1,134 @@
+"""Number formats of the arrays, and the one vector step of dropout: ``y = kept ? x * scale : +0.0``.
+
+16-bit formats are worked in float32 with the scale rounded to float32, then rounded to nearest even. The conversions are
+integer arithmetic: LLVM's own conversion of ``half`` becomes a library call on a CPU that lacks the instruction, which
+a just-in-time compiler cannot resolve.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from llvmlite import ir
+
+from dropout_service.kernels.philox import splat
+
+__all__ = ["BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "FORMATS", "LANES", "SIZES", "emit_select"]
+
+LANES: Final = 32
+"""Elements in one vector step."""
+
+FLOAT16: Final = 0
+BFLOAT16: Final = 1
+FLOAT32: Final = 2
+FLOAT64: Final = 3
+
+FORMATS: Final = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64}
+"""The format of each supported dtype, by ``dtype.name`` (bfloat16 is an extension type that only has a name)."""
+
+SIZES: Final = (2, 2, 4, 8)
+"""Bytes of an element, by format."""
+
+_I16: Final = ir.IntType(16)
+_I32: Final = ir.IntType(32)
+_F32: Final = ir.FloatType()
+_F64: Final = ir.DoubleType()
+_ELEMENTS: Final = (_I16, _I16, _F32, _F64)
+
+
+def _vector(element: Any) -> Any:
+    return ir.VectorType(element, LANES)
+
+
+def _integers(value: int) -> Any:
+    return ir.Constant(_vector(_I32), [value] * LANES)
+
+
+def _half_to_float(builder: Any, bits: Any) -> Any:
+    """float16 -> float32, exact: move the fields into place and let a product by 2^112 correct the exponent's bias."""
+    magnitude = builder.shl(builder.and_(bits, _integers(0x7FFF)), _integers(13))
+    value = builder.fmul(
+        builder.bitcast(magnitude, _vector(_F32)), ir.Constant(_vector(_F32), [float(2.0**112)] * LANES)
+    )
+    special = builder.icmp_unsigned(">=", magnitude, _integers(0x1F << 23))  # Inf and NaN keep an all-ones exponent
+    widened = builder.select(
+        special, builder.or_(magnitude, _integers(0x7F800000)), builder.bitcast(value, _vector(_I32))
+    )
+    sign = builder.shl(builder.and_(bits, _integers(0x8000)), _integers(16))
+    return builder.bitcast(builder.or_(widened, sign), _vector(_F32))
+
+
+def _float_to_half(builder: Any, value: Any) -> Any:
+    """float32 -> float16 bits, to nearest even; a NaN stays one, quiet, with the upper bits of its payload."""
+    bits = builder.bitcast(value, _vector(_I32))
+    magnitude = builder.and_(bits, _integers(0x7FFFFFFF))
+    odd = builder.and_(builder.lshr(magnitude, _integers(13)), _integers(1))
+    rebased = builder.add(builder.add(magnitude, _integers(0xFFF - (112 << 23) & 0xFFFFFFFF)), odd)
+    normal = builder.lshr(rebased, _integers(13))
+    # Below 2^-14 the last place is 2^-24 for all: so it is in [0.5, 1) of float32, whose adder then does the rounding.
+    shifted = builder.fadd(builder.bitcast(magnitude, _vector(_F32)), ir.Constant(_vector(_F32), [0.5] * LANES))
+    subnormal = builder.sub(builder.bitcast(shifted, _vector(_I32)), _integers(0x3F000000))
+    result = builder.select(builder.icmp_unsigned("<", magnitude, _integers(113 << 23)), subnormal, normal)
+    result = builder.select(builder.icmp_unsigned(">=", magnitude, _integers(0x477FF000)), _integers(0x7C00), result)
+    payload = builder.and_(builder.lshr(magnitude, _integers(13)), _integers(0x3FF))
+    is_nan = builder.icmp_unsigned(">", magnitude, _integers(0x7F800000))
+    result = builder.select(is_nan, builder.or_(payload, _integers(0x7E00)), result)
+    sign = builder.and_(builder.lshr(bits, _integers(16)), _integers(0x8000))
+    return builder.or_(result, sign)
+
+
+def _float_to_bfloat(builder: Any, value: Any) -> Any:
+    """float32 -> bfloat16 bits, to nearest even; a NaN stays one, quiet."""
+    bits = builder.bitcast(value, _vector(_I32))
+    odd = builder.and_(builder.lshr(bits, _integers(16)), _integers(1))
+    rounded = builder.lshr(builder.add(builder.add(bits, _integers(0x7FFF)), odd), _integers(16))
+    quiet = builder.or_(builder.lshr(bits, _integers(16)), _integers(0x40))
+    is_nan = builder.icmp_unsigned(">", builder.and_(bits, _integers(0x7FFFFFFF)), _integers(0x7F800000))
+    return builder.select(is_nan, quiet, rounded)
+
+
+def _scaled(builder: Any, format_: int, raw: Any, scale: Any) -> Any:
+    if format_ == FLOAT64:
+        return builder.fmul(raw, splat(builder, scale, LANES))
+    factor = splat(builder, builder.fptrunc(scale, _F32), LANES)
+    if format_ == FLOAT32:
+        return builder.fmul(raw, factor)
+    bits = builder.zext(raw, _vector(_I32))
+    if format_ == FLOAT16:
+        product = builder.fmul(_half_to_float(builder, bits), factor)
+        return builder.trunc(_float_to_half(builder, product), _vector(_I16))
+    widened = builder.bitcast(builder.shl(bits, _integers(16)), _vector(_F32))
+    return builder.trunc(_float_to_bfloat(builder, builder.fmul(widened, factor)), _vector(_I16))
+
+
+def emit_select(
+    builder: Any, format_: int, keep: Any, x_address: Any, y_address: Any, scale: Any, *, streaming: bool = False
+) -> None:
+    """Emit the step for 32 elements: read x, scale, select, write y (which may be x itself).
+
+    Parameters
+    ----------
+    builder
+        llvmlite's IR builder.
+    format_
+        One of `FORMATS`.
+    keep
+        Vector of 32 i1.
+    x_address, y_address
+        64-bit integers. No alignment is assumed: an array cut from a request body has none.
+    scale
+        A double. At 1 the bits of x are kept as they are, even those of a signalling NaN.
+    streaming
+        Write past the caches; ``y_address`` is then a multiple of 16.
+    """
+    element = _ELEMENTS[format_]
+    vector = _vector(element)
+    raw = builder.load(builder.inttoptr(x_address, vector.as_pointer()), align=1)
+    unchanged = splat(builder, builder.fcmp_ordered("==", scale, ir.Constant(_F64, 1.0)), LANES)
+    kept = builder.select(unchanged, raw, _scaled(builder, format_, raw, scale))
+    zero = ir.Constant(vector, [0.0 if format_ >= FLOAT32 else 0] * LANES)
+    written = builder.store(
+        builder.select(keep, kept, zero), builder.inttoptr(y_address, vector.as_pointer()), align=16 if streaming else 1
+    )
+    if streaming:
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_I32, 1)]))

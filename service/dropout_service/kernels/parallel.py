@@ -1,0 +1,138 @@
+"""Run a compiled kernel over a range on several threads.
+
+One small pool of daemon threads for the process. The caller works too and never waits for a helper that has not
+begun, so concurrent callers share the pool without blocking one another, and a small range runs in the caller alone.
+Kernels release the GIL and write disjoint ranges: the result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["run", "set_threads", "threads_in_use"]
+
+_CHUNKS_A_THREAD = 4
+"""Chunks are claimed as threads come free, so that one slow core does not hold up the rest."""
+
+
+class _Job:
+    """One range being worked off by its caller and any helpers that come in time."""
+
+    def __init__(self, work: Callable[[int, int], None], size: int, chunk: int) -> None:
+        self._work = work
+        self._size = size
+        self._chunk = chunk
+        self._starts = iter(range(0, size, chunk))
+        self._lock = threading.Lock()
+        self._helping = 0
+        self._closed = False
+        self._finished = threading.Event()
+        self._fault: BaseException | None = None
+
+    def drain(self) -> None:
+        for start in self._starts:  # advancing a range iterator is atomic under the GIL
+            self._work(start, min(start + self._chunk, self._size))
+
+    def help(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._helping += 1
+        try:
+            self.drain()
+        except BaseException as fault:  # noqa: BLE001 - carried to the caller, who raises it
+            self._fault = fault
+        with self._lock:
+            self._helping -= 1
+            if self._closed and not self._helping:
+                self._finished.set()
+
+    def finish(self) -> None:
+        with self._lock:
+            self._closed = True
+            if not self._helping:
+                self._finished.set()
+        self._finished.wait()
+        if self._fault is not None:
+            raise self._fault
+
+
+class _Pool:
+    """Daemon threads that wait for jobs; grown on demand, started anew in a forked child."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def offer(self, job: _Job, helpers: int) -> None:
+        with self._lock:
+            while self._size < helpers:
+                threading.Thread(target=self._serve, name=f"kernel-{self._size}", daemon=True).start()
+                self._size += 1
+        for _ in range(helpers):
+            self._jobs.put(job)
+
+    def _serve(self) -> None:
+        while True:
+            self._jobs.get().help()
+
+
+class _State:
+    def __init__(self) -> None:
+        self.pool = _Pool()
+        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def renew_pool(self) -> None:
+        self.pool = _Pool()
+
+
+_state = _State()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_state.renew_pool)  # threads do not survive a fork
+
+
+def set_threads(threads: int) -> None:
+    """Set how many threads a kernel may use when a call does not say."""
+    _state.threads = max(1, threads)
+
+
+def threads_in_use() -> int:
+    """Return how many threads a kernel may use when a call does not say; at first, the CPUs of this process."""
+    return _state.threads
+
+
+def run(work: Callable[[int, int], None], size: int, *, align: int, grain: int, threads: int | None = None) -> None:
+    """Call ``work(start, stop)`` over disjoint ranges that cover ``[0, size)``.
+
+    Parameters
+    ----------
+    work
+        Must release the GIL to gain anything, and write only what belongs to its range.
+    size
+        Length of the whole range.
+    align
+        Every start is a multiple of it.
+    grain
+        The least that is worth a thread of its own; a range up to twice as long runs in the caller.
+    threads
+        How many threads at most, the caller among them; None for the process-wide number.
+    """
+    threads = threads_in_use() if threads is None else max(1, threads)
+    helpers = min(threads, size // grain) - 1
+    if helpers < 1:
+        work(0, size)
+        return
+    chunk = max(grain, size // ((helpers + 1) * _CHUNKS_A_THREAD))
+    job = _Job(work, size, -(-chunk // align) * align)
+    _state.pool.offer(job, helpers)
+    try:
+        job.drain()
+    finally:
+        job.finish()

@@ -1,0 +1,105 @@
+"""Philox4x32-10, eight blocks at a time in vector registers.
+
+The generator is counter-based (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a block of
+four 32-bit words is a function of a 128-bit counter and a 64-bit key, so any part of a stream is drawn on its own.
+Here the counter is ``(block, offset)``, 64 bits each, low word first, and the key is the seed.
+
+A *group* is the blocks ``8 g .. 8 g + 7``. Its 32 words are kept as sixteen 64-bit lanes, which is what the 32 x 32 -> 64
+bit products of the rounds leave behind, so nothing is transposed: lane i < 8 is ``w0 << 32 | w1`` of block ``8 g + i``, and
+lane 8 + i is ``w2 << 32 | w3`` of the same block. docs/mask-stream.md maps elements to lanes.
+
+The rounds are LLVM vectors rather than a loop because LLVM's loop vectoriser gives up on such a loop now and then, and
+silently: the same code is then eight times slower. LLVM lowers the vectors to what the CPU has (AVX-512: one register,
+AVX2: two, NEON: four).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = ["GROUP_BLOCKS", "GROUP_ELEMENTS", "GROUP_LANES", "emit_group", "fill_group", "splat"]
+
+GROUP_BLOCKS: Final = 8
+"""Philox blocks in a group: the 64-bit lanes of the widest vector register."""
+GROUP_LANES: Final = 2 * GROUP_BLOCKS
+"""64-bit lanes in a group."""
+GROUP_ELEMENTS: Final = 4 * GROUP_LANES
+"""Mask elements in a group, 16 bits each."""
+
+_ROUNDS: Final = 10
+_MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
+_KEY_STEPS: Final = (0x9E3779B9, 0xBB67AE85)
+_WORD: Final = 0xFFFFFFFF
+
+_I32: Final = ir.IntType(32)
+_I64: Final = ir.IntType(64)
+_LANES: Final = ir.VectorType(_I64, GROUP_BLOCKS)
+
+
+def splat(builder: Any, scalar: Any, lanes: int) -> Any:
+    """Emit a vector with ``scalar`` in every lane."""
+    vector = ir.VectorType(scalar.type, lanes)
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+
+
+def _constant(value: int) -> Any:
+    return ir.Constant(_LANES, [value] * GROUP_BLOCKS)
+
+
+def emit_group(builder: Any, group: Any, offset: Any, seed: Any) -> tuple[Any, Any]:
+    """Emit the two vectors of eight 64-bit lanes of one group; all arguments are unsigned 64-bit values."""
+    word, half = _constant(_WORD), _constant(32)
+    first = builder.mul(group, ir.Constant(_I64, GROUP_BLOCKS))
+    block = builder.add(splat(builder, first, GROUP_BLOCKS), ir.Constant(_LANES, list(range(GROUP_BLOCKS))))
+    stream, key = splat(builder, offset, GROUP_BLOCKS), splat(builder, seed, GROUP_BLOCKS)
+    # Only the low 32 bits of a lane are read by a product, so c1 and c3 may keep the high half of the product they are.
+    c0, c1 = block, builder.lshr(block, half)
+    c2, c3 = stream, builder.lshr(stream, half)
+    keys = (builder.and_(key, word), builder.lshr(key, half))
+    for step in range(_ROUNDS):
+        k0, k1 = (
+            builder.and_(builder.add(one, _constant(step * weyl & _WORD)), word)
+            for one, weyl in zip(keys, _KEY_STEPS, strict=True)
+        )
+        p0 = builder.mul(builder.and_(c0, word), _constant(_MULTIPLIERS[0]))
+        p1 = builder.mul(builder.and_(c2, word), _constant(_MULTIPLIERS[1]))
+        if step == _ROUNDS - 1:
+            # w0 = high(p1) ^ c1 ^ k0 belongs in the upper half and w1 = low(p1) in the lower: p1 has both in place.
+            return (
+                builder.xor(p1, builder.shl(builder.xor(c1, k0), half)),
+                builder.xor(p0, builder.shl(builder.xor(c3, k1), half)),
+            )
+        c0, c1, c2, c3 = (
+            builder.xor(builder.xor(builder.lshr(p1, half), builder.and_(c1, word)), k0),
+            p1,
+            builder.xor(builder.xor(builder.lshr(p0, half), builder.and_(c3, word)), k1),
+            p0,
+        )
+    raise AssertionError
+
+
+@intrinsic  # type: ignore[misc]
+def fill_group(typing_context: Any, lanes: Any, group: Any, offset: Any, seed: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+    """Write the 16 lanes of one group into a contiguous uint64 array; for use inside a `jit` kernel.
+
+    ``lanes.view(np.uint16)`` then holds the 16-bit draws of mask elements ``64 group .. 64 group + 63`` in order (on a
+    little-endian machine), to be compared with `dropout.threshold`: an element is dropped where draw < threshold.
+    ``group``, ``offset`` and ``seed`` are np.uint64.
+    """
+    signature = types.void(lanes, types.uint64, types.uint64, types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, *address = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        for i, vector in enumerate(emit_group(builder, *address)):
+            place = builder.gep(data, [ir.Constant(_I64, i * GROUP_BLOCKS)])
+            builder.store(vector, builder.bitcast(place, _LANES.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return signature, generate
