@@ -45,8 +45,8 @@ def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
     if target is None:
         raise InvalidInputError.at("/data/target", _no_column(schema, target_name))
     features, pointers = _features(schema, spec, target_name)
-    _check_rows(schema, spec)
     _check_target(schema, spec, target)
+    _check_rows(schema, spec, target)
     faults = [fault for column in features for fault in _feature_faults(column, pointers.get(column.name))]
     if faults:
         raise InvalidInputError(_summary(faults, len(features)), errors=faults)
@@ -97,15 +97,14 @@ def _feature_faults(column: Column, pointer: str | None) -> list[FieldError]:
     return [FieldError(pointer or "/data/features", message)]
 
 
-def _check_rows(schema: TableSchema, spec: TrainingSpec) -> None:
+def _check_rows(schema: TableSchema, spec: TrainingSpec, target: Column) -> None:
     if schema.rows < 2:  # noqa: PLR2004 - one row has no variance
         raise InvalidInputError.at("/data", f"the dataset has {schema.rows} row; a training needs at least 2")
-    held_out = schema.rows * spec.validation_fraction
-    if spec.validation_fraction > 0 and not 0.5 <= held_out <= schema.rows - 0.5:  # noqa: PLR2004 - rounds to a row
+    if spec.task == "classification" and spec.validation_fraction > 0 and target.distinct == schema.rows:
         raise InvalidInputError.at(
             "/validation_fraction",
-            f"{spec.validation_fraction:g} of {schema.rows} rows leaves no row for "
-            f"{'validation' if held_out < 1 else 'training'}; change it, or use 0 for no validation part",
+            f"each of the {schema.rows} rows has a class of its own, so none can be held out for validation; "
+            "give more rows, or set it to 0",
         )
 
 
