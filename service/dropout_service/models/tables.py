@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Double, Index, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Double, String, Table
 
 from dropout_service.database.metadata import metadata
 
@@ -22,5 +22,4 @@ models = Table(
     Column("description", JSON, nullable=False),
     Column("blob_key", String(200), nullable=False),
     Column("created_at", Double, nullable=False),
-    Index(None, "created_at", "id"),  # the order of lists
 )

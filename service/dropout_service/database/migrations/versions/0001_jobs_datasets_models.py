@@ -94,7 +94,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_models"),
     )
     op.create_index("ix_models_job_id", "models", ["job_id"])
-    op.create_index("ix_models_created_at_id", "models", ["created_at", "id"])
 
 
 def downgrade() -> None:
