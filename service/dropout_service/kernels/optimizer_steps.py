@@ -40,12 +40,13 @@ def sgd_step(  # noqa: PLR0917 - a compiled kernel takes its arguments by positi
     look_ahead = friction if nesterov else dtype(0)
     own = dtype(1) if nesterov else dtype(0)
     along = look_ahead if nesterov else dtype(1)
-    for begin, end, shrink in ((0, decayed, decay), (decayed, params.size, dtype(0))):
-        for i in range(begin, end):
-            g = grads[i] * scale + shrink * params[i]
-            v = friction * velocity[i] + g
-            velocity[i] = v
-            params[i] -= rate * (own * g + along * v)
+    for begin, end, penalty in ((0, decayed, decay), (decayed, params.size, dtype(0))):
+        # Slices, so that the loop runs from 0: Numba then proves the indices and LLVM vectorises
+        p, g, v = params[begin:end], grads[begin:end], velocity[begin:end]
+        for i in range(end - begin):
+            slope = g[i] * scale + penalty * p[i]
+            v[i] = friction * v[i] + slope
+            p[i] -= rate * (own * slope + along * v[i])
 
 
 @jit
@@ -79,13 +80,14 @@ def adam_step(  # noqa: PLR0917 - as above
         (0, decayed, dtype(l2), keep),
         (decayed, params.size, dtype(0), dtype(1)),
     ):
-        for i in range(begin, end):
-            g = grads[i] * scale + penalty * params[i]
-            m = b1 * mean[i] + c1 * g
-            v = b2 * variance[i] + c2 * g * g
-            mean[i] = m
-            variance[i] = v
-            params[i] = params[i] * factor - size * m / (dtype(math.sqrt(v)) * root + tiny)
+        p, g, m, v = params[begin:end], grads[begin:end], mean[begin:end], variance[begin:end]
+        for i in range(end - begin):
+            slope = g[i] * scale + penalty * p[i]
+            first = b1 * m[i] + c1 * slope
+            second = b2 * v[i] + c2 * slope * slope
+            m[i] = first
+            v[i] = second
+            p[i] = p[i] * factor - size * first / (dtype(math.sqrt(second)) * root + tiny)
 
 
 @jit

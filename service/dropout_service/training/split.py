@@ -62,7 +62,7 @@ def split(data: TrainingData, fraction: float, *, seed: int) -> tuple[NDArray[np
     counts = _shares([group.size for group in groups], spare, fraction)
     held_out = np.zeros(rows, np.bool_)
     for index, (group, count) in enumerate(zip(groups, counts, strict=True)):
-        order = permutation(group.size, seed=seed, offset=stream(Purpose.SPLIT, layer=index))
+        order = permutation(group.size, seed=seed, offset=stream(Purpose.SPLIT, step=index))
         held_out[group[order[:count]]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
