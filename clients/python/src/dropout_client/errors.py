@@ -113,7 +113,10 @@ class APIStatusError(DropoutError):
         self.status_code = status_code
         self.problem = problem
         self.request_id = request_id
-        super().__init__(_describe(problem, request_id))
+        super().__init__(status_code, problem, request_id)
+
+    def __str__(self) -> str:
+        return _describe(self.problem, self.request_id)
 
 
 class BadRequestError(APIStatusError):
@@ -175,9 +178,9 @@ class WaitTimeoutError(DropoutError, TimeoutError):
 class JobError(DropoutError):
     """A job ended without a model."""
 
-    def __init__(self, job_id: str, message: str) -> None:
+    def __init__(self, job_id: str, *details: object) -> None:
         self.job_id = job_id
-        super().__init__(message)
+        super().__init__(job_id, *details)
 
 
 class JobFailedError(JobError):
@@ -192,20 +195,23 @@ class JobFailedError(JobError):
     """
 
     def __init__(self, job_id: str, failure: Failure) -> None:
+        super().__init__(job_id, failure)
         self.failure = failure
         self.code = failure.code
         self.epoch = failure.epoch
         self.hint = failure.hint
-        where = f" in epoch {failure.epoch}" if failure.epoch is not None else ""
-        hint = f" Hint: {failure.hint}" if failure.hint else ""
-        super().__init__(job_id, f"job {job_id} failed ({failure.code}){where}: {failure.message}{hint}")
+
+    def __str__(self) -> str:
+        where = "" if self.epoch is None else f" in epoch {self.epoch}"
+        hint = f" Hint: {self.hint}" if self.hint else ""
+        return f"job {self.job_id} failed ({self.code}){where}: {self.failure.message}{hint}"
 
 
 class JobCancelledError(JobError):
     """A job was cancelled."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id, f"job {job_id} was cancelled")
+    def __str__(self) -> str:
+        return f"job {self.job_id} was cancelled"
 
 
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {

@@ -1,0 +1,1 @@
+"""The command line, over the public client. Installed by the extra ``cli``."""

@@ -1,0 +1,148 @@
+"""Commands about datasets and models: upload, datasets, models, download, predict."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dropout_client import ClassPrediction, Client, Prediction
+from dropout_client.cli.inputs import InputError, read_features
+from dropout_client.cli.output import AsJson, print_json, print_table, size, time
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["add_commands"]
+
+ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")]
+Limit = Annotated[int, typer.Option(min=1, help="The most to list.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (upload, datasets, models, download, predict):
+        app.command()(command)
+
+
+def upload(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A csv, npy or npz file.", exists=True, dir_okay=False, readable=True)],
+    *,
+    name: Annotated[str | None, typer.Option(help="A name for people; by default that of the file.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Store a dataset and show what is in it."""
+    client: Client = context.obj
+    try:
+        dataset = client.datasets.upload(file, name=name)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if json:
+        print_json(dataset)
+        return
+    typer.echo(f"{dataset.id}\n{dataset.schema.rows} rows, {len(dataset.schema.columns)} columns\n")
+    print_table(
+        ("column", "type", "missing", "distinct", "mean", "std"),
+        (
+            (one.name, one.type, one.missing, one.distinct, _short(one.mean), _short(one.std))
+            for one in dataset.schema.columns
+        ),
+    )
+
+
+def datasets(context: typer.Context, *, limit: Limit = 50, json: AsJson = False) -> None:
+    """List datasets."""
+    client: Client = context.obj
+    found = list(client.datasets.list(limit=limit))
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "name", "rows", "columns", "size", "created"),
+        (
+            (one.id, one.name, one.schema.rows, len(one.schema.columns), size(one.size_bytes), time(one.created_at))
+            for one in found
+        ),
+    )
+
+
+def models(context: typer.Context, *, limit: Limit = 50, json: AsJson = False) -> None:
+    """List models, newest first."""
+    client: Client = context.obj
+    records = [model.record for model in client.models.list(limit=limit)]
+    if json:
+        print_json(records)
+        return
+    print_table(
+        ("id", "name", "task", "size", "created", "job"),
+        ((one.id, one.name, one.task, size(one.size_bytes), time(one.created_at), one.job) for one in records),
+    )
+
+
+def download(
+    context: typer.Context,
+    model_id: ModelId,
+    path: Annotated[Path | None, typer.Argument(help="Where to; by default MODEL.safetensors.")] = None,
+) -> None:
+    """Download a model as safetensors, checked against its digest."""
+    client: Client = context.obj
+    target = path or Path(f"{model_id}.safetensors")
+    try:
+        typer.echo(client.models.get(model_id).download(target))
+    except OSError as error:
+        raise InputError(f"{target}: {error}") from error
+
+
+def predict(
+    context: typer.Context,
+    model_id: ModelId,
+    data: Annotated[Path, typer.Argument(help="CSV with a header line, or npy.", exists=True, dir_okay=False)],
+    *,
+    mc_samples: Annotated[
+        int | None, typer.Option(min=1, help="Passes with dropout, which tell how sure the network is.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of those passes.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Predict, one line for each row: CSV, or JSON with all there is."""
+    client: Client = context.obj
+    model = client.models.get(model_id)
+    prediction = model.predict(read_features(data, model.feature_names), mc_samples=mc_samples, seed=seed)
+    if json:
+        print_json(prediction)
+    else:
+        _write_csv(prediction)
+
+
+def _write_csv(prediction: Prediction) -> None:
+    if isinstance(prediction, ClassPrediction):
+        best = prediction.probabilities.argmax(axis=1)[:, None]
+        std = prediction.probabilities_std
+        columns = {
+            "class": prediction.classes,
+            "probability": _take(prediction.probabilities, best),
+            "probability_std": None if std is None else _take(std, best),
+            "entropy": prediction.entropy,
+            "mutual_information": prediction.mutual_information,
+        }
+    else:
+        columns = {"value": prediction.values, "std": prediction.std, "aleatoric_std": prediction.aleatoric_std}
+    known = {name: column.tolist() for name, column in columns.items() if column is not None}
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(known)
+    for row in zip(*known.values(), strict=True):
+        writer.writerow([_short(cell) if isinstance(cell, float) else cell for cell in row])
+
+
+def _take(values: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.take_along_axis(values, places, axis=1)[:, 0]
+
+
+def _short(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6g}"
