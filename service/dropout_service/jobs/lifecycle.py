@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = [
+    "KEPT_CHECKPOINTS",
     "Change",
     "cancel_requested",
     "claimed",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 KEPT_CHECKPOINTS = 2
+"""The one to resume from, and the one before in case it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

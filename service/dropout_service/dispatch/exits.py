@@ -1,0 +1,43 @@
+"""What the end of a process says about the attempt that ran in it."""
+
+from __future__ import annotations
+
+import signal
+
+from dropout_service.jobs.job import Failure, StopReason
+
+__all__ = ["explain"]
+
+_RESUBMIT = "The job was started again from its last checkpoint each time; look at the log of the service."
+
+
+def explain(code: int | None, *, out_of_memory: bool) -> tuple[StopReason, Failure]:
+    """Explain the end of a process that left no result.
+
+    Parameters
+    ----------
+    code
+        Exit code; negative for the number of a signal; ``None`` when it is not known.
+    out_of_memory
+        Whether the operating system has killed a process for want of memory meanwhile.
+    """
+    if code == -signal.SIGKILL and out_of_memory:
+        return StopReason.OUT_OF_MEMORY, _failure(
+            "out-of-memory",
+            "the training process was killed because the memory of the machine or container ran out",
+            "Use a smaller model, batch or dataset, run fewer jobs at once, or give the service more memory.",
+        )
+    if code is None or code == -signal.SIGKILL:
+        return StopReason.LOST, _failure(
+            "lost", "the training process was killed from outside", "Submit the job again."
+        )
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return StopReason.ERROR, _failure("crashed", f"the training process crashed ({name})", _RESUBMIT)
+    if code == 0:
+        return StopReason.LOST, _failure("lost", "the training process ended without a result", _RESUBMIT)
+    return StopReason.ERROR, _failure("crashed", f"the training process ended with exit code {code}", _RESUBMIT)
+
+
+def _failure(code: str, message: str, hint: str) -> Failure:
+    return Failure(code=code, phase="training", epoch=None, message=message, hint=hint)

@@ -1,0 +1,65 @@
+"""Exceptions of an attempt as failures for the person who submitted the job."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+
+from dropout_service.errors import ServiceError, TrainingError
+from dropout_service.jobs.job import Failure, StopReason
+
+__all__ = ["explain_error", "safe_traceback"]
+
+_PACKAGE = Path(__file__).parents[1]
+_PATH = re.compile(r"(?:/[\w.@+~-]+)+/([\w.@+~-]+)")
+
+
+def explain_error(error: Exception, *, phase: str, epoch: int | None) -> tuple[StopReason, Failure]:
+    """Say what an exception means for the job.
+
+    Parameters
+    ----------
+    error
+        What ended the attempt.
+    phase, epoch
+        What the attempt was doing.
+    """
+    if isinstance(error, TrainingError):
+        reason = StopReason(error.reason) if error.reason in set(StopReason) else StopReason.ERROR
+        code = error.reason.replace("_", "-")
+        return reason, Failure(code, phase, error.epoch or epoch, error.message, error.hint)
+    if isinstance(error, MemoryError):
+        return StopReason.OUT_OF_MEMORY, Failure(
+            code="out-of-memory",
+            phase=phase,
+            epoch=epoch,
+            message=_without_paths(str(error)) or "an allocation failed",
+            hint="Use a smaller model, batch or dataset, or raise the memory limit of a job.",
+            traceback=safe_traceback(error),
+        )
+    if isinstance(error, ServiceError):
+        return StopReason.ERROR, Failure(error.code, phase, epoch, error.message)
+    return StopReason.ERROR, Failure(
+        code="internal-error",
+        phase=phase,
+        epoch=epoch,
+        message=f"{type(error).__name__}: {_without_paths(str(error))}",
+        hint="This is a fault of the service. Please report it with the traceback.",
+        traceback=safe_traceback(error),
+    )
+
+
+def safe_traceback(error: BaseException) -> str:
+    """Format where an error came from: modules, lines and functions, but no paths of the machine and no values."""
+    lines = ["Traceback (most recent call last):"]
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        name = path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else Path(path.name)
+        lines.append(f"  {name}:{frame.lineno} in {frame.name}")
+    lines.append(f"{type(error).__name__}: {_without_paths(str(error))}")
+    return "\n".join(lines)
+
+
+def _without_paths(text: str) -> str:
+    return _PATH.sub(r"\1", text)

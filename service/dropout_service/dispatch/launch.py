@@ -1,0 +1,104 @@
+"""Start the dispatcher: in place of this process, or as a child of the API process that is kept running."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from dropout_service.dispatch.config import DispatchConfig
+
+__all__ = ["CONFIG_VARIABLE", "DispatcherProcess", "become_dispatcher"]
+
+CONFIG_VARIABLE = "_DROPOUT_SERVICE_DISPATCH"
+"""Carries the configuration to the new process: other users cannot read it there, as they could an argument."""
+
+_COMMAND = (sys.executable, "-m", "dropout_service.dispatch")
+_RESTART_S = 1.0
+_STOP_MARGIN_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+def become_dispatcher(config: DispatchConfig) -> NoReturn:
+    """Replace this process by a dispatcher; it keeps the process id, so signals reach it as they should."""
+    os.execve(_COMMAND[0], _COMMAND, _environment(config))  # noqa: S606 - our own interpreter and module
+
+
+class DispatcherProcess:
+    """A dispatcher as a child process: restarted when it dies, ended when this process does, even by ``kill -9``.
+
+    Parameters
+    ----------
+    config
+        What the dispatcher needs to know.
+
+    Examples
+    --------
+    >>> with DispatcherProcess(config):  # doctest: +SKIP
+    ...     server.run()
+    """
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._config = config
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        # The thread that starts a child must live as long as this process: the child ends with that thread.
+        self._thread = threading.Thread(target=self._keep_running, name="dispatcher-process", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the dispatcher that runs now."""
+        with self._lock:
+            return None if self._child is None else self._child.pid
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the dispatcher in good order: attempts write their checkpoints and go back to the queue."""
+        self._stopping.set()
+        with self._lock:
+            child = self._child
+        if child is not None:
+            child.terminate()
+            try:
+                child.wait(self._config.shutdown_grace_s + _STOP_MARGIN_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        self._thread.join()
+
+    def _keep_running(self) -> None:
+        while True:
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                child = self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [*_COMMAND, str(os.getpid())], env=_environment(self._config), stdin=subprocess.DEVNULL
+                )
+            code = child.wait()
+            if self._stopping.is_set():
+                return
+            logger.error("the dispatcher ended with code %d; starting another", code)
+            self._stopping.wait(_RESTART_S)
+
+
+def _environment(config: DispatchConfig) -> dict[str, str]:
+    environment = {**os.environ, CONFIG_VARIABLE: config.to_json()}
+    if config.kernel_cache_dir is not None:
+        environment["DROPOUT_SERVICE_KERNEL_CACHE_DIR"] = config.kernel_cache_dir
+    return environment

@@ -1,0 +1,133 @@
+"""``LocalEngine``: one process for each attempt, forked from a warm nursery on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from dropout_service.dispatch.config import MESSAGE_BYTES
+from dropout_service.dispatch.engine import Exit
+from dropout_service.dispatch.exits import explain
+from dropout_service.dispatch.process import SINGLE_THREADED, oom_kills
+from dropout_service.jobs.attempts import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dropout_service.dispatch.config import DispatchConfig
+
+__all__ = ["LocalEngine"]
+
+
+class LocalEngine:
+    """Runs attempts on this machine; see :class:`~dropout_service.dispatch.engine.Engine`.
+
+    Make it, and call it, in the thread that lives as long as the attempts shall: they die with it.
+
+    Parameters
+    ----------
+    config
+        What the attempts need to know, and how many may run at once.
+    """
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._config = config
+        self._running: set[Attempt] = set()
+        self._deadlines: dict[Attempt, float] = {}
+        self._oom_kills = oom_kills()
+        self._start_nursery()
+
+    def free(self) -> int:  # noqa: D102 - as in the protocol, like every method here
+        # Not before the nursery is warm: a lease would run out while kernels compile.
+        return self._config.workers - len(self._running) if self._ready else 0
+
+    def launch(self, attempt: Attempt) -> None:  # noqa: D102
+        self._running.add(attempt)
+        self._send({"launch": [*attempt]})
+
+    def kill(self, attempt: Attempt, *, grace_s: float) -> None:  # noqa: D102
+        if attempt not in self._deadlines:
+            self._deadlines[attempt] = time.monotonic() + grace_s
+            self._send({"signal": [*attempt, signal.SIGTERM]})
+
+    def running(self) -> Iterable[Attempt]:  # noqa: D102
+        return frozenset(self._running)
+
+    def exits(self, timeout_s: float) -> list[Exit]:  # noqa: D102
+        self._enforce_deadlines()
+        found: list[Exit] = []
+        while select.select([self._channel], [], [], 0 if found else timeout_s)[0]:
+            try:
+                message = self._channel.recv(MESSAGE_BYTES)
+            except ConnectionResetError:
+                message = b""
+            if not message:
+                return found + self._replace_nursery()
+            told = json.loads(message)
+            if "exit" in told:
+                job_id, token, code = told["exit"]
+                found.append(self._exit(Attempt(job_id, token), code))
+            else:
+                self._ready = True
+                timeout_s = 0
+        return found
+
+    def close(self) -> None:  # noqa: D102
+        self._stop_nursery()
+
+    def _replace_nursery(self) -> list[Exit]:
+        if not self._ready:
+            raise RuntimeError("the nursery of training processes could not start; the log says why")
+        lost = [self._exit(attempt, None) for attempt in sorted(self._running)]
+        self._stop_nursery()
+        self._start_nursery()
+        return lost
+
+    def _start_nursery(self) -> None:
+        self._ready = False
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel = ours
+        environment = {**os.environ, **SINGLE_THREADED}
+        with theirs:
+            command = [sys.executable, "-m", "dropout_service.dispatch.nursery"]
+            self._nursery = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [*command, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
+        self._send({"config": asdict(self._config)})
+
+    def _stop_nursery(self) -> None:
+        """Kill the nursery, and by that every attempt that is left."""
+        self._channel.close()
+        self._nursery.kill()
+        self._nursery.wait()
+
+    def _send(self, message: object) -> None:
+        # A nursery that is gone shows as the end of its messages, where its attempts are given up.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._channel.send(json.dumps(message).encode())
+
+    def _enforce_deadlines(self) -> None:
+        now = time.monotonic()
+        for attempt, deadline in self._deadlines.items():
+            if now >= deadline:
+                self._send({"signal": [*attempt, signal.SIGKILL]})
+                self._deadlines[attempt] = now + self._config.cancel_grace_s  # until it is gone
+
+    def _exit(self, attempt: Attempt, code: int | None) -> Exit:
+        self._running.discard(attempt)
+        self._deadlines.pop(attempt, None)
+        kills = oom_kills()
+        out_of_memory, self._oom_kills = kills > self._oom_kills, kills
+        return Exit(attempt, *explain(code, out_of_memory=out_of_memory))

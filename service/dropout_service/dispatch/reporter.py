@@ -1,0 +1,117 @@
+"""``Reporter``: the thread of an attempt that keeps its lease, reports its progress and learns what to do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from dropout_service.jobs.attempts import Report, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dropout_service.jobs.attempts import Attempt
+    from dropout_service.jobs.store import JobStore
+
+__all__ = ["Reporter"]
+
+BATCH_S = 0.15
+"""Least time between two reports: epochs of a millisecond each do not cost a synced write each."""
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Sends what the training tells it, at most every `BATCH_S` and at least every ``heartbeat_s``.
+
+    The training never waits for the database: when that is away, reports pile up and follow later.
+
+    Parameters
+    ----------
+    store, attempt
+        To whom, and in whose name.
+    progress
+        Asked for the fraction of the training that is done.
+    on_checkpoint
+        Called with the key of a checkpoint that the job's row now names.
+    heartbeat_s, lease_s
+        Longest time between two reports, and how long each keeps the lease.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        attempt: Attempt,
+        *,
+        progress: Callable[[], float],
+        on_checkpoint: Callable[[str], None],
+        heartbeat_s: float,
+        lease_s: float,
+    ) -> None:
+        self.verdict = Verdict.OK
+        self._store = store
+        self._attempt = attempt
+        self._progress = progress
+        self._on_checkpoint = on_checkpoint
+        self._heartbeat_s = heartbeat_s
+        self._lease_s = lease_s
+        self._epochs: list[dict[str, Any]] = []
+        self._checkpoint: str | None = None
+        self._news = threading.Condition()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._report_until_stopped, name="reporter", daemon=True)
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._thread.start()
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Report an epoch that is complete."""
+        with self._news:
+            self._epochs.append(metrics)
+            self._news.notify()
+
+    def checkpoint(self, key: str | None) -> None:
+        """Report a checkpoint that is on the disk; ``None`` when it could not be written."""
+        with self._news:
+            self._checkpoint = key
+            self._news.notify()
+
+    def stop(self) -> Report:
+        """Stop reporting, and return what was not reported, to go with the end of the attempt."""
+        with self._news:
+            self._stopped.set()
+            self._news.notify()
+        self._thread.join()
+        return self._pending()
+
+    def _report_until_stopped(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(
+                    lambda: self._stopped.is_set() or self._epochs or self._checkpoint, self._heartbeat_s
+                )
+                report = self._pending()
+            if self._stopped.is_set():
+                return
+            try:
+                self.verdict = self._store.heartbeat(self._attempt, report, lease_s=self._lease_s)
+            except DBAPIError as error:
+                logger.warning("job %s: cannot report its progress: %s", self._attempt.job_id, error.orig)
+            else:
+                self._reported(report)
+            self._stopped.wait(BATCH_S)
+
+    def _pending(self) -> Report:
+        return Report(self._progress(), tuple(self._epochs), self._checkpoint)
+
+    def _reported(self, report: Report) -> None:
+        with self._news:
+            del self._epochs[: len(report.epochs)]
+            if self._checkpoint == report.checkpoint:
+                self._checkpoint = None
+        if report.checkpoint is not None and self.verdict is not Verdict.FENCED:
+            self._on_checkpoint(report.checkpoint)
