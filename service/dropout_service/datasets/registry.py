@@ -39,7 +39,7 @@ class Upload:
         self.size_bytes = 0
         self._hash = hashlib.sha256()
 
-    def write(self, chunk: bytes | memoryview) -> None:
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Add to the content."""
         self._hash.update(chunk)
         self.size_bytes += self.file.write(chunk)

@@ -13,6 +13,7 @@ from dropout_service.database.engine import reading, writing
 from dropout_service.database.ids import new_id
 from dropout_service.errors import NotFoundError
 from dropout_service.models.artifact import description, dump, load
+from dropout_service.models.cache import ModelCache
 from dropout_service.models.tables import models
 
 if TYPE_CHECKING:
@@ -88,11 +89,14 @@ class ModelRegistry:
         The database.
     blobs
         Where the artefacts go.
+    cache_bytes
+        Size of the models that are kept in memory.
     """
 
-    def __init__(self, engine: Engine, blobs: BlobStore) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, *, cache_bytes: int = 256 << 20) -> None:
         self._engine = engine
         self._blobs = blobs
+        self._cache = ModelCache(cache_bytes)
 
     def put(self, trained: TrainedModel, *, job_id: str) -> ModelDraft:
         """Store the artefact of a trained model."""
@@ -148,14 +152,14 @@ class ModelRegistry:
         return Model(**row)
 
     def load(self, model: Model) -> TrainedModel:
-        """Read a model's artefact.
+        """Read a model's artefact, or take it from memory when it was used lately.
 
         Raises
         ------
         NotFoundError
             The model has been deleted.
         """
-        return load(self._blobs.get(model.blob_key))
+        return self._cache.get(model.id, model.size_bytes, lambda: load(self._blobs.get(model.blob_key)))
 
     def list(self, *, limit: int, after: str | None = None, job_id: str | None = None) -> list[Model]:
         """List up to ``limit`` models, the newest first, that come after the id ``after`` in that order."""
@@ -180,6 +184,7 @@ class ModelRegistry:
             blob_key = connection.execute(gone).scalar_one_or_none()
         if blob_key is None:
             raise _no_such(model_id)
+        self._cache.drop(model_id)
         self._blobs.delete(blob_key)
 
 
