@@ -86,10 +86,13 @@ class CsvTable:
         return InvalidInputError(f"row {row} has {found} cells, but the header has {len(self.names)} columns{hint}")
 
     def _detect(self) -> tuple[str, list[list[str]]]:
-        """Choose the delimiter that splits the first rows evenly and into the most columns."""
+        """Choose the delimiter that splits the first rows evenly and into the most columns.
+
+        Lenient with quotes, which cannot match under a wrong delimiter; ``blocks`` is strict.
+        """
         best = (False, -1), "", list[list[str]]()
         for delimiter in _DELIMITERS:
-            with closing(self._rows(delimiter)) as rows:
+            with closing(self._rows(delimiter, strict=False)) as rows:
                 sample = list(islice(rows, 1 + _SAMPLE_ROWS))
             width = len(sample[0]) if sample else 0
             even = width > 1 and all(len(cells) == width for cells in sample)
@@ -97,9 +100,9 @@ class CsvTable:
                 best = (even, width), delimiter, sample
         return best[1], best[2]
 
-    def _rows(self, delimiter: str) -> Generator[list[str]]:
+    def _rows(self, delimiter: str, *, strict: bool = True) -> Generator[list[str]]:
         with self._path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(_lines(file), delimiter=delimiter, skipinitialspace=True, strict=True)
+            reader = csv.reader(_lines(file), delimiter=delimiter, skipinitialspace=True, strict=strict)
             try:
                 yield from filter(None, reader)
             except UnicodeDecodeError:
@@ -171,7 +174,7 @@ def _looks_like_data(names: Sequence[str], sample: Sequence[Sequence[str]]) -> b
     if not numeric or not all(is_number(names[index]) for index in numeric):
         return False
     # Columns may be named by number, 0, 1, 2, ... or 1990, 1991, ...; rows of data do not all count up by one.
-    return not _counts_up(names, numeric) or any(_counts_up(cells, numeric) for cells in sample[:1])
+    return not sample or not _counts_up(names, numeric) or _counts_up(sample[0], numeric)
 
 
 def _counts_up(cells: Sequence[str], columns: Sequence[int]) -> bool:
