@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+import logging
+import os
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Final, cast
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
 
+from dropout_service import __version__
 from dropout_service.api import dropout, health
 from dropout_service.api.body_limit import BodyLimitMiddleware
+from dropout_service.api.dependencies import known_query
+from dropout_service.api.openapi import describe
 from dropout_service.api.problems import install_problem_handlers
 from dropout_service.api.readiness import Readiness
 from dropout_service.api.request_id import RequestIdMiddleware
+from dropout_service.api.schemas import BackwardAnswer, BackwardRequest, ForwardAnswer, ForwardRequest
 from dropout_service.api.state import Limits
+from dropout_service.blobs import BlobStore
+from dropout_service.database.engine import open_database
+from dropout_service.database.migrate import upgrade
+from dropout_service.datasets.registry import DatasetRegistry
+from dropout_service.jobs.sql import SqlJobStore
+from dropout_service.kernels import compile_cache
+from dropout_service.models.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -20,7 +36,26 @@ if TYPE_CHECKING:
     from dropout_service.api.state import State
     from dropout_service.settings import Settings
 
-__all__ = ["create_app"]
+__all__ = ["configure_kernels", "create_app"]
+
+_DESCRIPTION: Final = """
+Dropout on arrays, forward and backward, with masks that follow from a seed; training jobs of neural networks with
+dropout; predictions that tell how sure they are.
+
+Arrays travel as JSON, as `application/x-npy` or as `application/vnd.safetensors`; the binary forms are exact and far
+faster. Errors are `application/problem+json` (RFC 9457) and point to what is wrong. Every answer has an
+`X-Request-ID`.
+"""
+
+_TAGS: Final = [
+    {"name": "dropout", "description": "Dropout on an array, and its exact gradient."},
+    {"name": "datasets", "description": "Tables and arrays to train on, stored once, with a report of what they hold."},
+    {"name": "jobs", "description": "Trainings: submitted, watched, cancelled."},
+    {"name": "models", "description": "Trained networks: read, downloaded, asked for predictions."},
+    {"name": "health", "description": "For whoever restarts and routes."},
+]
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -30,18 +65,27 @@ def create_app(settings: Settings) -> FastAPI:
     ----------
     settings
         Read once by the caller; nothing below reads the environment.
+
+    Returns
+    -------
+    FastAPI
+        Its lifespan migrates the database, opens the stores and compiles the kernels in the background.
     """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
-        limits = Limits(
-            max_body_bytes=settings.max_body_bytes,
-            max_dataset_bytes=settings.max_dataset_bytes,
-            kernel_threads=settings.kernel_threads,
-        )
-        yield cast("State", {"limits": limits, "readiness": Readiness()})
+        with ExitStack() as stack:
+            yield await run_in_threadpool(_open_state, settings, stack)
 
-    app = FastAPI(title="Dropout service", lifespan=lifespan)
+    app = FastAPI(
+        title="Dropout service",
+        version=__version__,
+        summary="Dropout over HTTP and durable training jobs.",
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
     install_problem_handlers(app)
     app.add_middleware(
         BodyLimitMiddleware,
@@ -50,5 +94,52 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestIdMiddleware)  # added last: outermost
     app.include_router(dropout.router)
-    app.include_router(health.router)
+    for module in (health,):
+        app.include_router(module.router, dependencies=[Depends(known_query)])
+    describe(app, [ForwardRequest, ForwardAnswer, BackwardRequest, BackwardAnswer])
     return app
+
+
+def configure_kernels(settings: Settings) -> None:
+    """Tell the kernels where compiled code is kept, before the first of them runs."""
+    places = settings.kernel_cache_dir
+    compile_cache.configure(*(Path(place) for place in (places or "").split(os.pathsep) if place))
+
+
+def _open_state(settings: Settings, stack: ExitStack) -> State:
+    configure_kernels(settings)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.database_url)
+    database = open_database(settings.database_url)
+    stack.callback(database.dispose)
+    blobs = BlobStore(settings.blob_url)
+    readiness = Readiness("kernels")
+    # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
+    Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()
+    return cast(
+        "State",
+        {
+            "database": database,
+            "blobs": blobs,
+            "jobs": SqlJobStore(database),
+            "datasets": DatasetRegistry(database, blobs),
+            "models": ModelRegistry(database, blobs),
+            "limits": Limits(
+                max_body_bytes=settings.max_body_bytes,
+                max_dataset_bytes=settings.max_dataset_bytes,
+                kernel_threads=settings.kernel_threads,
+            ),
+            "readiness": readiness,
+        },
+    )
+
+
+def _warm_kernels(readiness: Readiness) -> None:
+    try:
+        report = compile_cache.warm()
+    except Exception as error:  # the thread's boundary: a service without kernels is not ready, and says why
+        logger.exception("the kernels cannot be compiled")
+        readiness.failed("kernels", str(error))
+    else:
+        logger.info("kernels: %d compiled, %d loaded from %s", report.compiled, report.loaded, report.folder)
+        readiness.met("kernels")

@@ -47,10 +47,10 @@ class Settings(BaseSettings):
         description="Where datasets, checkpoints and models are kept: `file:///...` or `s3://...`. "
         "Default: a folder in the data folder.",
     )
-    kernel_cache_dir: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+    kernel_cache_dir: str | None = Field(
         default=None,
-        description="Folder of compiled kernels. Default: the first writable one of the package's own folder and the "
-        "user's cache.",
+        description="Folders of compiled kernels, separated as in `PATH`: searched in order, written to the first that "
+        "can be. Default: a folder in the user's cache.",
     )
     kernel_threads: int | None = Field(
         default=None, ge=1, le=1024, description="Threads of one dropout computation. Default: one for each core."

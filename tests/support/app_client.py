@@ -9,13 +9,16 @@ import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from dropout_service.app import create_app
+from dropout_service.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from anyio.from_thread import BlockingPortal
     from fastapi import FastAPI
 
-__all__ = ["open_client"]
+__all__ = ["open_client", "service"]
 
 
 class AppTransport(httpx.BaseTransport):
@@ -77,3 +80,11 @@ def open_client() -> Iterator[Callable[[FastAPI], httpx.Client]]:
     """A function that opens a client of an application; all are closed when the test ends."""
     with ExitStack() as stack:
         yield lambda app: stack.enter_context(_open_client(app))
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of the whole application, shared by the tests that leave nothing behind that others could mind."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("service") / "data", dispatcher=False)
+    with _open_client(create_app(settings)) as client:
+        yield client

@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays_npy import NPY
 from dropout_service.api.bodies import read_buffer
-from dropout_service.api.dependencies import state_of
+from dropout_service.api.dependencies import known_query, state_of
 from dropout_service.api.dropout_forms import (
     BACKWARD,
     FORMS,
@@ -24,10 +24,13 @@ from dropout_service.api.dropout_forms import (
     encode_outputs,
     mask_shape_of,
 )
+from dropout_service.api.dropout_openapi import BACKWARD_EXTRA, BACKWARD_RESPONSES, FORWARD_EXTRA, FORWARD_RESPONSES
 from dropout_service.api.media import JSON, accepted_media_type, body_media_type
-from dropout_service.api.schemas import ForwardParameters
+from dropout_service.api.problems import problem_responses
+from dropout_service.api.schemas import ForwardParameters, VariantEntry, VariantList, VariantParameter
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import dropout
+from dropout_service.kernels.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,17 +42,67 @@ router = APIRouter(prefix="/dropout", tags=["dropout"])
 _INLINE_BYTES: Final = 16 * 1024
 """Up to this body size the event loop computes by itself: a few microseconds, less than a change of threads."""
 
+_VARIANTS: Final = VariantList(
+    items=[
+        VariantEntry(
+            name=variant.name,
+            drops=variant.drops,
+            parameters=[
+                VariantParameter(name=one.name, description=one.description, default=one.default)
+                for one in variant.parameters
+            ],
+            formula=variant.formula,
+            gradient=variant.gradient,
+            paper=variant.paper,
+        )
+        for variant in VARIANTS.values()
+    ]
+)
 
-@router.post("/forward", operation_id="dropout_forward", summary="Drop elements of an array")
+
+@router.post(
+    "/forward",
+    operation_id="dropout_forward",
+    summary="Drop elements of an array",
+    response_class=Response,
+    responses=FORWARD_RESPONSES,
+    openapi_extra=FORWARD_EXTRA,
+)
 async def forward(request: Request) -> Response:
-    """Set each element to zero with probability `rate` and scale the rest."""
+    """Set each element to zero with probability `rate` and multiply the others by `scale`.
+
+    Send the array as JSON, npy or safetensors; the answer has the same form, unless `Accept` asks for another.
+    The answer tells the seed: the backward pass regenerates the mask from it.
+    """
     return await _answer(request, FORWARD)
 
 
-@router.post("/backward", operation_id="dropout_backward", summary="Gradient of the forward pass")
+@router.post(
+    "/backward",
+    operation_id="dropout_backward",
+    summary="Carry a gradient back through dropout",
+    response_class=Response,
+    responses=BACKWARD_RESPONSES,
+    openapi_extra=BACKWARD_EXTRA,
+)
 async def backward(request: Request) -> Response:
-    """Multiply the gradient by the mask and the scale of the forward pass."""
+    """Multiply the gradient by the mask and the scale of the forward pass: exactly its derivative.
+
+    Give the rate, the seed and whatever else the forward pass was given; or, in place of the seed, the mask.
+    """
     return await _answer(request, BACKWARD)
+
+
+@router.get(
+    "/variants",
+    operation_id="dropout_variants",
+    summary="List the variants of dropout",
+    responses=problem_responses(),
+    dependencies=[Depends(known_query)],
+)
+async def variants() -> VariantList:
+    """Tell what each variant drops, its parameters, its formulas and its paper."""
+    return _VARIANTS
 
 
 async def _answer(request: Request, operation: Operation) -> Response:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
+from sqlalchemy import literal, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from dropout_service.api.dependencies import state_of
-from dropout_service.api.readiness import Readiness
+from dropout_service.api.dependencies import Database, state_of
+from dropout_service.api.problems import problem_responses
+from dropout_service.database.engine import reading
 
 __all__ = ["router"]
 
@@ -30,11 +33,7 @@ class ReadinessReport(BaseModel):
     )
 
 
-def _readiness(request: Request) -> Readiness:
-    return state_of(request)["readiness"]
-
-
-@router.get("/livez", operation_id="livez", summary="Is the process alive?")
+@router.get("/livez", operation_id="livez", summary="Is the process alive?", responses=problem_responses())
 async def livez() -> Liveness:
     """Answer at once, whatever else the service does."""
     return Liveness()
@@ -44,10 +43,20 @@ async def livez() -> Liveness:
     "/readyz",
     operation_id="readyz",
     summary="Is the service ready for requests?",
-    responses={503: {"model": ReadinessReport, "description": "Not ready yet, or no longer"}},
+    responses={
+        503: {"model": ReadinessReport, "description": "Not ready yet, or no longer"},
+        **problem_responses(),
+    },
 )
-async def readyz(readiness: Annotated[Readiness, Depends(_readiness)], response: Response) -> ReadinessReport:
-    """Answer 200 when the database is migrated and the kernels are compiled, otherwise 503."""
-    ready = readiness.ready
+def readyz(request: Request, database: Database, response: Response) -> ReadinessReport:
+    """Answer 200 when the kernels are compiled and the database answers, otherwise 503."""
+    checks = state_of(request)["readiness"].states
+    try:
+        with reading(database) as connection:
+            connection.execute(select(literal(1)))
+        checks["database"] = "ok"
+    except SQLAlchemyError:
+        checks["database"] = "failed: no answer"
+    ready = all(state == "ok" for state in checks.values())
     response.status_code = 200 if ready else 503
-    return ReadinessReport(status="ready" if ready else "not ready", checks=readiness.states)
+    return ReadinessReport(status="ready" if ready else "not ready", checks=checks)

@@ -21,6 +21,9 @@ __all__ = [
     "ForwardParameters",
     "ForwardRequest",
     "Parameters",
+    "VariantEntry",
+    "VariantList",
+    "VariantParameter",
 ]
 
 _ENCODED: Final = {"$ref": "#/components/schemas/EncodedArray"}
@@ -131,3 +134,28 @@ class BackwardAnswer(_Facts):
     """The gradient with regard to the input."""
 
     grad_input: Numbers
+
+
+class VariantParameter(BaseModel):
+    """A parameter of a variant."""
+
+    name: str = Field(description="Its name in requests.")
+    description: str = Field(description="What it means, and its range.")
+    default: float | int | str | bool | None = Field(description="What holds where it is left out, if anything does.")
+
+
+class VariantEntry(BaseModel):
+    """One way of dropping."""
+
+    name: str = Field(description="Its name in requests, as `variant`.")
+    drops: str = Field(description="What is dropped.")
+    parameters: list[VariantParameter] = Field(description="The parameters that it reads.")
+    formula: str = Field(description="The forward pass in training.")
+    gradient: str = Field(description="The backward pass.")
+    paper: str = Field(description="Where it was introduced.")
+
+
+class VariantList(BaseModel):
+    """Every variant that this service computes."""
+
+    items: list[VariantEntry]

@@ -1,0 +1,123 @@
+"""The command line: ``dropout-service serve | dispatch | migrate | openapi | health``.
+
+Imports that take time are made by the command that needs them: `health` runs every few seconds in a container.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="dropout-service",
+    help="Dropout over HTTP and durable training jobs. Every option is also a setting: docs/settings.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the database and the blobs.", show_default="./dropout-data")
+]
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Serve HTTP until SIGTERM or SIGINT, with a dispatcher beside it that runs the training jobs."""
+    import uvicorn  # noqa: PLC0415
+
+    from dropout_service.app import create_app  # noqa: PLC0415
+
+    settings = _settings(host=host, port=port, data_dir=data_dir)
+    _configure_logging(settings.log_level)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        server_header=False,
+        timeout_keep_alive=65,  # longer than clients and proxies keep a connection, so that they end it, not we
+        timeout_graceful_shutdown=settings.shutdown_timeout_s,
+    )
+    # After its clean shutdown uvicorn raises the signal again: it has done its work by then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
+    uvicorn.Server(config).run()
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the database to the present schema; `serve` does so by itself."""
+    from dropout_service.database.migrate import upgrade  # noqa: PLC0415
+
+    upgrade(_settings(data_dir=data_dir).database_url)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from dropout_service.app import create_app  # noqa: PLC0415
+
+    json.dump(create_app(_settings()).openapi(), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+@app.command()
+def health(host: Host = None, port: Port = None) -> None:
+    """Ask a running service whether it is alive; exit code 0 if so. For the health check of a container."""
+    settings = _settings(host=host, port=port)
+    address = "127.0.0.1" if settings.host in {"0.0.0.0", "::", ""} else settings.host  # noqa: S104 - compared only
+    connection = http.client.HTTPConnection(address, settings.port, timeout=4)
+    try:
+        connection.request("GET", "/livez")
+        alive = connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        alive = False
+    if not alive:
+        raise typer.Exit(1)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """Do nothing. Unlike SIG_IGN this is not inherited by child processes."""
+
+
+def _settings(**given: Any) -> Any:
+    """Read the settings; what the command line gave goes before the environment."""
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from dropout_service.settings import Settings  # noqa: PLC0415
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in fault["loc"]).upper()
+            typer.echo(f"DROPOUT_SERVICE_{name}: {fault['msg']}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every start, migrations or not
+
+
+if __name__ == "__main__":
+    app()

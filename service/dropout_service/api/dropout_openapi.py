@@ -1,0 +1,149 @@
+"""How the OpenAPI document describes the dropout operations: their forms, with an example of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dropout_service.api.arrays_npy import NPY, encode_npy
+from dropout_service.api.arrays_safetensors import SAFETENSORS, encode_safetensors
+from dropout_service.api.media import JSON
+from dropout_service.api.openapi import BINARY_SCHEMA, binary_example, query_parameters
+from dropout_service.api.problems import problem_responses
+from dropout_service.api.schemas import BackwardParameters, ForwardParameters
+
+if TYPE_CHECKING:
+    from dropout_service.api.schemas import Parameters
+
+__all__ = ["BACKWARD_EXTRA", "BACKWARD_RESPONSES", "FORWARD_EXTRA", "FORWARD_RESPONSES"]
+
+_X: Final = np.array([[1, 2], [3, 4]], np.float32)
+_ONES: Final = np.ones((2, 2), np.float32)
+_MASK: Final = np.array([[True, False], [True, True]])
+_FACTS: Final = {
+    "dtype": "float64",
+    "shape": [2, 2],
+    "rate": 0.5,
+    "effective_rate": 0.5,
+    "scale": 2.0,
+    "seed": 7,
+    "offset": 0,
+    "algorithm": "philox4x32-10/u16",
+}
+
+_FORWARD_JSON: Final = {
+    "simplest": {"summary": "The simplest: a seed is drawn", "value": {"x": [[1, 2], [3, 4]], "rate": 0.5}},
+    "reproducible": {
+        "summary": "With a seed, and the mask in the answer",
+        "value": {"x": [[1, 2], [3, 4]], "rate": 0.5, "seed": 7, "return_mask": "bool"},
+    },
+    "encoded": {
+        "summary": "The array as its bytes",
+        "value": {"x": {"dtype": "float32", "shape": [2], "data": "AACAPwAAAEA="}, "rate": 0.25, "seed": 7},
+    },
+    "shared": {
+        "summary": "Whole columns dropped together",
+        "value": {"x": [[1, 2, 3], [4, 5, 6]], "rate": 0.5, "seed": 7, "noise_shape": [1, None]},
+    },
+    "evaluation": {
+        "summary": "Evaluation, in the scaling of the original paper",
+        "value": {"x": [1, 2, "NaN"], "rate": 0.5, "training": False, "scaling": "classic", "dtype": "float32"},
+    },
+}
+_BACKWARD_JSON: Final = {
+    "seed": {
+        "summary": "By the seed that the forward pass answered",
+        "value": {"grad_output": [[1, 1], [1, 1]], "rate": 0.5, "seed": 7},
+    },
+    "mask": {
+        "summary": "By a mask",
+        "value": {"grad_output": [[1, 1], [1, 1]], "rate": 0.5, "mask": [[True, False], [True, True]]},
+    },
+    "packed": {
+        "summary": "By a packed mask",
+        "value": {
+            "grad_output": [[1, 1], [1, 1]],
+            "rate": 0.5,
+            "mask": {"dtype": "packed", "shape": [2, 2], "data": "DQ=="},
+        },
+    },
+}
+
+
+def _extra(
+    parameters: type[Parameters],
+    request: str,
+    json_examples: dict[str, Any],
+    npy_example: dict[str, Any],
+    safetensors_examples: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "parameters": query_parameters(parameters, condition="Beside a binary body."),
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"$ref": f"#/components/schemas/{request}"}, "examples": json_examples},
+                NPY: {"schema": BINARY_SCHEMA, "examples": {"array": npy_example}},
+                SAFETENSORS: {"schema": BINARY_SCHEMA, "examples": safetensors_examples},
+            },
+        },
+    }
+
+
+def _responses(answer: str, example: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
+    facts = ("Rate", "Effective-Rate", "Scale", "Seed", "Offset", "Algorithm")
+    return {
+        200: {
+            "description": description,
+            "headers": {
+                f"Dropout-{fact}": {
+                    "description": f"`{fact.lower().replace('-', '_')}` of a binary answer.",
+                    "schema": {"type": "string"},
+                }
+                for fact in facts
+            },
+            "content": {
+                JSON: {"schema": {"$ref": f"#/components/schemas/{answer}"}, "example": example},
+                NPY: {"schema": BINARY_SCHEMA},
+                SAFETENSORS: {"schema": BINARY_SCHEMA},
+            },
+        },
+        **problem_responses(406, 413, 415),
+    }
+
+
+FORWARD_EXTRA: Final = _extra(
+    ForwardParameters,
+    "ForwardRequest",
+    _FORWARD_JSON,
+    binary_example("A 2 x 2 float32 array", encode_npy(_X), "rate=0.5&seed=7"),
+    {
+        "query": binary_example("Tensor `x`", encode_safetensors({"x": _X}), "rate=0.5&seed=7&return_mask=packed"),
+        "metadata": binary_example(
+            "Tensor `x`, parameters in the metadata", encode_safetensors({"x": _X}, {"rate": "0.5", "seed": "7"})
+        ),
+    },
+)
+BACKWARD_EXTRA: Final = _extra(
+    BackwardParameters,
+    "BackwardRequest",
+    _BACKWARD_JSON,
+    binary_example("A 2 x 2 float32 array", encode_npy(_ONES), "rate=0.5&seed=7"),
+    {
+        "seed": binary_example(
+            "Tensor `grad_output`, parameters in the metadata",
+            encode_safetensors({"grad_output": _ONES}, {"rate": "0.5", "seed": "7"}),
+        ),
+        "mask": binary_example(
+            "Tensors `grad_output` and `mask`",
+            encode_safetensors({"grad_output": _ONES, "mask": _MASK}, {"rate": "0.5"}),
+        ),
+    },
+)
+FORWARD_RESPONSES: Final = _responses(
+    "ForwardAnswer", {"y": [[2.0, 4.0], [0.0, 8.0]], **_FACTS}, "The array with elements dropped"
+)
+BACKWARD_RESPONSES: Final = _responses(
+    "BackwardAnswer", {"grad_input": [[2.0, 2.0], [0.0, 2.0]], **_FACTS}, "The gradient with regard to the input"
+)
