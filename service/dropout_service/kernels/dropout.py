@@ -21,7 +21,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import loops, parallel
 from dropout_service.kernels.compile_cache import warms
-from dropout_service.kernels.formats import FLOAT32, FORMATS
+from dropout_service.kernels.formats import FORMATS, UNSCALED, WIDE
 from dropout_service.kernels.philox import GROUP_ELEMENTS
 
 if TYPE_CHECKING:
@@ -274,6 +274,8 @@ def _dropped(
     elif mask is None and limit == 0:
         np.copyto(y, x)
     else:
+        if factor == 1.0:
+            format_ = UNSCALED[x.itemsize]
         source = _contiguous(x)
         target = y if y.flags.c_contiguous else np.empty(x.shape, x.dtype)
         if np.may_share_memory(source, target) and source.ctypes.data != target.ctypes.data:
@@ -298,7 +300,7 @@ def _drop_by_stream(
     threads: int | None,
 ) -> None:
     x_address, y_address = x.ctypes.data, y.ctypes.data
-    streaming = format_ == FLOAT32 and y.nbytes >= _STREAMING_BYTES and y_address % 16 == 0
+    streaming = format_ in WIDE and y.nbytes >= _STREAMING_BYTES and y_address % y.itemsize == 0
     item_bytes = x.itemsize
 
     def work(start: int, stop: int) -> None:

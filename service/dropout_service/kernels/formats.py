@@ -13,27 +13,34 @@ from llvmlite import ir
 
 from dropout_service.kernels.philox import splat
 
-__all__ = ["BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "FORMATS", "LANES", "SIZES", "emit_select"]
+__all__ = ["FORMATS", "LANES", "SIZES", "UNSCALED", "WIDE", "emit_select"]
 
 LANES: Final = 32
 """Elements in one vector step."""
 
-FLOAT16: Final = 0
-BFLOAT16: Final = 1
-FLOAT32: Final = 2
-FLOAT64: Final = 3
+_FLOAT16: Final = 0
+_B_FLOAT16: Final = 1
+_FLOAT32: Final = 2
+_FLOAT64: Final = 3
 
-FORMATS: Final = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64}
+FORMATS: Final = {"float16": _FLOAT16, "bfloat16": _B_FLOAT16, "float32": _FLOAT32, "float64": _FLOAT64}
 """The format of each supported dtype, by ``dtype.name`` (bfloat16 is an extension type that only has a name)."""
 
-SIZES: Final = (2, 2, 4, 8)
+UNSCALED: Final = {2: 4, 4: 5, 8: 6}
+"""The format, by bytes of an element, that copies bits and ignores the scale: a product, even by 1, quiets a NaN."""
+
+WIDE: Final = (_FLOAT32, _FLOAT64)
+"""Formats worth writing past the caches; the others are bound by arithmetic."""
+
+SIZES: Final = (2, 2, 4, 8, 2, 4, 8)
 """Bytes of an element, by format."""
 
 _I16: Final = ir.IntType(16)
 _I32: Final = ir.IntType(32)
+_I64: Final = ir.IntType(64)
 _F32: Final = ir.FloatType()
 _F64: Final = ir.DoubleType()
-_ELEMENTS: Final = (_I16, _I16, _F32, _F64)
+_ELEMENTS: Final = (_I16, _I16, _F32, _F64, _I16, _I32, _I64)
 
 
 def _vector(element: Any) -> Any:
@@ -88,13 +95,15 @@ def _float_to_bfloat(builder: Any, value: Any) -> Any:
 
 
 def _scaled(builder: Any, format_: int, raw: Any, scale: Any) -> Any:
-    if format_ == FLOAT64:
+    if format_ in UNSCALED.values():
+        return raw
+    if format_ == _FLOAT64:
         return builder.fmul(raw, splat(builder, scale, LANES))
     factor = splat(builder, builder.fptrunc(scale, _F32), LANES)
-    if format_ == FLOAT32:
+    if format_ == _FLOAT32:
         return builder.fmul(raw, factor)
     bits = builder.zext(raw, _vector(_I32))
-    if format_ == FLOAT16:
+    if format_ == _FLOAT16:
         product = builder.fmul(_half_to_float(builder, bits), factor)
         return builder.trunc(_float_to_half(builder, product), _vector(_I16))
     widened = builder.bitcast(builder.shl(bits, _integers(16)), _vector(_F32))
@@ -117,18 +126,17 @@ def emit_select(
     x_address, y_address
         64-bit integers. No alignment is assumed: an array cut from a request body has none.
     scale
-        A double. At 1 the bits of x are kept as they are, even those of a signalling NaN.
+        A double.
     streaming
-        Write past the caches; ``y_address`` is then a multiple of 16.
+        Write past the caches; ``y_address`` is then at the start of a cache line.
     """
     element = _ELEMENTS[format_]
     vector = _vector(element)
     raw = builder.load(builder.inttoptr(x_address, vector.as_pointer()), align=1)
-    unchanged = splat(builder, builder.fcmp_ordered("==", scale, ir.Constant(_F64, 1.0)), LANES)
-    kept = builder.select(unchanged, raw, _scaled(builder, format_, raw, scale))
-    zero = ir.Constant(vector, [0.0 if format_ >= FLOAT32 else 0] * LANES)
+    kept = _scaled(builder, format_, raw, scale)
+    zero = ir.Constant(vector, [0.0 if format_ in WIDE else 0] * LANES)
     written = builder.store(
-        builder.select(keep, kept, zero), builder.inttoptr(y_address, vector.as_pointer()), align=16 if streaming else 1
+        builder.select(keep, kept, zero), builder.inttoptr(y_address, vector.as_pointer()), align=64 if streaming else 1
     )
     if streaming:
         written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_I32, 1)]))

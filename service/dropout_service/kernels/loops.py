@@ -18,12 +18,9 @@ from numba.extending import intrinsic
 
 from dropout_service.kernels.compile_cache import jit
 from dropout_service.kernels.formats import (
-    BFLOAT16,
-    FLOAT16,
-    FLOAT32,
-    FLOAT64,
     LANES,
     SIZES,
+    WIDE,
     emit_select,
 )
 from dropout_service.kernels.philox import GROUP_ELEMENTS, emit_group, splat
@@ -35,7 +32,9 @@ _I8: Final = ir.IntType(8)
 _I16: Final = ir.IntType(16)
 _I32: Final = ir.IntType(32)
 _I64: Final = ir.IntType(64)
-_ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
+_LINE_BYTES: Final = 64
+_ARRAYS: Final = (types.int64, types.int64, types.int64, types.int64)  # format, x, y, count
+_STREAM: Final = (types.uint64, types.uint64, types.uint64)  # group, offset, seed
 
 
 def _halves(builder: Any, word: Any) -> list[Any]:
@@ -54,19 +53,21 @@ def _advance(builder: Any, address: Any, size_bytes: int) -> Any:
     return builder.add(address, ir.Constant(_I64, size_bytes))
 
 
+def _emit_draw(builder: Any, threshold: Any, group: Any, offset: Any, seed: Any) -> list[Any]:
+    """Emit which of a group's 64 elements are kept, draw >= threshold, as two vectors of 32 i1."""
+    limit = splat(builder, builder.trunc(threshold, _I16), LANES)
+    draws = ir.VectorType(_I16, LANES)
+    lanes = emit_group(builder, group, offset, seed)
+    return [builder.icmp_unsigned(">=", builder.bitcast(half, draws), limit) for half in lanes]
+
+
 @intrinsic  # type: ignore[misc]
 def _draw_keep_word(_: Any, threshold: Any, group: Any, offset: Any, seed: Any) -> Any:
-    """Draw a group's keep word: bit i is set where draw i >= threshold."""
+    """Draw a group's keep word."""
     signature = types.uint64(types.int64, types.uint64, types.uint64, types.uint64)
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        threshold, *address = arguments
-        limit = splat(builder, builder.trunc(threshold, _I16), LANES)
-        draws = ir.VectorType(_I16, LANES)
-        kept = (
-            builder.icmp_unsigned(">=", builder.bitcast(lanes, draws), limit) for lanes in emit_group(builder, *address)
-        )
-        return _joined(builder, *kept)
+        return _joined(builder, *_emit_draw(builder, *arguments))
 
     return signature, generate
 
@@ -104,18 +105,102 @@ def _write_keep_word(_: Any, mask: Any, keep: Any) -> Any:
     return signature, generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
-def _select_as(_: Any, format_: Any, streaming: Any, keep: Any, x: Any, y: Any, scale: Any) -> Any:
-    """Select 64 elements of one format, which is a constant of the calling code."""
-    signature = types.void(format_, streaming, types.uint64, types.int64, types.int64, types.float64)
+def _emit_group_select(
+    builder: Any, code: int, keep: list[Any], x: Any, y: Any, scale: Any, *, streaming: bool = False
+) -> None:
+    for i, half in enumerate(keep):
+        skip = i * LANES * SIZES[code]
+        places = _advance(builder, x, skip), _advance(builder, y, skip)
+        emit_select(builder, code, half, *places, scale, streaming=streaming)
+
+
+@intrinsic  # type: ignore[misc]
+def _select(_: Any, format_: Any, keep: Any, x: Any, y: Any, scale: Any) -> Any:
+    """Select 64 elements by a keep word."""
+    signature = types.void(types.int64, types.uint64, types.int64, types.int64, types.float64)
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        _, _, keep, x, y, scale = arguments
-        code, past_caches = format_.literal_value, bool(streaming.literal_value)
-        for i, half in enumerate(_halves(builder, keep)):
-            skip = i * LANES * SIZES[code]
-            places = _advance(builder, x, skip), _advance(builder, y, skip)
-            emit_select(builder, code, half, *places, scale, streaming=past_caches)
+        format_, keep, *rest = arguments
+        for code in range(len(SIZES)):
+            with builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code))):
+                _emit_group_select(builder, code, _halves(builder, keep), *rest)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[misc]
+def _drop_groups(
+    _: Any,
+    format_: Any,
+    x: Any,
+    y: Any,
+    count: Any,
+    threshold: Any,
+    scale: Any,
+    group: Any,
+    offset: Any,
+    seed: Any,
+) -> Any:
+    """Drop ``count`` whole groups, the first of which is ``group``.
+
+    The format is a constant of each loop, so generator and selection make one straight run of vector instructions and
+    the arithmetic of one group overlaps with the memory accesses of another.
+    """
+    signature = types.void(*_ARRAYS, types.int64, types.float64, *_STREAM)
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        format_, x, y, count, threshold, scale, group, *address = arguments
+        for code in range(len(SIZES)):
+            with (
+                builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code))),
+                cgutils.for_range(builder, count) as loop,
+            ):
+                keep = _emit_draw(builder, threshold, builder.add(group, loop.index), *address)
+                skip = builder.mul(loop.index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
+                _emit_group_select(builder, code, keep, builder.add(x, skip), builder.add(y, skip), scale)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[misc]
+def _drop_windows(
+    _: Any,
+    format_: Any,
+    x: Any,
+    y: Any,
+    count: Any,
+    lead: Any,
+    threshold: Any,
+    scale: Any,
+    group: Any,
+    offset: Any,
+    seed: Any,
+) -> Any:
+    """Drop ``count`` times 64 elements past the caches, the first of which is element ``64 group + lead``.
+
+    ``y`` is at the start of a cache line. Arrays seldom are, so a window of 64 elements takes its keep word from two groups.
+    """
+    signature = types.void(*_ARRAYS, types.uint64, types.int64, types.float64, *_STREAM)
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        format_, x, y, count, lead, threshold, scale, group, *address = arguments
+        complement = builder.sub(ir.Constant(_I64, GROUP_ELEMENTS - 1), lead)
+        for code in WIDE:
+            with builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code))):
+                first = _joined(builder, *_emit_draw(builder, threshold, group, *address))
+                before = cgutils.alloca_once_value(builder, first)
+                with cgutils.for_range(builder, count) as loop:
+                    following = builder.add(builder.add(group, loop.index), ir.Constant(_I64, 1))
+                    after = _joined(builder, *_emit_draw(builder, threshold, following, *address))
+                    # In two shifts, because one by 64 (where lead is 0) is undefined.
+                    upper = builder.shl(builder.shl(after, ir.Constant(_I64, 1)), complement)
+                    keep = builder.or_(builder.lshr(builder.load(before), lead), upper)
+                    builder.store(after, before)
+                    skip = builder.mul(loop.index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
+                    places = builder.add(x, skip), builder.add(y, skip)
+                    _emit_group_select(builder, code, _halves(builder, keep), *places, scale, streaming=True)
         return context.get_dummy_value()
 
     return signature, generate
@@ -136,24 +221,33 @@ def _copy(_: Any, target: Any, source: Any, size_bytes: Any) -> Any:
 
 
 @jit
-def _select(format_: int, keep: int, x: int, y: int, scale: float) -> None:
-    if format_ == FLOAT32:
-        _select_as(FLOAT32, 0, keep, x, y, scale)
-    elif format_ == FLOAT64:
-        _select_as(FLOAT64, 0, keep, x, y, scale)
-    elif format_ == FLOAT16:
-        _select_as(FLOAT16, 0, keep, x, y, scale)
-    else:
-        _select_as(BFLOAT16, 0, keep, x, y, scale)
-
-
-@jit
 def _select_part(format_: int, keep: int, x: int, y: int, scale: float, size_bytes: int) -> None:
     """Select fewer than 64 elements: a vector step must not reach past the end of an array."""
     room = np.empty(GROUP_ELEMENTS, np.uint64)
     _copy(room.ctypes.data, x, size_bytes)
     _select(format_, keep, room.ctypes.data, room.ctypes.data, scale)
     _copy(y, room.ctypes.data, size_bytes)
+
+
+@jit
+def _drop_part(
+    format_: int,
+    item_bytes: int,
+    x: int,
+    y: int,
+    begin: int,
+    size: int,
+    threshold: int,
+    scale: float,
+    group: int,
+    offset: int,
+    seed: int,
+) -> None:
+    """Drop ``size`` elements from ``begin`` on, all of one group; element 0 is the first of ``group``."""
+    keep = _draw_keep_word(threshold, group + np.uint64(begin // GROUP_ELEMENTS), offset, seed)
+    keep >>= np.uint64(begin % GROUP_ELEMENTS)
+    skip = begin * item_bytes
+    _select_part(format_, keep, x + skip, y + skip, scale, size * item_bytes)
 
 
 @jit
@@ -171,20 +265,25 @@ def drop_by_stream(
     offset: int,
 ) -> None:
     """Drop elements ``start .. stop - 1`` of ``x`` into ``y`` by the stream; ``start`` is a multiple of 64."""
-    group_bytes = item_bytes * GROUP_ELEMENTS
-    first, last = start // GROUP_ELEMENTS, stop // GROUP_ELEMENTS
-    if streaming and format_ == FLOAT32:
-        for group in range(first, last):
-            keep = _draw_keep_word(threshold, group, offset, seed)
-            _select_as(FLOAT32, 1, keep, x + group * group_bytes, y + group * group_bytes, scale)
+    group = np.uint64(start // GROUP_ELEMENTS)
+    x += start * item_bytes
+    y += start * item_bytes
+    size = stop - start
+    done = 0
+    if streaming:  # from the first whole cache line of y on; what is before it takes a step of its own
+        done = min(size, (-y & (_LINE_BYTES - 1)) // item_bytes)
+        _drop_part(format_, item_bytes, x, y, 0, done, threshold, scale, group, offset, seed)
+        count = (size - done) // GROUP_ELEMENTS
+        skip, lead = done * item_bytes, np.uint64(done)
+        _drop_windows(format_, x + skip, y + skip, count, lead, threshold, scale, group, offset, seed)
     else:
-        for group in range(first, last):
-            keep = _draw_keep_word(threshold, group, offset, seed)
-            _select(format_, keep, x + group * group_bytes, y + group * group_bytes, scale)
-    rest = stop - last * GROUP_ELEMENTS
-    if rest:
-        keep = _draw_keep_word(threshold, last, offset, seed)
-        _select_part(format_, keep, x + last * group_bytes, y + last * group_bytes, scale, rest * item_bytes)
+        count = size // GROUP_ELEMENTS
+        _drop_groups(format_, x, y, count, threshold, scale, group, offset, seed)
+    done += count * GROUP_ELEMENTS
+    while done < size:  # once or, where the rest lies across two groups, twice
+        run = min(size - done, GROUP_ELEMENTS - done % GROUP_ELEMENTS)
+        _drop_part(format_, item_bytes, x, y, done, run, threshold, scale, group, offset, seed)
+        done += run
 
 
 @jit
@@ -192,7 +291,7 @@ def draw_mask(mask: int, start: int, stop: int, threshold: int, seed: int, offse
     """Write elements ``start .. stop - 1`` of the boolean mask itself; ``start`` is a multiple of 64."""
     first, last = start // GROUP_ELEMENTS, stop // GROUP_ELEMENTS
     for group in range(first, last):
-        _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, group, offset, seed))
+        _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, np.uint64(group), offset, seed))
     rest = stop - last * GROUP_ELEMENTS
     if rest:
         room = np.empty(GROUP_ELEMENTS, np.uint8)
