@@ -50,6 +50,7 @@ from dropout_client.records import (
     ModelRecord,
     TableSchema,
     Variant,
+    VariantParameter,
 )
 from dropout_client.spec import TrainingSpec
 from dropout_client.version import __version__
@@ -98,6 +99,7 @@ __all__ = [
     "UnsupportedMediaTypeError",
     "ValuePrediction",
     "Variant",
+    "VariantParameter",
     "WaitTimeoutError",
     "__version__",
 ]

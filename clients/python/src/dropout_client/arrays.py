@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,6 +24,7 @@ __all__ = [
     "to_mask",
     "to_npy",
     "to_npz",
+    "unpack_bits",
 ]
 
 
@@ -120,3 +122,10 @@ def to_mask(value: Any) -> NDArray[Any]:
     import numpy as np
 
     return np.asarray(value).astype(np.bool_)
+
+
+def unpack_bits(packed: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """Make bools of packed bits, the first element in the lowest bit."""
+    import numpy as np
+
+    return np.unpackbits(packed, count=math.prod(shape), bitorder="little").view(np.bool_).reshape(shape)

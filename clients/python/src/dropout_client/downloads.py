@@ -44,14 +44,15 @@ def download(path: str, target: Path, *, digest: str | None) -> Flow[Path]:
         What came has another digest.
     """
     part = target.with_name(f"{target.name}.part")
-    with part.open("w+b") as file:
-        yield from _fill(path, file)
-        file.flush()
-        found = _digest(file)
-    if digest is not None and found != digest:
-        part.unlink()
-        raise UnexpectedResponseError(f"{path} arrived as {found}, which is not the promised {digest}")
-    return part.replace(target)
+    try:
+        with part.open("w+b") as file:
+            yield from _fill(path, file)
+            found = _digest(file)
+        if digest is not None and found != digest:
+            raise UnexpectedResponseError(f"{path} arrived as {found}, which is not the promised {digest}")
+        return part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _fill(path: str, file: BinaryIO) -> Flow[None]:

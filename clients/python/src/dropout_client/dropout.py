@@ -116,7 +116,7 @@ def forward(
         scaling=scaling,
         training=training,
         noise_shape=noise_shape,
-        return_mask="bool" if return_mask else None,
+        return_mask="packed" if return_mask else None,
     )
     tensors, facts = yield from _exchange("/dropout/forward", {"x": arrays.to_array(x)}, parameters)
     return ForwardResult(
@@ -130,7 +130,7 @@ def forward(
         scaling=scaling,
         training=training,
         noise_shape=None if noise_shape is None else tuple(noise_shape),
-        mask=tensors.get("mask"),
+        mask=_mask(tensors, facts) if return_mask else None,
     )
 
 
@@ -241,6 +241,11 @@ def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     if name not in tensors:
         raise UnexpectedResponseError(f"the answer lacks the array `{name}`")
     return tensors[name]
+
+
+def _mask(tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, str]) -> NDArray[Any]:
+    """Unpack the mask, which travels at one bit an element."""
+    return arrays.unpack_bits(_tensor(tensors, "mask"), json.loads(_fact(facts, "mask_shape")))
 
 
 def _fact(facts: Mapping[str, str], name: str) -> str:

@@ -131,4 +131,6 @@ def _prediction(tensors: dict[str, NDArray[Any]], facts: dict[str, str]) -> Pred
 def _labelled(indices: NDArray[Any], labels: Sequence[Label]) -> NDArray[Any]:
     import numpy as np
 
-    return np.asarray(labels)[indices]
+    # Labels of several types stay what they are; NumPy would make text of them all.
+    mixed = len({type(label) for label in labels}) > 1
+    return np.asarray(labels, dtype=np.object_ if mixed else None)[indices]

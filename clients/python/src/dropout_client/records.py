@@ -25,6 +25,7 @@ __all__ = [
     "ModelRecord",
     "TableSchema",
     "Variant",
+    "VariantParameter",
 ]
 
 T = TypeVar("T")
@@ -279,14 +280,29 @@ class ModelRecord(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VariantParameter(_Record):
+    """A parameter of a kind of dropout; ``default`` is ``None`` where it is required or drawn."""
+
+    name: str
+    description: str = ""
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant(_Record):
-    """A kind of dropout that the service offers."""
+    """A kind of dropout that the service offers: what it drops, its formulas forward and backward, and its paper."""
 
     name: str
     drops: str = ""
-    parameters: Any = None
+    parameters: tuple[VariantParameter, ...] = ()
     formula: str | None = None
+    gradient: str | None = None
     paper: str | None = None
+
+    @classmethod
+    def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
+        parameters = tuple(VariantParameter.from_json(one) for one in document.get("parameters") or ())
+        return super(Variant, cls)._build(document, parameters=parameters, **converted)
 
 
 def _moment(text: str) -> datetime:
