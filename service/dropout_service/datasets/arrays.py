@@ -6,7 +6,9 @@ Nothing here unpickles. The reason is in NumPy's own documentation: loading a pi
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
@@ -76,7 +78,7 @@ def read_npz(path: Path, *, limit_bytes: int) -> NpzContent:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            _check_names(members)
+            _check_members(members)
             unpacked = sum(info.file_size for info in members.values())
             if unpacked > limit_bytes:
                 raise TooLargeError(f"the arrays of the npz take {unpacked:,} bytes; at most {limit_bytes:,} fit")
@@ -85,7 +87,7 @@ def read_npz(path: Path, *, limit_bytes: int) -> NpzContent:
             names = (
                 _read_member(archive, members["feature_names"], "feature_names") if "feature_names" in members else None
             )
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise InvalidInputError(f"the npz (a zip file) cannot be read: {error}") from error
     _check_numeric("`x`", x.shape, x.dtype, dimensions=2)
     if 0 in x.shape:
@@ -110,13 +112,17 @@ def npz_bytes(x: NDArray[np.generic], y: NDArray[np.generic]) -> memoryview:
     return file.getbuffer()
 
 
-def _check_names(members: dict[str, zipfile.ZipInfo]) -> None:
+def _check_members(members: dict[str, zipfile.ZipInfo]) -> None:
     known = {"x", "y", "feature_names"}
     if not {"x", "y"} <= members.keys() <= known:
         found = ", ".join(f"`{name[:40]}`" for name in sorted(members)[:10]) or "nothing"
         raise InvalidInputError(
             "an npz needs the arrays `x` (rows, features) and `y` (rows,), and may have `feature_names`; "
             f"this one has {found}"
+        )
+    if any(info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for info in members.values()):
+        raise InvalidInputError(
+            "the npz is compressed in an unusual way; use `numpy.savez` or `numpy.savez_compressed`"
         )
 
 
@@ -132,7 +138,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
 def _refused(what: str) -> Generator[None]:
     try:
         yield
-    except ValueError as error:
+    except (ValueError, tokenize.TokenError) as error:  # NumPy's parser of headers lets both out
         raise InvalidInputError(f"{what} is not a valid npy array: {str(error).splitlines()[0]}") from error
 
 

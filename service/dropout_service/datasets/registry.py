@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select, tuple_
 from sqlalchemy.exc import IntegrityError
@@ -19,9 +19,9 @@ from dropout_service.datasets.tables import datasets
 from dropout_service.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
-    from sqlalchemy import Engine, RowMapping
+    from sqlalchemy import Engine
 
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import DatasetFormat
@@ -130,13 +130,21 @@ class DatasetRegistry:
             "schema": schema.to_json(),
             "blob_key": blob_key,
         }
+        while not (created := self._insert(row)):
+            known = self._find(dataset_id)
+            if known is not None:  # the same content was uploaded meanwhile
+                self._blobs.delete(blob_key)
+                return known, False
+        return _dataset({**row, "created_at": created}), True
+
+    def _insert(self, row: dict[str, Any]) -> float | None:
+        """Insert a row; return when that was, or ``None`` if there is one with the same id."""
+        statement = insert(datasets).values(**row, created_at=now_s()).returning(datasets.c.created_at)
         try:
             with writing(self._engine) as connection:
-                connection.execute(insert(datasets).values(**row, created_at=now_s()))
-        except IntegrityError:  # the same content was uploaded meanwhile
-            self._blobs.delete(blob_key)
-            return self.get(dataset_id), False
-        return self.get(dataset_id), True
+                return connection.execute(statement).scalar_one()
+        except IntegrityError:
+            return None
 
     def add_content(self, content: bytes | memoryview, *, name: str | None = None) -> Dataset:
         """Keep content that is in memory, such as arrays given in place; see ``add``."""
@@ -218,7 +226,7 @@ def _position(after: str) -> tuple[float, str]:
         ) from None
 
 
-def _dataset(row: RowMapping) -> Dataset:
+def _dataset(row: Mapping[Any, Any]) -> Dataset:
     fields = dict(row)
     schema = TableSchema.from_json(fields.pop("schema"))
     return Dataset(**fields, schema=schema)
