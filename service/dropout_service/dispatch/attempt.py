@@ -100,7 +100,7 @@ class _Run:
         self._stop = stop
         self._phase = "loading"
         self._trainer: Trainer | None = None
-        self._checkpoints = Checkpoints(parts.blobs, attempt, job.checkpoints)
+        self._checkpoints = Checkpoints(parts.blobs, job)
         self._checkpoint_s = config.checkpoint_s
         self._checkpoint_due = time.monotonic() + config.checkpoint_s
         self._reporter = Reporter(

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 from dropout_service.jobs.lifecycle import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dropout_service.blobs import BlobStore
-    from dropout_service.jobs.attempts import Attempt
+    from dropout_service.jobs.job import Job
 
-__all__ = ["Checkpoints", "blob_prefix"]
-
-
-def blob_prefix(job_id: str) -> str:
-    """Folder of what the attempts of a job keep until it has ended."""
-    return f"jobs/{job_id}"
+__all__ = ["Checkpoints"]
 
 
 class Checkpoints:
@@ -27,22 +20,20 @@ class Checkpoints:
     ----------
     blobs
         Where they are kept.
-    attempt
-        The attempt.
-    named
-        Keys that the row names, newest first.
+    job
+        The job as its attempt found it, with the checkpoints that the row names.
     """
 
-    def __init__(self, blobs: BlobStore, attempt: Attempt, named: Sequence[str]) -> None:
+    def __init__(self, blobs: BlobStore, job: Job) -> None:
         self._blobs = blobs
-        self._attempt = attempt
-        self._named = list(named)
+        self._folder = f"{job.blob_prefix}/{job.attempt}"
+        self._named = list(job.checkpoints)
         self._written = 0
 
     def write(self, state: bytes) -> str:
         """Write a checkpoint; it is on the disk when this returns, and counts once the row names its key."""
         self._written += 1
-        key = f"{blob_prefix(self._attempt.job_id)}/{self._attempt.token}/checkpoint-{self._written}"
+        key = f"{self._folder}/checkpoint-{self._written}"
         self._blobs.put(key, state)
         return key
 

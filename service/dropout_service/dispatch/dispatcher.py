@@ -17,7 +17,6 @@ from dropout_service.database.changes import ChangeDetector
 from dropout_service.database.engine import open_database
 from dropout_service.database.ids import new_id
 from dropout_service.dispatch import process
-from dropout_service.dispatch.checkpoints import blob_prefix
 from dropout_service.dispatch.config import LOG_FORMAT
 from dropout_service.dispatch.local import LocalEngine
 from dropout_service.errors import NotFoundError, UnavailableError
@@ -139,7 +138,7 @@ class Dispatcher:
 
     def _clean(self, job: Job) -> None:
         if job.status.terminal:
-            for key in self._blobs.list(blob_prefix(job.id)):
+            for key in self._blobs.list(job.blob_prefix):
                 self._blobs.delete(key)
 
     def _drain(self) -> None:

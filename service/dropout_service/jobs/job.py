@@ -172,6 +172,21 @@ class Job:
     metrics: dict[str, Any] | None = None
 
     @property
+    def name(self) -> str | None:
+        """The name that its specification gives it."""
+        return self.spec.name
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were asked for."""
+        return self.spec.epochs
+
+    @property
+    def blob_prefix(self) -> str:
+        """Folder of what its attempts keep until it has ended."""
+        return f"jobs/{self.id}"
+
+    @property
     def estimated_finish_at(self) -> float | None:
         """When the last epoch ends if the attempt goes on at its present rate; early stopping may come first."""
         if self.status is not JobStatus.RUNNING or self.rate_since is None or self.heartbeat_at is None:
