@@ -51,8 +51,6 @@ def read_json_object(body: bytes, example: str) -> dict[str, Any]:
     """
     try:
         value = from_json(body, allow_inf_nan=False)
-        if isinstance(value, dict) and _may_repeat(body, value):
-            json.loads(body, object_pairs_hook=_without_repetition)
     except ValueError as error:
         hint = '; numbers that are not finite are the texts "NaN", "Infinity" and "-Infinity"'
         raise InvalidInputError.at(
@@ -60,6 +58,8 @@ def read_json_object(body: bytes, example: str) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise InvalidInputError.at("", f"the body should be an object such as {example}")
+    if _may_repeat(body, value):
+        json.loads(body, object_pairs_hook=_without_repetition)
     return value
 
 

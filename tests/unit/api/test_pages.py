@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from dropout_service.api.pages import Page, decode_cursor, encode_cursor
+from dropout_service.errors import InvalidInputError
+
+
+@pytest.mark.parametrize("key", ["job_01", "x", "ä/ü+=", "a" * 300])
+def test_a_cursor_carries_a_key(key: str):
+    cursor = encode_cursor(key)
+    assert cursor.isascii()
+    assert set(cursor).isdisjoint("+/=&?")
+    assert decode_cursor(cursor) == key
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "a", "YQ==", "/w", "gA", "ä", "YR"])
+def test_what_is_no_cursor_is_rejected(cursor: str):
+    with pytest.raises(InvalidInputError, match="next_cursor") as caught:
+        decode_cursor(cursor)
+    assert caught.value.errors[0].pointer == "/cursor"
+
+
+def test_a_page_tells_whether_more_follow():
+    assert Page[int].of([1, 2], after="b").model_dump() == {"items": [1, 2], "next_cursor": encode_cursor("b")}
+    assert Page[int].of([], after=None).model_dump() == {"items": [], "next_cursor": None}
