@@ -16,19 +16,19 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import argparse
-import statistics
-import sys
-import time
-from typing import TYPE_CHECKING
+import argparse  # noqa: E402 - after the environment
+import statistics  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
-import numba
-import numpy as np
-import torch
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
-from dropout_service.training.data import TrainingData
-from dropout_service.training.spec import AdamSpec, DataSpec, ModelSpec, TrainingSpec
-from dropout_service.training.trainer import Trainer
+from dropout_service.training.data import TrainingData  # noqa: E402
+from dropout_service.training.spec import AdamSpec, DataSpec, ModelSpec, TrainingSpec  # noqa: E402
+from dropout_service.training.trainer import Trainer  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,9 @@ def main() -> None:
             begin_s = time.perf_counter()
             run(options.steps)
             seconds[name].append((time.perf_counter() - begin_s) / options.steps)
-    versions = f"numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}, Python {sys.version.split()[0]}"
+    versions = (
+        f"numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}, Python {sys.version.split()[0]}"
+    )
     print(f"# {versions}")
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, median in medians.items():

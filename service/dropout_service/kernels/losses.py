@@ -50,18 +50,18 @@ def softmax_cross_entropy(
         for k in range(1, classes):
             if logits[i, k] > logits[i, top]:
                 top = k
-        highest = float(logits[i, top])
+        highest = np.float64(logits[i, top])
         total = 0.0
         for k in range(classes):
             # exp once: the buffer holds the unnormalised probability until the total is known
-            e = math.exp(float(logits[i, k]) - highest)
+            e = math.exp(np.float64(logits[i, k]) - highest)
             grad[i, k] = e
             total += e
         for k in range(classes):
             grad[i, k] = grad[i, k] / (total * rows)
         label = labels[i]
         grad[i, label] -= 1.0 / rows
-        loss += math.log(total) - (float(logits[i, label]) - highest)
+        loss += math.log(total) - (np.float64(logits[i, label]) - highest)
         correct += top == label
     sums[0] += loss
     sums[1] += correct
@@ -79,7 +79,7 @@ def binary_cross_entropy(
     loss = 0.0
     correct = 0
     for i in range(rows):
-        z = float(logits[i, 0])
+        z = np.float64(logits[i, 0])
         label = labels[i]
         small = math.exp(-abs(z))
         loss += max(z, 0.0) - z * label + math.log1p(small)
@@ -102,7 +102,7 @@ def squared_error(
     squares = 0.0
     absolutes = 0.0
     for i in range(rows):
-        error = float(outputs[i, 0]) - float(targets[i])
+        error = np.float64(outputs[i, 0]) - np.float64(targets[i])
         grad[i, 0] = 2.0 * error / rows
         squares += error * error
         absolutes += abs(error)
@@ -127,8 +127,8 @@ def gaussian_nll(
     squares = 0.0
     absolutes = 0.0
     for i in range(rows):
-        error = float(outputs[i, 0]) - float(targets[i])
-        s = float(outputs[i, 1])
+        error = np.float64(outputs[i, 0]) - np.float64(targets[i])
+        s = np.float64(outputs[i, 1])
         floored = s < LOG_VARIANCE_FLOOR
         if floored:
             s = LOG_VARIANCE_FLOOR

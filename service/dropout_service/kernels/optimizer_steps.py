@@ -101,7 +101,7 @@ def max_norm(weight: NDArray[np.floating], bound: float, squares: NDArray[np.flo
     squares[:] = 0.0
     for i in range(inputs):
         for j in range(units):
-            squares[j] += float(weight[i, j]) * float(weight[i, j])
+            squares[j] += np.float64(weight[i, j]) * np.float64(weight[i, j])
     exceeded = False
     for j in range(units):
         norm = math.sqrt(squares[j])

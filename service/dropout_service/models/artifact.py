@@ -143,7 +143,11 @@ def _scaling(fields: _ScalingFields, columns: int, pointer: str) -> Scaling:
 def _check(model: TrainedModel, read: _Description) -> None:
     """Compare what the description implies with what the file holds, before anything of that size is allocated."""
     classes = None if model.classes is None else len(model.classes)
-    if resolve_loss(model.spec, classes) != model.loss or (classes is None) != (model.target_scaling is not None):
+    try:
+        loss = resolve_loss(model.spec, classes)
+    except InvalidInputError as error:
+        raise InvalidInputError.at("/artifact/classes", error.message) from error
+    if loss != model.loss or (classes is None) != (model.target_scaling is not None):
         raise InvalidInputError.at("/artifact/loss", "loss, classes and scaling do not fit the specification")
     expected = parameter_shapes(model.spec.model, len(model.feature_names), output_units(model.loss, classes))
     for name, shape in expected.items():

@@ -57,6 +57,11 @@ class Layer(Protocol):
         """Shapes of the parameters by name."""
         ...
 
+    @property
+    def description(self) -> dict[str, int | float | str | None]:
+        """What kind of layer it is, as JSON values."""
+        ...
+
     def bind(self, params: Mapping[str, Floats], grads: Mapping[str, Floats]) -> None:
         """Take the arrays that hold the parameters and receive their gradients."""
         ...
@@ -125,6 +130,7 @@ class Dropout:
 
     def __init__(self, units: int, rate: float, *, layer: int, dtype: DTypeLike = np.float32) -> None:
         self.rate = rate
+        self.description: dict[str, int | float | str | None] = {"kind": "dropout", "units": units, "dropout": rate}
         self._draws = _MaskDraws(rate, layer, units)
         self._output = _Rows(units, dtype)
         self._drawn: NDArray[np.uint16] | None = None
@@ -178,6 +184,13 @@ class Dense:
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.shapes: Mapping[str, tuple[int, ...]] = {"weight": (inputs, units), "bias": (units,)}
+        self.description: dict[str, int | float | str | None] = {
+            "kind": "dense",
+            "inputs": inputs,
+            "units": units,
+            "activation": activation,
+            "dropout": rate,
+        }
         self.activation = activation
         self.rate = rate
         self.weight = self.weight_grad = np.zeros((inputs, units), dtype)

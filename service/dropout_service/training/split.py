@@ -72,9 +72,7 @@ def _shares(sizes: list[int], spare: NDArray[np.int64], fraction: float) -> NDAr
     wanted = np.array(sizes) * fraction
     counts = np.minimum(np.floor(wanted).astype(np.int64), spare)
     total = min(max(1, round(sum(sizes) * fraction)), int(spare.sum()))
-    # Stable, so that equal remainders fall to the first classes
-    for index in np.argsort(counts - wanted, kind="stable"):
-        if counts.sum() >= total:
-            break
-        counts[index] += counts[index] < spare[index]
+    while counts.sum() < total:
+        # Of equal remainders the first class gives the row; a class without spare rows gives none
+        counts[np.argmax(np.where(counts < spare, wanted - counts, -np.inf))] += 1
     return counts

@@ -66,17 +66,8 @@ class TrainedModel:
 
     @property
     def layers(self) -> tuple[dict[str, Any], ...]:
-        """The dense layers: inputs, units, activation and dropout rate of each."""
-        return tuple(
-            {
-                "kind": "dense",
-                "inputs": layer.weight.shape[0],
-                "units": layer.weight.shape[1],
-                "activation": layer.activation,
-                "dropout": layer.rate,
-            }
-            for layer in self._bare_network().dense_layers
-        )
+        """The layers in order, each with its kind and numbers of units."""
+        return tuple(layer.description for layer in self._bare_network().layers)
 
     def network(self) -> Network:
         """Return a new network that holds a copy of the parameters."""

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.models.prediction import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from dropout_service.models.prediction import Prediction
+    from dropout_service.training.trained import TrainedModel
+
+    Floats = NDArray[Any]
+
+LOSSES = ["binary_cross_entropy", "cross_entropy", "squared_error", "gaussian_nll"]
+X = np.random.default_rng(1).standard_normal((1100, 4)) * [1, 10, 100, 0.1] + 3
+
+
+def figures(prediction: Prediction):
+    """All arrays of a prediction by name."""
+    names = ("probabilities", "probabilities_std", "entropy", "mutual_information", "values", "std", "aleatoric_std")
+    return {name: getattr(prediction, name) for name in names if getattr(prediction, name) is not None}
+
+
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [
+        ("binary_cross_entropy", {"probabilities"}),
+        ("cross_entropy", {"probabilities"}),
+        ("squared_error", {"values"}),
+        ("gaussian_nll", {"values", "aleatoric_std"}),
+    ],
+)
+def test_figures_that_apply_are_given(make_model: Callable[..., TrainedModel], loss: str, names: set[str]):
+    model = make_model(loss)
+    assert set(figures(predict(model, X))) == names
+    sampled = set(figures(predict(model, X, mc_samples=2)))
+    extra = {"std"} if "values" in names else {"probabilities_std", "entropy", "mutual_information"}
+    assert sampled == names | extra
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "cross_entropy"])
+def test_classes_are_the_most_probable_labels(make_model: Callable[..., TrainedModel], loss: str):
+    model = make_model(loss)
+    prediction = predict(model, X)
+    np.testing.assert_allclose(prediction.probabilities.sum(axis=1), 1, rtol=1e-12)
+    assert prediction.probabilities.shape == (len(X), len(model.classes))
+    assert prediction.class_labels == model.classes
+    assert prediction.classes == tuple(model.classes[k] for k in prediction.probabilities.argmax(axis=1))
+    assert len(set(prediction.classes)) > 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_raw_input_is_standardised_as_in_training(make_model: Callable[..., TrainedModel], loss: str):
+    """The plain composition in float64: scaling, layers, and the way back to the target's unit."""
+    model = make_model(loss)
+    h = (X - model.input_scaling.mean) / model.input_scaling.scale
+    for i in range(3):
+        h = h @ model.params[f"layers.{i}.weight"] + model.params[f"layers.{i}.bias"]
+        h = np.maximum(h, 0) if i < 2 else h
+    prediction = predict(model, X)
+    if loss == "binary_cross_entropy":
+        np.testing.assert_allclose(prediction.probabilities[:, 1], 1 / (1 + np.exp(-h[:, 0])), rtol=1e-4)
+    elif loss == "cross_entropy":
+        expected = np.exp(h) / np.exp(h).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(prediction.probabilities, expected, rtol=1e-4)
+    else:
+        mean, scale = model.target_scaling.mean[0], model.target_scaling.scale[0]
+        np.testing.assert_allclose(prediction.values, h[:, 0] * scale + mean, rtol=1e-4)
+    if loss == "gaussian_nll":
+        np.testing.assert_allclose(prediction.aleatoric_std, np.exp(h[:, 1] / 2) * scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_samples_are_repeated_by_their_seed(make_model: Callable[..., TrainedModel], loss: str):
+    model = make_model(loss)
+    one, same, other = (figures(predict(model, X, mc_samples=5, seed=seed)) for seed in (7, 7, 8))
+    for name, values in one.items():
+        assert values.tobytes() == same[name].tobytes()
+        assert not np.array_equal(values, other[name])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("rows", [1, 63, 512, 700])
+def test_a_row_does_not_depend_on_the_rows_after_it(make_model: Callable[..., TrainedModel], loss: str, rows: int):
+    model = make_model(loss)
+    whole = figures(predict(model, X, mc_samples=4, seed=7))
+    part = figures(predict(model, X[:rows], mc_samples=4, seed=7))
+    for name, values in part.items():
+        np.testing.assert_allclose(values, whole[name][:rows], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_more_samples_come_close_to_the_truth(make_model: Callable[..., TrainedModel], loss: str):
+    """Mean and deviation of 400 samples agree with those of 400 others, within 6 standard errors."""
+    model = make_model(loss)
+    one, other = (predict(model, X[:5], mc_samples=400, seed=seed) for seed in (1, 2))
+    if model.classes is None:
+        means, deviation = (one.values, other.values), one.std
+    else:
+        means, deviation = (one.probabilities, other.probabilities), one.probabilities_std
+    assert (deviation > 0).all()
+    assert (np.abs(means[0] - means[1]) < 6 * deviation * np.sqrt(2 / 400)).all()
+
+
+def test_mean_deviation_and_entropies_are_those_of_the_samples(make_model: Callable[..., TrainedModel]):
+    """Against 8 single passes, which are samples of their own seeds no longer: so by the definition of each figure."""
+    prediction = predict(make_model(), X, mc_samples=8, seed=3)
+    p = prediction.probabilities
+    np.testing.assert_allclose(prediction.entropy, -(p * np.log(p)).sum(axis=1), rtol=1e-9)
+    assert (prediction.mutual_information >= 0).all()
+    assert (prediction.mutual_information <= prediction.entropy + 1e-12).all()
+    single = predict(make_model(), X, mc_samples=1, seed=3)
+    np.testing.assert_allclose(single.probabilities_std, 0)
+    np.testing.assert_allclose(single.mutual_information, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_without_dropout_samples_do_not_spread(make_model: Callable[..., TrainedModel], loss: str):
+    model = make_model(loss, model={"hidden": [16], "dropout": 0})
+    plain, sampled = predict(model, X), predict(model, X, mc_samples=3)
+    name = "values" if model.classes is None else "probabilities"
+    np.testing.assert_allclose(getattr(sampled, name), getattr(plain, name), rtol=1e-12)
+    deviation = sampled.std if model.classes is None else sampled.probabilities_std
+    np.testing.assert_allclose(deviation, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
+def test_any_real_dtype_is_taken(make_model: Callable[..., TrainedModel], dtype: type):
+    x = np.array([[1, 0, 1, 1], [0, 0, 1, 0]]).astype(dtype)
+    model = make_model()
+    np.testing.assert_array_equal(predict(model, x).probabilities, predict(model, x.astype(np.float64)).probabilities)
+
+
+@pytest.mark.parametrize(
+    ("x", "pointer"),
+    [
+        (np.zeros((3, 5)), "/x"),
+        (np.zeros(4), "/x"),
+        (np.zeros((2, 2, 4)), "/x"),
+        (np.zeros((0, 4)), "/x"),
+        (np.zeros((3, 4), np.complex128), "/x"),
+        (np.full((3, 4), "1"), "/x"),
+        (np.array([[0, 0, 0, 0], [0, 0, np.nan, 0]]), "/x/1/2"),
+        (np.array([[0, np.inf, 0, 0]]), "/x/0/1"),
+        (np.full((1, 4), 1e300), "/x"),
+    ],
+)
+def test_bad_rows_are_refused(make_model: Callable[..., TrainedModel], x: Floats, pointer: str):
+    with pytest.raises(InvalidInputError) as caught:
+        predict(make_model(), x)
+    assert caught.value.errors[0].pointer == pointer
+
+
+def test_no_samples_are_refused(make_model: Callable[..., TrainedModel]):
+    with pytest.raises(InvalidInputError) as caught:
+        predict(make_model(), X, mc_samples=0)
+    assert caught.value.errors[0].pointer == "/mc_samples"

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dropout_service.kernels.streams import Purpose
+from dropout_service.nn.activations import ACTIVATIONS
+from dropout_service.nn.layers import Masks
+from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.network import mlp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[Any]
+
+
+def network(
+    activation: str | None = "tanh",
+    outputs: Floats = 3,
+    *,
+    input_rate: float = 0.2,
+    dtype: type = np.float64,
+    rates: tuple[float, ...] = (0.5, 0.3),
+):
+    made = mlp(4, (6, 5), outputs, activation=activation, rates=rates, input_rate=input_rate, dtype=dtype)
+    made.initialize("auto", seed=1)
+    made.parameters.values += 0.1 * np.random.default_rng(0).standard_normal(made.parameters.values.size)
+    return made
+
+
+@pytest.mark.parametrize("input_rate", [0.0, 0.2])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_whole_gradient_with_dropout_active(
+    name: str, activation: str | None, input_rate: float, numeric_gradient: Callable[..., Floats]
+):
+    loss = LOSSES[name]
+    made = network(activation, loss.outputs or 3, input_rate=input_rate)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((8, 4))
+    y = rng.integers(0, loss.outputs or 3, 8) if loss.task == "classification" else rng.standard_normal(8)
+    masks = Masks(seed=5, step=11)
+
+    def mean_loss() -> float:
+        outputs = made.forward(x, masks)
+        sums = np.zeros(3)
+        loss(outputs, y, np.empty_like(outputs), sums)
+        return sums[0] / len(x)
+
+    outputs = made.forward(x, masks, differentiable=True)
+    grad = np.empty_like(outputs)
+    loss(outputs, y, grad, np.zeros(3))
+    made.backward(grad)
+    numeric = numeric_gradient(mean_loss, made.parameters.values)
+    np.testing.assert_allclose(made.parameters.grads, numeric, rtol=1e-5, atol=1e-8)
+    assert np.abs(numeric).max() > 1e-3
+
+
+def test_forward_and_gradient_agree_with_torch():
+    torch = pytest.importorskip("torch")
+    made = network("relu", 3, input_rate=0.0)
+    rng = np.random.default_rng(3)
+    x, grad_output = rng.standard_normal((8, 4)), rng.standard_normal((8, 3))
+    tensors = {name: torch.tensor(view, requires_grad=True) for name, view in made.parameters.views().items()}
+    h = torch.tensor(x)
+    for i in range(3):
+        h = h @ tensors[f"layers.{i}.weight"] + tensors[f"layers.{i}.bias"]
+        h = torch.relu(h) if i < 2 else h
+    (h * torch.tensor(grad_output)).sum().backward()
+    np.testing.assert_allclose(made.forward(x, differentiable=True), h.detach().numpy(), rtol=1e-12)
+    made.backward(grad_output.copy())
+    for name, view in made.parameters.views(made.parameters.grads).items():
+        np.testing.assert_allclose(view, tensors[name].grad.numpy(), rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("input_rate", [0.0, 0.2])
+@pytest.mark.parametrize("rates", [(0.5, 0.3), (0.0, 0.5)])
+def test_samples_are_the_passes_of_their_masks(rates: tuple[float, ...], input_rate: float):
+    made = network("relu", input_rate=input_rate, rates=rates)
+    x = np.random.default_rng(4).standard_normal((9, 4))
+    masks = [Masks(1, sample, Purpose.MC_SAMPLE) for sample in range(4)]
+    samples = [outputs.copy() for outputs in made.samples(x, masks)]
+    for draw, outputs in zip(masks, samples, strict=True):
+        np.testing.assert_array_equal(outputs, made.forward(x, draw))
+    assert not np.array_equal(samples[0], samples[1])
+
+
+def test_a_linear_model_has_equal_samples():
+    made = mlp(4, (), 2, rates=())
+    made.initialize("auto", seed=0)
+    x = np.ones((3, 4), np.float32)
+    samples = [outputs.copy() for outputs in made.samples(x, [Masks(0, 0), Masks(0, 1)])]
+    np.testing.assert_array_equal(samples[0], samples[1])
+
+
+def test_buffers_serve_changing_numbers_of_rows():
+    made = network("gelu")
+    x = np.random.default_rng(5).standard_normal((20, 4))
+    whole = made.forward(x).copy()
+    for rows in (3, 20, 1):
+        np.testing.assert_allclose(made.forward(x[:rows]), whole[:rows], rtol=1e-12)
+
+
+def test_auto_initialisation_suits_each_layer():
+    made = mlp(50, (400,), 300, activation="relu", rates=(0.0,))
+    made.initialize("auto", seed=0)
+    hidden, output = (layer.weight for layer in made.dense_layers)
+    assert hidden.var() == pytest.approx(2 / 50, rel=0.1)  # He
+    assert output.var() == pytest.approx(2 / 700, rel=0.1)  # Glorot

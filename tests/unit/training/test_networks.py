@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.network import mlp
+from dropout_service.training.networks import build_network, output_units, parameter_shapes
+from dropout_service.training.spec import ModelSpec
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 6, 7)])
+@pytest.mark.parametrize("input_dropout", [0.0, 0.2])
+def test_announced_shapes_are_those_of_the_network(hidden: tuple[int, ...], input_dropout: float):
+    model = ModelSpec(hidden=hidden, input_dropout=input_dropout)
+    views = build_network(model, 4, 3).parameters.views()
+    assert {name: view.shape for name, view in views.items()} == parameter_shapes(model, 4, 3)
+
+
+def test_a_rate_for_each_hidden_layer():
+    model = ModelSpec(hidden=(5, 6), dropout=(0.1, 0.2))
+    assert [layer.rate for layer in build_network(model, 4, 3).dense_layers] == [0.1, 0.2, 0.0]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_output_units_follow_the_loss(name: str):
+    classes = 7 if LOSSES[name].task == "classification" else None
+    expected = {"cross_entropy": 7, "binary_cross_entropy": 1, "squared_error": 1, "gaussian_nll": 2}
+    assert output_units(name, classes) == expected[name]
+
+
+def test_as_many_rates_as_hidden_layers():
+    with pytest.raises(ValueError, match="zip"):
+        mlp(4, (5, 6), 3, rates=(0.5,))

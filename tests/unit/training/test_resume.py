@@ -1,0 +1,178 @@
+"""An interrupted and resumed training ends as an uninterrupted one, to the last bit."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dropout_service.training.data import TrainingData
+    from dropout_service.training.spec import TrainingSpec
+
+OPTIMIZERS = [
+    {"kind": "sgd", "nesterov": True, "weight_decay": 0.01},
+    {"kind": "adam", "learning_rate": 0.01},
+    {"kind": "adamw", "learning_rate": 0.01},
+]
+SETTINGS = [
+    {"task": "regression"},
+    {"task": "regression", "loss": "gaussian_nll", "clip_norm": 0.5},
+    {"task": "classification", "early_stopping": {"patience": 2}},
+    {"task": "classification", "loss": "cross_entropy", "max_norm": 1.0, "validation_fraction": 0},
+]
+
+
+def uninterrupted(spec: TrainingSpec, data: TrainingData):
+    trainer = Trainer(spec, data)
+    history = list(trainer.run())
+    return trainer, history
+
+
+def interrupted(spec: TrainingSpec, data: TrainingData, at: set[int]):
+    """Train in as many attempts as needed, each ended by the steps in ``at`` and begun from a checkpoint."""
+    checkpoint, history, attempts = None, [], 0
+    while True:
+        trainer = Trainer(spec, data, resume=checkpoint)
+        history += trainer.run(lambda trainer=trainer, at=frozenset(at): trainer.step in at)
+        attempts += 1
+        if trainer.stop_reason is not None:
+            return trainer, history, attempts
+        at = at - {trainer.step}
+        checkpoint = trainer.checkpoint()
+
+
+def assert_same(spec: TrainingSpec, data: TrainingData, at: set[int]):
+    straight, history = uninterrupted(spec, data)
+    at = {step for step in at if step < straight.step}
+    resumed, resumed_history, attempts = interrupted(spec, data, at)
+    assert attempts == len(at) + 1
+    assert resumed_history == history
+    assert resumed.stop_reason == straight.stop_reason
+    ours, theirs = resumed.finish(), straight.finish()
+    assert ours.weights_digest == theirs.weights_digest
+    assert ours.metrics == theirs.metrics
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.get("loss", setting["task"]))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["kind"])
+def test_interrupted_at_every_step(
+    make_data: Callable[..., TrainingData],
+    make_spec: Callable[..., TrainingSpec],
+    optimizer: dict[str, Any],
+    setting: dict[str, Any],
+):
+    data = make_data(rows=26, classes=2 if setting["task"] == "classification" else 0)
+    spec = make_spec(epochs=3, optimizer=optimizer, schedule={"kind": "cosine", "warmup_epochs": 1}, **setting)
+    steps = uninterrupted(spec, data)[0].step
+    for step in range(1, steps + 1):
+        assert_same(spec, data, {step})
+    assert_same(spec, data, set(range(1, steps + 1)))
+
+
+@pytest.mark.parametrize("draw", range(3))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["kind"])
+def test_interrupted_at_random_steps_of_a_larger_training(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], optimizer: dict[str, Any], draw: int
+):
+    rng = random.Random(draw)  # noqa: S311 - any steps will do
+    spec = make_spec(
+        task="classification",
+        epochs=12,
+        batch_size=32,
+        model={"hidden": [64, 48], "dropout": [0.5, 0.2], "input_dropout": 0.1, "activation": "gelu"},
+        optimizer=optimizer,
+        early_stopping={"patience": 3},
+        seed=draw,
+    )
+    data = make_data(rows=500, features=20, classes=5)
+    assert_same(spec, data, {rng.randrange(1, 150) for _ in range(6)})
+
+
+def test_a_checkpoint_may_be_taken_at_any_time_without_effect(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    spec, data = make_spec(), make_data()
+    straight, history = uninterrupted(spec, data)
+    trainer = Trainer(spec, data)
+    last = []
+    seen = []
+    for metrics in trainer.run(lambda: last.append(trainer.checkpoint()) or False):
+        seen.append(metrics)
+        last.append(trainer.checkpoint())
+    assert seen == history
+    assert trainer.finish().weights_digest == straight.finish().weights_digest
+    assert len(last) == trainer.step + spec.epochs
+
+
+def test_a_run_may_go_on_in_the_same_trainer(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    spec, data = make_spec(), make_data()
+    straight, history = uninterrupted(spec, data)
+    trainer, seen = Trainer(spec, data), []
+    while trainer.stop_reason is None:
+        seen += trainer.run(lambda: trainer.step % 3 == 0)
+    assert seen == history
+    assert trainer.finish().weights_digest == straight.finish().weights_digest
+
+
+def test_a_finished_training_resumes_as_finished(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    spec, data = make_spec(early_stopping={"patience": 5}), make_data()
+    straight, _ = uninterrupted(spec, data)
+    again = Trainer(spec, data, resume=straight.checkpoint())
+    assert list(again.run()) == []
+    assert again.stop_reason == "completed"
+    assert again.finish().weights_digest == straight.finish().weights_digest
+
+
+def test_a_time_limit_may_change_between_attempts(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data, spec = make_data(), make_spec()
+    trainer = Trainer(spec, data)
+    list(trainer.run(lambda: True))
+    again = Trainer(spec.model_copy(update={"max_runtime_s": 60.0}), data, resume=trainer.checkpoint())
+    assert again.step == 1
+
+
+@pytest.mark.parametrize("fields", [{"seed": 4}, {"epochs": 9}, {"optimizer": {"kind": "sgd"}}])
+def test_a_checkpoint_of_another_specification_is_refused(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], fields: Any
+):
+    data = make_data()
+    trainer = Trainer(make_spec(), data)
+    list(trainer.run(lambda: True))
+    with pytest.raises(InvalidInputError, match="another specification or other data"):
+        Trainer(make_spec(**fields), data, resume=trainer.checkpoint())
+
+
+def test_a_checkpoint_of_other_data_is_refused(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data = make_data()
+    trainer = Trainer(make_spec(), data)
+    list(trainer.run(lambda: True))
+    other = make_data()
+    other.x[0, 0] += 1e-9
+    with pytest.raises(InvalidInputError, match="another specification or other data"):
+        Trainer(make_spec(), other, resume=trainer.checkpoint())
+
+
+def test_damaged_bytes_are_refused(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
+    data, spec = make_data(), make_spec()
+    trainer = Trainer(spec, data)
+    list(trainer.run(lambda: True))
+    whole = trainer.checkpoint()
+    for damaged in (b"", whole[:-1], whole[:100], b"\0" * 100):
+        with pytest.raises(InvalidInputError) as caught:
+            Trainer(spec, data, resume=damaged)
+        assert caught.value.errors[0].pointer == "/checkpoint"

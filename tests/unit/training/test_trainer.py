@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dropout_service.errors import InvalidInputError, TrainingError
+from dropout_service.training.metrics import EpochMetrics
+from dropout_service.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dropout_service.training.data import TrainingData
+    from dropout_service.training.spec import TrainingSpec
+
+
+def trained(spec: TrainingSpec, data: TrainingData):
+    trainer = Trainer(spec, data)
+    history = list(trainer.run())
+    return trainer, history
+
+
+@pytest.mark.parametrize(
+    ("classes", "loss", "outputs", "names"),
+    [
+        (2, "auto", 1, {"loss", "accuracy"}),
+        (2, "cross_entropy", 2, {"loss", "accuracy"}),
+        (3, "auto", 3, {"loss", "accuracy"}),
+        (0, "auto", 1, {"loss", "rmse", "mae"}),
+        (0, "gaussian_nll", 2, {"loss", "rmse", "mae"}),
+    ],
+)
+def test_every_task_trains_and_learns(  # noqa: PLR0917 - one column of the table each
+    make_data: Callable[..., TrainingData],
+    make_spec: Callable[..., TrainingSpec],
+    classes: int,
+    loss: str,
+    outputs: int,
+    names: set[str],
+):
+    task = "classification" if classes else "regression"
+    spec = make_spec(task=task, loss=loss, epochs=40, optimizer={"kind": "adam", "learning_rate": 0.01})
+    trainer, history = trained(spec, make_data(rows=120, classes=classes))
+    assert [metrics.epoch for metrics in history] == list(range(1, 41))
+    assert history[-1].step == trainer.step == 40 * math.ceil(96 / 8)
+    assert set(history[0].train) == set(history[0].validation) == names
+    assert history[-1].validation["loss"] < history[0].validation["loss"] - 0.2
+    assert trainer.stop_reason == "completed"
+    model = trainer.finish()
+    assert model.params["layers.2.bias"].shape == (outputs,)
+    assert model.metrics == history[-1]
+
+
+def test_figures_of_a_regression_are_in_the_targets_unit(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data = make_data(rows=60)
+    spec = make_spec(model={"hidden": [], "dropout": ()}, epochs=1, batch_size=60, validation_fraction=0)
+    before = Trainer(spec, data)
+    network = before._network
+    values = before._rows.target_scaling
+    outputs = network.forward(before._rows.x)[:, 0] * values.scale[0] + values.mean[0]
+    (metrics,) = before.run()
+    error = outputs - data.y
+    assert metrics.train["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
+    assert metrics.train["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
+    assert metrics.train["loss"] == pytest.approx((error**2).mean() / data.y.std() ** 2, rel=1e-5)
+
+
+def test_the_last_partial_batch_is_trained_on(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    """With a learning rate of almost 0 the running loss is that of all rows, whatever the batches."""
+    losses = []
+    for batch_size in (7, 40, 1000):
+        spec = make_spec(
+            epochs=1,
+            batch_size=batch_size,
+            model={"hidden": [5], "dropout": 0},
+            optimizer={"kind": "sgd", "learning_rate": 1e-12},
+            validation_fraction=0,
+        )
+        trainer, history = trained(spec, make_data(rows=40))
+        assert trainer.step == math.ceil(40 / batch_size)
+        losses.append(history[0].train["loss"])
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_the_result_is_a_function_of_specification_and_data(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data = make_data(classes=3)
+
+    def digest(**fields: Any) -> str:
+        return trained(make_spec(task="classification", **fields), data)[0].finish().weights_digest
+
+    assert digest() == digest(name="another name", max_runtime_s=1e6)
+    assert len({digest(), digest(seed=4), digest(batch_size=9), digest(model={"hidden": [6, 5]})}) == 4
+
+
+def test_early_stopping_keeps_the_best_weights(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data = make_data(rows=60)
+    fields = {
+        "model": {"hidden": [32], "dropout": 0},
+        "optimizer": {"kind": "adam", "learning_rate": 0.05},
+        "validation_fraction": 0.5,
+    }
+    spec = make_spec(epochs=200, early_stopping={"patience": 3}, **fields)
+    trainer, history = trained(spec, data)
+    assert trainer.stop_reason == "early_stopped"
+    losses = [metrics.validation["loss"] for metrics in history]
+    best = int(np.argmin(losses)) + 1
+    assert len(history) == best + 3
+    assert [metrics.best_epoch for metrics in history][-4:] == [best] * 4
+    model = trainer.finish()
+    assert model.metrics == history[best - 1]
+    plain = make_spec(epochs=best, **fields)
+    assert model.weights_digest == trained(plain, data)[0].finish().weights_digest
+
+
+def test_an_improvement_below_min_delta_does_not_count(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    spec = make_spec(epochs=50, early_stopping={"patience": 2, "min_delta": 1e6})
+    trainer, history = trained(spec, make_data())
+    assert len(history) == 3
+    assert trainer.finish().metrics.epoch == 1
+
+
+@pytest.mark.parametrize("optimizer", [{"kind": "sgd", "learning_rate": 1e3}, {"kind": "adam", "learning_rate": 1e3}])
+def test_divergence_is_an_error_with_a_hint(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], optimizer: dict[str, Any]
+):
+    spec = make_spec(epochs=300, optimizer=optimizer, standardize=False, model={"hidden": [64] * 12, "dropout": 0})
+    with pytest.raises(TrainingError, match="no longer finite at epoch") as caught:
+        trained(spec, make_data(rows=40))
+    assert caught.value.reason == "diverged"
+    assert caught.value.epoch is not None
+    assert "lower the learning rate (now 1000)" in caught.value.hint
+    assert "clip_norm" in caught.value.hint
+    assert "standardize" in caught.value.hint
+
+
+def test_max_runtime_ends_with_the_weights_reached(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    trainer, history = trained(make_spec(epochs=1000, max_runtime_s=1e-9), make_data())
+    assert trainer.stop_reason == "max_runtime"
+    assert trainer.progress == 1
+    assert [metrics.epoch for metrics in history] == [1]
+    assert history[0].step == 1
+    assert history[0].validation is not None
+    assert trainer.finish().metrics == history[0]
+
+
+def test_max_runtime_counts_the_time_of_earlier_attempts(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data, spec = make_data(), make_spec(epochs=10)
+    first = Trainer(spec, data)
+    run = first.run()
+    next(run)
+    first._position.running_s = 100.0
+    limited = spec.model_copy(update={"max_runtime_s": 90.0})
+    second = Trainer(limited, data, resume=first.checkpoint())
+    assert len(list(second.run())) == 1
+    assert second.stop_reason == "max_runtime"
+
+
+def test_progress_moves_with_every_step(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
+    seen = []
+    trainer = Trainer(make_spec(epochs=2, validation_fraction=0), make_data(rows=40))
+    assert (trainer.progress, trainer.epoch, trainer.step, trainer.phase) == (0, 1, 0, "training")
+    for _ in trainer.run(lambda: bool(seen.append((trainer.progress, trainer.epoch, trainer.step)))):
+        pass
+    assert seen == [(i / 10, 1 + (i > 5), i) for i in range(1, 11)]
+    assert (trainer.progress, trainer.epoch, trainer.phase) == (1, 2, "finished")
+
+
+def test_an_interrupted_training_has_no_stop_reason_and_no_model(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    trainer = Trainer(make_spec(), make_data())
+    assert list(trainer.run(lambda: True)) == []
+    assert trainer.stop_reason is None
+    assert trainer.step == 1
+    with pytest.raises(RuntimeError, match="not ended"):
+        trainer.finish()
+
+
+def test_the_schedule_is_reported_and_obeyed(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    schedule = {"kind": "step", "every_epochs": 2, "factor": 0.5, "warmup_epochs": 1}
+    spec = make_spec(epochs=5, schedule=schedule, optimizer={"kind": "sgd", "learning_rate": 0.08})
+    _, history = trained(spec, make_data())
+    assert [metrics.learning_rate for metrics in history] == pytest.approx([0.08, 0.08, 0.08, 0.04, 0.04])
+
+
+def test_clipping_bounds_the_step(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
+    data = make_data()
+    optimizer = {"kind": "sgd", "learning_rate": 1.0, "momentum": 0.0}
+    trainer = Trainer(make_spec(clip_norm=0.01, optimizer=optimizer), data)
+    before = trainer._network.parameters.values.copy()
+    list(trainer.run(lambda: True))
+    moved = np.linalg.norm(trainer._network.parameters.values - before)
+    assert moved == pytest.approx(0.01, rel=1e-3)
+
+
+def test_max_norm_bounds_hidden_units_and_not_the_output(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    spec = make_spec(max_norm=0.3, epochs=10, optimizer={"kind": "sgd", "learning_rate": 0.1})
+    params = trained(spec, make_data())[0].finish().params
+    norms = [np.linalg.norm(params[f"layers.{i}.weight"], axis=0) for i in range(3)]
+    assert max(norms[0].max(), norms[1].max()) <= 0.3 * (1 + 1e-6)
+    assert norms[2].max() > 0.3
+
+
+def test_metrics_are_json(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
+    _, history = trained(make_spec(early_stopping={"patience": 5}), make_data())
+    read = [EpochMetrics.from_json(json.loads(json.dumps(metrics.to_json()))) for metrics in history]
+    assert read == history
+
+
+@pytest.mark.parametrize(
+    ("fields", "classes", "pointer"),
+    [
+        ({"task": "classification"}, 0, "/task"),
+        ({"task": "regression"}, 2, "/task"),
+        ({"task": "classification"}, 1, "/data/target"),
+        ({"task": "classification", "loss": "binary_cross_entropy"}, 3, "/loss"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused(
+    make_data: Callable[..., TrainingData],
+    make_spec: Callable[..., TrainingSpec],
+    fields: Any,
+    classes: int,
+    pointer: str,
+):
+    with pytest.raises(InvalidInputError) as caught:
+        Trainer(make_spec(**fields), make_data(classes=classes))
+    assert caught.value.errors[0].pointer == pointer
+
+
+def test_arrays_in_place_are_not_kept_in_the_model(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data = make_data()
+    inline = {"x": data.x.tolist(), "y": data.y.tolist()}
+    model = trained(make_spec(epochs=1, data=inline), data)[0].finish()
+    assert model.spec.data.dataset == "inline"
+    assert model.spec.data.x is None
