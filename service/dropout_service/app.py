@@ -13,7 +13,8 @@ from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service import __version__
-from dropout_service.api import dropout, health
+from dropout_service.api import datasets, dropout, health
+from dropout_service.api import jobs as jobs_api
 from dropout_service.api.body_limit import BodyLimitMiddleware
 from dropout_service.api.dependencies import known_query
 from dropout_service.api.openapi import describe
@@ -23,10 +24,12 @@ from dropout_service.api.request_id import RequestIdMiddleware
 from dropout_service.api.schemas import BackwardAnswer, BackwardRequest, ForwardAnswer, ForwardRequest
 from dropout_service.api.state import Limits
 from dropout_service.blobs import BlobStore
+from dropout_service.database.changes import ChangeDetector
 from dropout_service.database.engine import open_database
 from dropout_service.database.migrate import upgrade
 from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.jobs.sql import SqlJobStore
+from dropout_service.jobs.watch import Watcher
 from dropout_service.kernels import compile_cache
 from dropout_service.models.registry import ModelRegistry
 
@@ -94,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestIdMiddleware)  # added last: outermost
     app.include_router(dropout.router)
-    for module in (health,):
+    for module in (datasets, jobs_api, health):
         app.include_router(module.router, dependencies=[Depends(known_query)])
     describe(app, [ForwardRequest, ForwardAnswer, BackwardRequest, BackwardAnswer])
     return app
@@ -113,6 +116,9 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     database = open_database(settings.database_url)
     stack.callback(database.dispose)
     blobs = BlobStore(settings.blob_url)
+    jobs = SqlJobStore(database)
+    changes = stack.enter_context(ChangeDetector(database))
+    watcher = stack.enter_context(Watcher(jobs, changes.changed))
     readiness = Readiness("kernels")
     # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
     Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()
@@ -121,9 +127,10 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
         {
             "database": database,
             "blobs": blobs,
-            "jobs": SqlJobStore(database),
+            "jobs": jobs,
             "datasets": DatasetRegistry(database, blobs),
             "models": ModelRegistry(database, blobs),
+            "watcher": watcher,
             "limits": Limits(
                 max_body_bytes=settings.max_body_bytes,
                 max_dataset_bytes=settings.max_dataset_bytes,
