@@ -68,13 +68,11 @@ def to_array(value: Any) -> NDArray[Any]:
 
 
 def to_features(value: Any) -> NDArray[Any]:
-    """Make an array of features of any numeric type: integers and bools become float64."""
+    """Make an array of features: what NumPy does not know as floats (integers, bools, bfloat16) becomes float64."""
     import numpy as np
 
     array = np.asarray(value)
-    if array.dtype.kind == "O":  # a data frame of mixed numeric columns
-        return array.astype(np.float64)
-    return array if array.dtype.kind == "f" or array.dtype.name == "bfloat16" else array.astype(np.float64)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def to_npy(array: NDArray[Any]) -> bytes:

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _MOST_BREAKS = 10
+_NO_CONTENT = 204
 
 
 def submit_job(
@@ -132,8 +133,14 @@ def delete_job(job_id: str) -> Flow[None]:
 
 def job_metrics(job_id: str) -> Flow[tuple[EpochMetrics, ...]]:
     """Read the metrics of every epoch so far."""
-    response = yield from send(Request(method="GET", path=f"/jobs/{job_id}/metrics"))
-    return tuple(EpochMetrics.from_json(item) for item in response.json()["items"])
+    metrics: list[EpochMetrics] = []
+    after: int | None = 0
+    while after is not None:
+        response = yield from send(Request(method="GET", path=f"/jobs/{job_id}/metrics", params={"after": after}))
+        page = response.json()
+        metrics += [EpochMetrics.from_json(item) for item in page.get("items", ())]
+        after = page.get("next_after")
+    return tuple(metrics)
 
 
 def follow_job(job_id: str, *, every_s: float, timeout: float | None) -> Stream[JobRecord]:
@@ -196,7 +203,9 @@ def job_events(job_id: str, *, after: int = 0) -> Stream[Event]:
     breaks = 0
     while breaks <= _MOST_BREAKS:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
-        yield from send(Request(method="GET", path=f"/jobs/{job_id}/events", headers=headers, stream=True))
+        response = yield from send(Request(method="GET", path=f"/jobs/{job_id}/events", headers=headers, stream=True))
+        if response.status_code == _NO_CONTENT:  # the job has ended, and all of it is known
+            return
         decoder = FrameDecoder()
         try:
             while chunk := (yield from read()):

@@ -40,9 +40,17 @@ def get_model(model_id: str) -> Flow[ModelRecord]:
     return ModelRecord.from_json(response.json())
 
 
-def list_models(*, limit: int | None = None) -> Stream[ModelRecord]:
-    """Iterate the models, newest first, fetching pages as needed; ``limit`` is the most to give."""
-    return pages("/models", ModelRecord.from_json, limit=limit)
+def list_models(*, job: str | None = None, limit: int | None = None) -> Stream[ModelRecord]:
+    """Iterate the models, newest first, fetching pages as needed.
+
+    Parameters
+    ----------
+    job
+        Only the models of this job.
+    limit
+        The most to give.
+    """
+    return pages("/models", ModelRecord.from_json, limit=limit, job=job)
 
 
 def delete_model(model_id: str) -> Flow[None]:

@@ -1,9 +1,9 @@
 """When a request is sent again, and how long to wait before.
 
 Sent again: what never reached the service or was not answered (connection errors, time-outs), and the answers
-408, 425, 429, 502, 503 and 504, which say that a later attempt may succeed; also a 409 that carries
-``Retry-After``, which is how the service says that the first attempt is still being worked on. Not sent again:
-500, because a fault of the service repeats, and a training that was refused should not be tried five times.
+408, 425, 429, 502, 503 and 504, which say that a later attempt may succeed; also a 409 of the type
+``request-in-flight``, by which the service says that the first attempt under this key is still being worked on.
+Not sent again: 500, because a fault of the service repeats.
 
 Repeating is safe for every request: reading, computing and deleting are idempotent, and whatever creates carries
 an ``Idempotency-Key`` that stays the same over all attempts.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "attempts", "backoff_s", "retry_after_s"]
 
 _LATER_MAY_SUCCEED = frozenset({408, 425, 429, 502, 503, 504})
-_CONFLICT = 409
+_IN_FLIGHT = "request-in-flight"
 _FIRST_ERROR = 400
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 8.0
@@ -83,11 +83,9 @@ def attempts(request: Request, options: Options) -> Flow[Response]:
         else:
             if response.status_code < _FIRST_ERROR:
                 return response
-            failure = status_error(response.status_code, response.headers, response.content)
+            failure = refusal = status_error(response.status_code, response.headers, response.content)
             asked_s = retry_after_s(response.headers.get("retry-after"))
-            again = response.status_code in _LATER_MAY_SUCCEED or (
-                response.status_code == _CONFLICT and asked_s is not None
-            )
+            again = response.status_code in _LATER_MAY_SUCCEED or refusal.problem.type.endswith(_IN_FLIGHT)
         pause_s = backoff_s(retry) if asked_s is None else asked_s
         if not again or retry == options.max_retries or not _fits(pause_s, deadline):
             raise failure
