@@ -8,4 +8,5 @@
     For ``dispatch``: replaces the present process by the dispatcher and does not return.
 
 The database must have been migrated (``dropout_service.database.migrate.upgrade``) before either is called.
+``api`` and ``dispatch`` meet in the store alone; importing ``dispatch.launch`` imports neither NumPy nor the stores.
 """

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from dropout_service.dispatch.exits import explain
+
+
+@pytest.mark.parametrize(
+    ("code", "out_of_memory", "reason", "failure_code", "told"),
+    [
+        (-signal.SIGKILL, True, "out_of_memory", "out-of-memory", "memory"),
+        (-signal.SIGKILL, False, "lost", "lost", "killed"),
+        (None, True, "lost", "lost", "killed"),
+        (-signal.SIGSEGV, False, "error", "crashed", "SIGSEGV"),
+        (-signal.SIGSEGV, True, "error", "crashed", "SIGSEGV"),
+        (-99, False, "error", "crashed", "signal 99"),
+        (0, False, "lost", "lost", "without a result"),
+        (3, False, "error", "crashed", "exit code 3"),
+    ],
+)
+def test_the_end_of_a_process_is_explained(
+    code: int | None, *, out_of_memory: bool, reason: str, failure_code: str, told: str
+):
+    stop_reason, failure = explain(code, out_of_memory=out_of_memory)
+    assert stop_reason == reason
+    assert failure.code == failure_code
+    assert told in failure.message
+    assert failure.hint

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
+
+PARENT = """
+import os, signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", '''
+import os, signal, sys, time
+from dropout_service.dispatch.process import die_with_parent
+die_with_parent(signal.SIGKILL, int(sys.argv[1]))
+print("bound", flush=True)
+time.sleep(60)
+''', str(os.getpid())], stdout=sys.stdout)
+child.wait()
+"""
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_child_dies_with_its_parent_even_by_kill_9():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "bound\n"
+        parent.kill()
+        # The pipe ends when the grandchild, too, is gone.
+        assert parent.stdout.read() == ""
+
+
+def test_a_child_whose_parent_is_gone_already_dies_at_once():
+    program = (
+        "import signal; from dropout_service.dispatch.process import die_with_parent; "
+        "die_with_parent(signal.SIGTERM, 1); print('alive')"
+    )
+    done = run(program)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
+
+
+def test_memory_is_bounded():
+    program = (
+        "from dropout_service.dispatch.process import limit_memory; limit_memory(1 << 30); "
+        "\ntry: bytearray(1 << 31)\nexcept MemoryError: print('refused')"
+    )
+    assert run(program).stdout == "refused\n"
+
+
+def test_blas_threads_are_the_jobs_own_whatever_the_environment():
+    program = """
+import numpy, threadpoolctl
+from dropout_service.dispatch.process import set_threads
+from dropout_service.kernels import parallel
+def blas():
+    return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+before = blas()
+set_threads(3)
+print(before, blas(), parallel.threads_in_use())
+"""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True, env=env
+    )
+    assert done.stdout == "[1] [3] 3\n"
