@@ -121,9 +121,7 @@ def _check_members(members: dict[str, zipfile.ZipInfo]) -> None:
             f"this one has {found}"
         )
     if any(info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for info in members.values()):
-        raise InvalidInputError(
-            "the npz is compressed in an unusual way; use `numpy.savez` or `numpy.savez_compressed`"
-        )
+        raise InvalidInputError("the npz is compressed in an unusual way; write it with `numpy.savez_compressed`")
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[np.generic]:

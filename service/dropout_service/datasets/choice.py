@@ -103,7 +103,7 @@ def _check_rows(schema: TableSchema, spec: TrainingSpec, target: Column) -> None
     if spec.task == "classification" and spec.validation_fraction > 0 and target.distinct == schema.rows:
         raise InvalidInputError.at(
             "/validation_fraction",
-            f"each of the {schema.rows} rows has a class of its own, so none can be held out for validation; "
+            f"each of the {schema.rows:,} rows has a class of its own, so none can be held out for validation; "
             "give more rows, or set it to 0",
         )
 
@@ -113,7 +113,7 @@ def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> No
     if target.missing:
         raise InvalidInputError.at(
             pointer,
-            f"target `{name}` has {_cells(target.missing)} without a value, of {schema.rows}; remove those rows",
+            f"target `{name}` has {_cells(target.missing)} without a value, of {schema.rows:,}; remove those rows",
         )
     if target.bad:
         raise InvalidInputError.at(
@@ -134,7 +134,8 @@ def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> No
     if target.distinct > many or (target.distinct > _MAX_FLOAT_CLASSES and 2 * target.distinct > schema.rows):
         right = "choose another target" if target.type == "text" else "use task `regression`"
         raise InvalidInputError.at(
-            "/task", f"target `{name}` has {distinct} distinct values in {schema.rows} rows, too many classes; {right}"
+            "/task",
+            f"target `{name}` has {distinct} distinct values in {schema.rows:,} rows, too many classes; {right}",
         )
 
 

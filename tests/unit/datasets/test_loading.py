@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dropout_service.datasets.inline import from_arrays
+from dropout_service.datasets.loading import check, load_training_data
+from dropout_service.errors import InvalidInputError, NotFoundError
+from dropout_service.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from dropout_service.blobs import BlobStore
+    from dropout_service.datasets.dataset import Dataset
+    from dropout_service.datasets.registry import DatasetRegistry
+
+HOUSES = b"""area,rooms,garden,city,price
+50,2,true,Ulm,100.5
+70,3,false, Bonn ,150.25
+90,4,True,Ulm,210
+120,5,FALSE,Bonn,300
+"""
+
+
+def spec(task: str = "classification", *, validation_fraction: float = 0.25, **data: Any) -> TrainingSpec:
+    return TrainingSpec.model_validate(
+        {"task": task, "validation_fraction": validation_fraction, "data": {"dataset": "sha256-0", **data}}
+    )
+
+
+def faults(dataset: Dataset, checked: TrainingSpec) -> dict[str, str]:
+    with pytest.raises(InvalidInputError) as caught:
+        check(dataset, checked)
+    found: dict[str, str] = {}
+    for error in caught.value.errors:
+        found[error.pointer] = f"{found.get(error.pointer, '')}{error.message}\n"
+    return found
+
+
+@pytest.fixture
+def houses(registry: DatasetRegistry) -> Dataset:
+    return registry.add_content(HOUSES)
+
+
+def test_regression_by_names(houses: Dataset, blobs: BlobStore):
+    data = load_training_data(houses, blobs, spec("regression", target="price", features=["garden", "area"]))
+    np.testing.assert_array_equal(data.x, [[1, 50], [0, 70], [1, 90], [0, 120]])
+    np.testing.assert_array_equal(data.y, [100.5, 150.25, 210, 300])
+    assert data.x.dtype == data.y.dtype == np.float64
+    assert data.x.flags.c_contiguous
+    assert (data.feature_names, data.target_name, data.classes) == (("garden", "area"), "price", None)
+
+
+@pytest.mark.parametrize(
+    ("target", "classes", "y"),
+    [
+        ("city", ("Bonn", "Ulm"), [1, 0, 1, 0]),
+        ("garden", (False, True), [1, 0, 1, 0]),
+        ("rooms", (2, 3, 4, 5), [0, 1, 2, 3]),
+        ("price", (100.5, 150.25, 210.0, 300.0), [0, 1, 2, 3]),
+    ],
+)
+def test_class_labels_keep_their_type_and_order(
+    houses: Dataset, blobs: BlobStore, target: str, classes: tuple[Any, ...], y: list[int]
+):
+    checked = spec(target=target, features=["area"], validation_fraction=0)
+    data = load_training_data(houses, blobs, checked)
+    assert data.classes == classes
+    assert [type(label) for label in data.classes] == [type(label) for label in classes]
+    assert data.y.tolist() == y
+    assert data.y.dtype == np.int64
+
+
+def test_numbers_sort_as_numbers(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(b"a,b\n1,10\n2,9\n3,10\n4,9\n")
+    assert load_training_data(dataset, blobs, spec()).classes == (9, 10)
+
+
+def test_the_last_column_is_the_default_target_and_the_others_the_features(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(b"a,b,c\n1,2,3\n4,5,6\n7,8,10\n")
+    data = load_training_data(dataset, blobs, spec("regression"))
+    assert (data.feature_names, data.target_name) == (("a", "b"), "c")
+    np.testing.assert_array_equal(data.x, [[1, 2], [4, 5], [7, 8]])
+
+
+def test_npy_and_its_columns(registry: DatasetRegistry, blobs: BlobStore):
+    array = np.asfortranarray(np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32))
+    file = io.BytesIO()
+    np.save(file, array)
+    dataset = registry.add_content(file.getbuffer())
+    data = load_training_data(dataset, blobs, spec("regression", target="c1", features=["c3", "c0"]))
+    np.testing.assert_array_equal(data.x, array[:, [3, 0]].astype(float))
+    np.testing.assert_array_equal(data.y, array[:, 1].astype(float))
+    assert data.x.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [(["b", "a", "b", "a"], ("a", "b")), ([1, 0, 1, 0], (0, 1)), ([True, False, True, False], (False, True))],
+)
+def test_inline_arrays(registry: DatasetRegistry, blobs: BlobStore, y: list[Any], classes: tuple[Any, ...]):
+    dataset = registry.add_content(from_arrays([[0, 0.5], [1, 1.5], [2, 2.5], [3, 3.5]], y))
+    data = load_training_data(dataset, blobs, spec())
+    assert data.classes == classes
+    assert (data.feature_names, data.target_name) == (("x0", "x1"), "y")
+    assert data.y.tolist() == [1, 0, 1, 0]
+    np.testing.assert_array_equal(data.x[:, 1], [0.5, 1.5, 2.5, 3.5])
+
+
+def test_npz_with_another_target_than_y(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(from_arrays([[0, 5.5], [1, 6.5], [2, 7.5]], [7, 8, 9]))
+    data = load_training_data(dataset, blobs, spec("regression", target="x1"))
+    assert data.feature_names == ("x0", "y")
+    np.testing.assert_array_equal(data.x, [[0, 7], [1, 8], [2, 9]])
+    np.testing.assert_array_equal(data.y, [5.5, 6.5, 7.5])
+    only_x = load_training_data(dataset, blobs, spec("regression", target="x1", features=["x0"]))
+    np.testing.assert_array_equal(only_x.x, [[0], [1], [2]])
+
+
+def test_many_blocks_of_rows_stay_in_order(registry: DatasetRegistry, blobs: BlobStore):
+    rows = 70_000
+    content = "a,b,c\n" + "".join(f"{index},{index % 7},{'xy'[index % 2]}\n" for index in range(rows))
+    data = load_training_data(registry.add_content(content.encode()), blobs, spec())
+    np.testing.assert_array_equal(data.x[:, 0], np.arange(rows))
+    np.testing.assert_array_equal(data.x[:, 1], np.arange(rows) % 7)
+    np.testing.assert_array_equal(data.y, np.arange(rows) % 2)
+
+
+def test_deleted_content_is_told(houses: Dataset, registry: DatasetRegistry, blobs: BlobStore):
+    registry.delete(houses.id)
+    with pytest.raises(NotFoundError):
+        load_training_data(houses, blobs, spec("regression", features=["area"]))
+
+
+@pytest.mark.parametrize(
+    ("checked", "expected"),
+    [
+        (spec(target="prise"), {"/data/target": 'there is no column "prise"; did you mean "price"?'}),
+        (spec(target="zzz"), {"/data/target": 'no column "zzz"; the columns are "area", "rooms"'}),
+        (
+            spec("regression", features=["area", "aera", "price", "area", "city"]),
+            {
+                "/data/features/1": 'did you mean "area"',
+                "/data/features/2": "is the target",
+                "/data/features/3": "twice",
+            },
+        ),
+        (spec("regression", features=["area", "city"]), {"/data/features/1": "`city` is text, and text features"}),
+        (spec("regression"), {"/data/features": "`city` is text.*name the other columns in `features`"}),
+        (spec("regression", features=[]), {"/data/features": "at least one feature"}),
+        (spec("regression", target="city", features=["area"]), {"/task": "is text .*use task `classification`"}),
+        (spec(target="rooms", features=["area"]), {"/validation_fraction": "has a class of its own"}),
+    ],
+)
+def test_faults_point_into_the_spec(houses: Dataset, checked: TrainingSpec, expected: dict[str, str]):
+    found = faults(houses, checked)
+    assert found.keys() == expected.keys()
+    for pointer, pattern in expected.items():
+        with pytest.raises(AssertionError, match=pattern):
+            raise AssertionError(found[pointer])
+
+
+@pytest.mark.parametrize(
+    ("content", "checked", "pointer", "message"),
+    [
+        ("a,b,y\n1,,0\n2,3,1\nNA,NA,1\n4,5,0\n", spec(), "/data/features", "column `b` has 2 cells without a value"),
+        ("a,y\n1,0\n2,\n3,1\n", spec(), "/data/target", "target `y` has 1 cell without a value, of 3"),
+        ("a,y\n" + "1,0\n" * 20 + "x,1\n", spec(), "/data/features", "column `a` has 1 cell that is no finite number"),
+        ("a,y\n" + "1,2\n" * 20 + "1,inf\n", spec("regression"), "/data/target", "1 cell that is no finite number"),
+        ("a,e,y\n1,,0\n2,,1\n3,,1\n", spec(), "/data/features", "column `e` has no values"),
+        ("a,y\n1,0\n2,0\n", spec(), "/data/target", "has the same value; a classification needs two classes"),
+        ("y\n1\n2\n", spec(), "/data/target", "the only column"),
+        ("a,y\n1,2\n", spec("regression"), "/data", "has 1 row; a training needs at least 2"),
+        (
+            "a,y\n" + "".join(f"{i},{i / 7}\n" for i in range(900)),
+            spec(),
+            "/task",
+            "target `y` has 900 distinct values in 900 rows, too many classes; use task `regression`",
+        ),
+        (
+            "a,y\n" + "".join(f"{i},{i % 1500}\n" for i in range(20_000)),
+            spec(),
+            "/task",
+            "1,500 distinct values in 20,000 rows",
+        ),
+        (
+            "a,y\n" + "".join(f"{i},n{i}\n" for i in range(20_000)),
+            spec(),
+            "/task",
+            "more than 10,000 distinct values in 20,000 rows, too many classes; choose another target",
+        ),
+    ],
+)
+def test_what_a_training_cannot_use(
+    registry: DatasetRegistry, content: str, checked: TrainingSpec, pointer: str, message: str
+):
+    found = faults(registry.add_content(content.encode()), checked)
+    assert message in found[pointer]
+
+
+def test_all_unusable_features_are_named_in_one_message(registry: DatasetRegistry):
+    dataset = registry.add_content(b"a,b,c,y\n1,,u,0\n2,3,v,1\n3,4,w,1\n")
+    with pytest.raises(InvalidInputError) as caught:
+        check(dataset, spec())
+    assert caught.value.message.startswith("2 of 3 feature columns cannot be used: column `b` has 1 cell without")
+    assert len(caught.value.errors) == 2
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "pointer", "message"),
+    [
+        ([[1, 2], [3, 4], [5]], [0, 1, 0], "/data/x/2", "this row has 1 values; the first has 2"),
+        ([], [], "/data/x", "empty"),
+        ([[], []], [0, 1], "/data/x", "empty"),
+        ([[1], [2]], [0], "/data/y", "`y` has 1 values; `x` has 2 rows"),
+        ([[1], [2]], ["a", "b" * 201], "/data/y/1", "at most 200 characters; this has 201"),
+    ],
+)
+def test_faults_of_inline_arrays_point_into_the_spec(x: Any, y: Any, pointer: str, message: str):
+    with pytest.raises(InvalidInputError) as caught:
+        from_arrays(x, y)
+    assert caught.value.errors[0].pointer == pointer
+    assert message in caught.value.errors[0].message
