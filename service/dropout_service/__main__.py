@@ -5,15 +5,23 @@ Imports that take time are made by the command that needs them: `health` runs ev
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import socket
+
+    from dropout_service.dispatch.config import DispatchConfig
+    from dropout_service.settings import Settings
 
 __all__ = ["app"]
 
@@ -35,14 +43,33 @@ DataDir = Annotated[
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Serve HTTP until SIGTERM or SIGINT, with a dispatcher beside it that runs the training jobs."""
+    settings = _settings(host=host, port=port, data_dir=data_dir)
+    _configure_logging(settings.log_level)
+
     import uvicorn  # noqa: PLC0415
 
     from dropout_service.app import create_app  # noqa: PLC0415
+    from dropout_service.dispatch.launch import DispatcherProcess  # noqa: PLC0415
 
-    settings = _settings(host=host, port=port, data_dir=data_dir)
-    _configure_logging(settings.log_level)
+    application = create_app(settings)
+    beside = ExitStack()
+
+    class Server(uvicorn.Server):
+        """Starts the dispatcher when the database is migrated, and stops it while connections drain."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if settings.dispatcher and not self.should_exit:
+                beside.enter_context(DispatcherProcess(_dispatch_config(settings)))
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            application.state.stop_waiting()
+            stopping = asyncio.create_task(asyncio.to_thread(beside.close))
+            await super().shutdown(sockets)
+            await stopping
+
     config = uvicorn.Config(
-        create_app(settings),
+        application,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -58,7 +85,23 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     # After its clean shutdown uvicorn raises the signal again: it has done its work by then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
-    uvicorn.Server(config).run()
+    server = Server(config)
+    server.run()
+    if not server.started:
+        raise typer.Exit(3)
+
+
+@app.command()
+def dispatch(data_dir: DataDir = None) -> None:
+    """Run training jobs until SIGTERM or SIGINT, for a `serve` that runs without a dispatcher."""
+    from dropout_service.database.migrate import upgrade  # noqa: PLC0415
+    from dropout_service.dispatch.launch import become_dispatcher  # noqa: PLC0415
+
+    settings = _settings(data_dir=data_dir)
+    _configure_logging(settings.log_level)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.database_url)
+    become_dispatcher(_dispatch_config(settings))
 
 
 @app.command()
@@ -97,7 +140,24 @@ def _ignore(_number: int, _frame: object) -> None:
     """Do nothing. Unlike SIG_IGN this is not inherited by child processes."""
 
 
-def _settings(**given: Any) -> Any:
+def _dispatch_config(settings: Settings) -> DispatchConfig:
+    from dropout_service.dispatch.config import DispatchConfig  # noqa: PLC0415
+
+    return DispatchConfig(
+        database_url=settings.database_url,
+        blob_url=settings.blob_url,
+        workers=settings.workers,
+        heartbeat_s=settings.heartbeat_s,
+        lease_s=settings.lease_s,
+        checkpoint_s=settings.checkpoint_s,
+        shutdown_grace_s=float(settings.shutdown_timeout_s),
+        memory_limit_bytes=settings.job_memory_bytes,
+        kernel_cache_dir=settings.kernel_cache_dir,
+        log_level=settings.log_level,
+    )
+
+
+def _settings(**given: Any) -> Settings:
     """Read the settings; what the command line gave goes before the environment."""
     from pydantic import ValidationError  # noqa: PLC0415
 

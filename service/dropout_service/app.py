@@ -7,17 +7,18 @@ import os
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service import __version__
-from dropout_service.api import datasets, dropout, health
-from dropout_service.api import jobs as jobs_api
+from dropout_service.api import datasets, dropout, health, jobs, models
 from dropout_service.api.body_limit import BodyLimitMiddleware
 from dropout_service.api.dependencies import known_query
+from dropout_service.api.job_schemas import EventPage
 from dropout_service.api.openapi import describe
+from dropout_service.api.predictions import PredictionRequest
 from dropout_service.api.problems import install_problem_handlers
 from dropout_service.api.readiness import Readiness
 from dropout_service.api.request_id import RequestIdMiddleware
@@ -76,9 +77,12 @@ def create_app(settings: Settings) -> FastAPI:
     """
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[State]:
         with ExitStack() as stack:
-            yield await run_in_threadpool(_open_state, settings, stack)
+            state = await run_in_threadpool(_open_state, settings, stack)
+            # Servers drain connections before they end the lifespan, and a connection that waits would not drain.
+            app.state.stop_waiting = state["watcher"].close
+            yield state
 
     app = FastAPI(
         title="Dropout service",
@@ -97,9 +101,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestIdMiddleware)  # added last: outermost
     app.include_router(dropout.router)
-    for module in (datasets, jobs_api, health):
+    for module in (datasets, jobs, models, health):
         app.include_router(module.router, dependencies=[Depends(known_query)])
-    describe(app, [ForwardRequest, ForwardAnswer, BackwardRequest, BackwardAnswer])
+    describe(app, [ForwardRequest, ForwardAnswer, BackwardRequest, BackwardAnswer, EventPage, PredictionRequest])
     return app
 
 
@@ -116,29 +120,26 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     database = open_database(settings.database_url)
     stack.callback(database.dispose)
     blobs = BlobStore(settings.blob_url)
-    jobs = SqlJobStore(database)
+    store = SqlJobStore(database)
     changes = stack.enter_context(ChangeDetector(database))
-    watcher = stack.enter_context(Watcher(jobs, changes.changed))
+    watcher = stack.enter_context(Watcher(store, changes.changed))
     readiness = Readiness("kernels")
     # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
     Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()
-    return cast(
-        "State",
-        {
-            "database": database,
-            "blobs": blobs,
-            "jobs": jobs,
-            "datasets": DatasetRegistry(database, blobs),
-            "models": ModelRegistry(database, blobs),
-            "watcher": watcher,
-            "limits": Limits(
-                max_body_bytes=settings.max_body_bytes,
-                max_dataset_bytes=settings.max_dataset_bytes,
-                kernel_threads=settings.kernel_threads,
-            ),
-            "readiness": readiness,
-        },
-    )
+    return {
+        "database": database,
+        "blobs": blobs,
+        "jobs": store,
+        "datasets": DatasetRegistry(database, blobs, max_unpacked_bytes=settings.max_dataset_bytes),
+        "models": ModelRegistry(database, blobs),
+        "watcher": watcher,
+        "limits": Limits(
+            max_body_bytes=settings.max_body_bytes,
+            max_dataset_bytes=settings.max_dataset_bytes,
+            kernel_threads=settings.kernel_threads,
+        ),
+        "readiness": readiness,
+    }
 
 
 def _warm_kernels(readiness: Readiness) -> None:

@@ -75,8 +75,19 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         default=30.0, gt=0, le=86_400, description="Seconds without a sign of life after which a job is taken for lost."
     )
+    checkpoint_s: float = Field(
+        default=30.0, gt=0, le=86_400, description="Seconds between two checkpoints of a running job."
+    )
+    job_memory_bytes: int | None = Field(
+        default=None,
+        ge=200_000_000,
+        description="Address space of one training process, at least 200 MB. Default: no limit.",
+    )
     shutdown_timeout_s: int = Field(
-        default=10, ge=0, le=3600, description="Seconds that open requests have to end after SIGTERM."
+        default=5,
+        ge=0,
+        le=3600,
+        description="Seconds after SIGTERM that open requests have to end, and running jobs to write a checkpoint.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log messages to write."

@@ -110,7 +110,7 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
             "required": True,
             "content": {
                 JSON: {
-                    "schema": PredictionRequest.model_json_schema(),
+                    "schema": {"$ref": "#/components/schemas/PredictionRequest"},
                     "example": {"x": [[5.1, 3.5]], "mc_samples": 50},
                 },
                 NPY: _BINARY,

@@ -6,40 +6,56 @@ schema would. The OpenAPI document describes them all the same.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from dropout_service.api.arrays_json import EncodedArray
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 __all__ = [
     "BackwardAnswer",
     "BackwardParameters",
     "BackwardRequest",
+    "Bools",
     "EncodedArray",
     "ForwardAnswer",
     "ForwardParameters",
     "ForwardRequest",
+    "Numbers",
     "Parameters",
     "VariantEntry",
     "VariantList",
     "VariantParameter",
 ]
 
-_ENCODED: Final = {"$ref": "#/components/schemas/EncodedArray"}
 _NUMBER: Final = {
     "anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}],
 }
 
 
-def _nested(leaf: dict[str, Any], what: str) -> WithJsonSchema:
-    # A recursive schema would be exact; generators of clients and forms cope with a list of anything.
-    nested = {"type": "array", "items": {}, "description": "Nested lists, one level for each axis."}
-    return WithJsonSchema({"anyOf": [nested, leaf, _ENCODED], "description": what})
+@dataclass(frozen=True, slots=True, eq=False)  # hashed by identity: it holds a dict
+class _ArraySchema:
+    """Describes an array whose elements ``arrays_json`` checks."""
+
+    leaf: dict[str, Any]
+    description: str
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        # A recursive schema would be exact; generators of clients and forms cope with a list of anything.
+        nested = {"type": "array", "items": {}, "description": "Nested lists, one level for each axis."}
+        encoded = handler(EncodedArray.__pydantic_core_schema__)
+        return {"anyOf": [nested, self.leaf, encoded], "description": self.description}
 
 
-Numbers = Annotated[Any, _nested(_NUMBER, "Nested lists of numbers, or an encoded array.")]
-Bools = Annotated[Any, _nested({"type": "boolean"}, "Nested lists of booleans (true = kept), or an encoded array.")]
+Numbers = Annotated[Any, _ArraySchema(_NUMBER, "Nested lists of numbers, or an encoded array.")]
+Bools = Annotated[
+    Any, _ArraySchema({"type": "boolean"}, "Nested lists of booleans (true = kept), or an encoded array.")
+]
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
