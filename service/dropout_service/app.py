@@ -119,7 +119,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     upgrade(settings.database_url)
     database = open_database(settings.database_url)
     stack.callback(database.dispose)
-    blobs = BlobStore(settings.blob_url)
+    blobs = BlobStore(settings.blob_url, scratch_dir=settings.data_dir)
     store = SqlJobStore(database)
     changes = stack.enter_context(ChangeDetector(database))
     watcher = stack.enter_context(Watcher(store, changes.changed))
