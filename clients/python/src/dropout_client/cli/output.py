@@ -28,15 +28,14 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; in a pipe its columns are not cut."""
+    """Print a table, its cells never cut: an id that lacks its end is of no use."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else _UNCUT)
+    Console(width=_UNCUT).print(table)
 
 
 def print_job(job: JobRecord) -> None:

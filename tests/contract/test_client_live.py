@@ -1,0 +1,248 @@
+"""The real blocking client and the command line against a real server process: training, streams, predictions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from sklearn.datasets import load_diabetes, load_iris
+
+from dropout_client import ClassPrediction, Client, JobCancelledError, JobFailedError, ValuePrediction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from live_server import LiveServer
+
+    from dropout_client import Job
+
+IRIS = load_iris()
+LABELS = IRIS.target_names[IRIS.target]
+
+
+@pytest.fixture
+def client(live_server: LiveServer) -> Iterator[Client]:
+    with Client(live_server.url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def trained(live_server: LiveServer) -> Iterator[Job]:
+    """One finished classification, for the tests that only look at it."""
+    with Client(live_server.url) as opened:
+        job = opened.jobs.submit(
+            name="iris",
+            task="classification",
+            data={"x": IRIS.data, "y": LABELS},
+            model={"hidden": [32, 32], "dropout": 0.2},
+            optimizer={"kind": "adam", "learning_rate": 0.01},
+            epochs=40,
+            seed=1,
+        )
+        yield job.wait(timeout=60)
+
+
+def test_a_network_is_trained_and_predicts(trained: Job):
+    assert (trained.status, trained.stop_reason, trained.progress) == ("succeeded", "completed", 1.0)
+    model = trained.model()
+    assert model.id == trained.model_id
+    assert (model.task, model.classes) == ("classification", ("setosa", "versicolor", "virginica"))
+
+    prediction = model.predict(IRIS.data)
+    assert isinstance(prediction, ClassPrediction)
+    assert prediction.probabilities.shape == (150, 3)
+    assert (prediction.classes == LABELS).mean() > 0.9
+    assert prediction.probabilities_std is None
+    assert prediction.class_labels == model.classes
+
+
+def test_uncertainty_is_reproducible_and_largest_where_classes_meet(trained: Job):
+    model = trained.model()
+    first, again, other = (model.predict(IRIS.data, mc_samples=50, seed=seed) for seed in (7, 7, 8))
+    assert isinstance(first, ClassPrediction)
+    assert isinstance(again, ClassPrediction)
+    assert isinstance(other, ClassPrediction)
+    assert np.array_equal(first.probabilities, again.probabilities)
+    assert not np.array_equal(first.probabilities, other.probabilities)
+    assert (first.mc_samples, first.seed) == (50, 7)
+    assert first.probabilities_std is not None
+    assert first.probabilities_std.shape == (150, 3)
+    assert first.entropy is not None
+    assert first.mutual_information is not None
+    assert (first.mutual_information <= first.entropy + 1e-9).all()
+    setosa = IRIS.target == 0  # the class that stands apart
+    assert first.entropy[setosa].mean() < first.entropy[~setosa].mean()
+
+
+def test_the_history_of_a_job_is_complete(trained: Job):
+    events = list(trained.events())
+    assert [one.sequence for one in events] == list(range(1, len(events) + 1))
+    assert [events[0].type, events[1].type, events[-1].type] == ["queued", "started", "succeeded"]
+    epochs = [one for one in events if one.type == "epoch"]
+    metrics = trained.metrics()
+    assert [one.epoch for one in metrics] == list(range(1, 41))
+    assert [one.data["epoch"] for one in epochs] == [one.epoch for one in metrics]
+    assert metrics[-1] == trained.latest
+    assert metrics[-1].validation is not None
+    assert metrics[-1].validation["loss"] < metrics[0].train["loss"]
+    assert [one.sequence for one in trained.events(after=events[-3].sequence)] == [one.sequence for one in events[-2:]]
+
+
+def test_a_model_is_downloaded_with_its_description(trained: Job, client: Client, tmp_path: Path):
+    model = trained.model()
+    assert model.id in {one.id for one in client.models.list(job=trained.id)}
+    path = model.download(tmp_path / "iris.safetensors")
+    assert path.stat().st_size == model.record.size_bytes
+    with safe_open(path, "numpy") as file:
+        assert file.metadata()
+        assert sum(np.prod(file.get_slice(name).get_shape()) for name in file.keys()) >= 4 * 32  # noqa: SIM118
+
+
+def test_events_arrive_while_the_job_runs(client: Client):
+    job = client.jobs.submit(
+        task="classification", data={"x": IRIS.data, "y": IRIS.target}, model={"hidden": [64]}, epochs=100_000
+    )
+    types: list[str] = []
+    for event in job.events():
+        types.append(event.type)
+        if event.type == "epoch":
+            break
+    assert types[:2] == ["queued", "started"]
+    assert job.refresh().status == "running"
+    job.cancel()
+    with pytest.raises(JobCancelledError):
+        job.wait(timeout=30)
+
+
+def test_a_regression_in_its_own_unit(client: Client):
+    diabetes = load_diabetes()
+    model = client.jobs.submit(
+        task="regression",
+        loss="gaussian_nll",
+        data={"x": diabetes.data, "y": diabetes.target},
+        model={"hidden": [32], "dropout": 0.1},
+        epochs=30,
+    ).result(timeout=60)
+    prediction = model.predict(diabetes.data.tolist(), mc_samples=20)
+    assert isinstance(prediction, ValuePrediction)
+    assert np.corrcoef(prediction.values, diabetes.target)[0, 1] > 0.5
+    assert abs(prediction.values.mean() - diabetes.target.mean()) < 30
+    assert prediction.std is not None
+    assert (prediction.std > 0).all()
+    assert prediction.aleatoric_std is not None
+    assert (prediction.aleatoric_std > 0).all()
+
+
+def test_a_diverging_training_says_where_and_what_to_change(client: Client):
+    x = np.linspace(-1, 1, 64)[:, None]
+    job = client.jobs.submit(
+        task="regression",
+        data={"x": x, "y": x[:, 0]},
+        model={"activation": "relu", "dropout": 0},
+        optimizer={"kind": "sgd", "learning_rate": 1000.0},
+        epochs=200,
+    )
+    with pytest.raises(JobFailedError) as told:
+        job.wait(timeout=60)
+    assert told.value.code == "diverged"
+    assert told.value.epoch is not None
+    assert told.value.hint
+    assert job.status == "failed"
+
+
+def dropout(live_server: LiveServer, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dropout_client", "--url", live_server.url, *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+
+
+def test_the_command_line_from_a_table_to_a_prediction(live_server: LiveServer, tmp_path: Path):
+    rows = [f"{a},{b},{label}" for (a, b), label in zip(IRIS.data[:, 2:], LABELS, strict=True)]
+    (tmp_path / "iris.csv").write_text("\n".join(["length,width,kind", *rows]))
+    (tmp_path / "iris.yaml").write_text(
+        "name: by hand\ntask: classification\ndata: {file: iris.csv, target: kind}\nmodel: {hidden: [16]}\nepochs: 5\n"
+    )
+    uploaded = dropout(live_server, "upload", tmp_path / "iris.csv")
+    assert uploaded.returncode == 0, uploaded.stderr
+    assert "150 rows, 3 columns" in uploaded.stdout
+    dataset_id = uploaded.stdout.split()[0]
+    assert dataset_id in {one["id"] for one in json.loads(dropout(live_server, "datasets", "--json").stdout)}
+
+    submitted = dropout(live_server, "submit", tmp_path / "iris.yaml", "--watch", "--json")
+    assert submitted.returncode == 0, submitted.stderr
+    assert submitted.stderr == ""  # no bar where nobody looks
+    job = json.loads(submitted.stdout)
+    assert (job["status"], job["spec"]["data"]["dataset"]) == ("succeeded", dataset_id)
+
+    listed = dropout(live_server, "jobs", "--status", "succeeded")
+    assert job["id"] in listed.stdout
+    shown = dropout(live_server, "job", job["id"])
+    assert "succeeded (completed)" in shown.stdout
+    events = dropout(live_server, "events", job["id"], "--json")
+    assert [json.loads(line)["type"] for line in events.stdout.splitlines()][-1] == "succeeded"
+
+    (tmp_path / "new.csv").write_text("width,kind,length\n0.2,?,1.4\n2.3,?,5.9\n")
+    predicted = dropout(live_server, "predict", job["model"], tmp_path / "new.csv", "--mc-samples", "20")
+    assert predicted.returncode == 0, predicted.stderr
+    header, *lines = predicted.stdout.splitlines()
+    assert header == "class,probability,probability_std,entropy,mutual_information"
+    assert len(lines) == 2
+    full = json.loads(dropout(live_server, "predict", job["model"], tmp_path / "new.csv", "--json").stdout)
+    assert full["class_labels"] == ["setosa", "versicolor", "virginica"]
+
+    saved = dropout(live_server, "download", job["model"], tmp_path / "model.safetensors")
+    assert saved.returncode == 0, saved.stderr
+    assert (tmp_path / "model.safetensors").stat().st_size > 0
+
+
+def test_errors_of_the_command_line_are_one_line_and_a_code(live_server: LiveServer, tmp_path: Path, trained: Job):
+    (tmp_path / "bad.yaml").write_text("task: [")
+    (tmp_path / "no-data.yaml").write_text("task: regression\ndata: {file: nowhere.csv}\n")
+    (tmp_path / "wrong.yaml").write_text("task: clustering\ndata: {dataset: sha256-1}\n")
+    (tmp_path / "text.csv").write_text("a,b\n1,2\n")
+    assert trained.model_id is not None
+    for arguments, code, message in (
+        (("job", "job_none"), 3, "404: "),
+        (("cancel", trained.id), 3, "409: "),
+        (("submit", tmp_path / "bad.yaml"), 2, "bad.yaml: "),
+        (("submit", tmp_path / "no-data.yaml"), 2, "there is no file"),
+        (("submit", tmp_path / "wrong.yaml"), 3, "/task"),
+        (("submit", tmp_path / "none.yaml"), 2, "none.yaml"),
+        (("predict", trained.model_id, tmp_path / "text.csv"), 2, "the header line lacks"),
+    ):
+        answer = dropout(live_server, *arguments)
+        assert answer.returncode == code, (arguments, answer.stderr)
+        assert answer.stderr.startswith("dropout: ")
+        assert message in answer.stderr
+        assert "Traceback" not in answer.stderr
+    unreachable = subprocess.run(
+        [sys.executable, "-m", "dropout_client", "--url", "http://127.0.0.1:9", "jobs"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert unreachable.returncode == 4
+    assert unreachable.stderr.count("\n") == 1
+
+
+def test_a_failed_job_ends_a_watch_with_1(live_server: LiveServer, tmp_path: Path):
+    (tmp_path / "line.csv").write_text("x,y\n" + "".join(f"{i / 32},{i / 32}\n" for i in range(64)))
+    (tmp_path / "spec.json").write_text(
+        json.dumps(
+            {
+                "task": "regression",
+                "data": {"file": "line.csv"},
+                "optimizer": {"kind": "sgd", "learning_rate": 1000.0},
+                "epochs": 200,
+            }
+        )
+    )
+    answer = dropout(live_server, "submit", tmp_path / "spec.json", "--watch")
+    assert answer.returncode == 1
+    assert "failed (diverged) in epoch" in answer.stderr
+    assert "Hint: " in answer.stderr
