@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
 from dropout_service.database.ids import new_id
-from dropout_service.errors import NotFoundError
+from dropout_service.errors import InvalidInputError, NotFoundError, ServiceError
 from dropout_service.models.artifact import description, dump, load
 from dropout_service.models.cache import ModelCache
 from dropout_service.models.tables import models
@@ -158,8 +158,16 @@ class ModelRegistry:
         ------
         NotFoundError
             The model has been deleted.
+        ServiceError
+            The stored file is damaged.
         """
-        return self._cache.get(model.id, model.size_bytes, lambda: load(self._blobs.get(model.blob_key)))
+        return self._cache.get(model.id, model.size_bytes, lambda: self._read(model))
+
+    def _read(self, model: Model) -> TrainedModel:
+        try:
+            return load(self._blobs.get(model.blob_key))
+        except InvalidInputError as error:  # a fault of ours, not of who asks for a prediction
+            raise ServiceError(f"the stored file of model `{model.id}` is damaged: {error.message}") from error
 
     def list(self, *, limit: int, after: str | None = None, job_id: str | None = None) -> list[Model]:
         """List up to ``limit`` models, the newest first, that come after the id ``after`` in that order."""

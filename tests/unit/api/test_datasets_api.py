@@ -181,33 +181,34 @@ def test_a_dataset_that_a_job_needs_is_not_deleted(client: httpx.Client):
     assert client.delete(f"/datasets/{dataset['id']}").status_code == 204
 
 
-@pytest.mark.parametrize(
-    ("wanted", "status", "content_range", "content"),
-    [
-        ("bytes=0-4", 206, "bytes 0-4/{n}", CSV[:5]),
-        ("bytes=5-", 206, "bytes 5-{last}/{n}", CSV[5:]),
-        ("bytes=-7", 206, "bytes {tail}-{last}/{n}", CSV[-7:]),
-        ("bytes=-9999", 206, "bytes 0-{last}/{n}", CSV),
-        ("bytes=10-9999", 206, "bytes 10-{last}/{n}", CSV[10:]),
-        ("bytes=9999-", 416, "bytes */{n}", None),
-        ("bytes=-0", 416, "bytes */{n}", None),
-        ("bytes=4-2", 416, "bytes */{n}", None),
-        ("bytes=0-1,4-5", 200, None, CSV),
-        ("bytes=-", 200, None, CSV),
-        ("rows=0-1", 200, None, CSV),
-    ],
-)
-def test_ranges(client: httpx.Client, wanted: str, status: int, content_range: str | None, content: bytes | None):
-    dataset = upload(client)
-    answer = client.get(f"/datasets/{dataset['id']}/content", headers={"Range": wanted})
-    assert answer.status_code == status
+RANGES: list[tuple[str, int, str | None, bytes | None]] = [
+    ("bytes=0-4", 206, "bytes 0-4/{n}", CSV[:5]),
+    ("bytes=5-", 206, "bytes 5-{last}/{n}", CSV[5:]),
+    ("bytes=-7", 206, "bytes {tail}-{last}/{n}", CSV[-7:]),
+    ("bytes=-9999", 206, "bytes 0-{last}/{n}", CSV),
+    ("bytes=10-9999", 206, "bytes 10-{last}/{n}", CSV[10:]),
+    ("bytes=9999-", 416, "bytes */{n}", None),
+    ("bytes=-0", 416, "bytes */{n}", None),
+    ("bytes=4-2", 416, "bytes */{n}", None),
+    ("bytes=0-1,4-5", 200, None, CSV),
+    ("bytes=-", 200, None, CSV),
+    ("rows=0-1", 200, None, CSV),
+]
+
+
+def test_ranges(client: httpx.Client, subtests: pytest.Subtests):
+    path = f"/datasets/{upload(client)['id']}/content"
     size = len(CSV)
-    expected = content_range and content_range.format(n=size, last=size - 1, tail=size - 7)
-    assert answer.headers.get("content-range") == expected
-    if content is not None:
-        assert answer.content == content
-        assert answer.headers["content-length"] == str(len(content))
-        assert answer.headers["accept-ranges"] == "bytes"
+    for wanted, status, content_range, content in RANGES:
+        with subtests.test(wanted=wanted):
+            answer = client.get(path, headers={"Range": wanted})
+            assert answer.status_code == status
+            expected = content_range and content_range.format(n=size, last=size - 1, tail=size - 7)
+            assert answer.headers.get("content-range") == expected
+            if content is not None:
+                assert answer.content == content
+                assert answer.headers["content-length"] == str(len(content))
+                assert answer.headers["accept-ranges"] == "bytes"
 
 
 def test_entity_tags(client: httpx.Client):
