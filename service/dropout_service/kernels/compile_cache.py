@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import llvmlite
 import numba
-from numba.core.caching import NullCache
+from numba.core.caching import _Cache  # pyright: ignore[reportPrivateUsage] - Numba offers no public seam for a cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
@@ -82,7 +82,7 @@ def jit(kernel: _Kernel) -> _Kernel:
     if kernel.__closure__ is not None:
         message = f"{kernel.__qualname__}: a kernel is a module-level function without a closure"
         raise TypeError(message)
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(kernel)
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(kernel)
     dispatcher._cache = _ContentCache(kernel)  # noqa: SLF001 - Numba offers no public seam for the place of a cache
     _dispatchers.append(dispatcher)
     return dispatcher
@@ -140,7 +140,7 @@ def _source_digest() -> bytes:
     return digest.digest()
 
 
-class _ContentCache(NullCache):
+class _ContentCache(_Cache):
     """Numba's cache protocol over content-addressed files; see the module's docstring."""
 
     def __init__(self, kernel: Callable[..., Any]) -> None:
@@ -148,10 +148,10 @@ class _ContentCache(NullCache):
         self._origin = hashlib.sha256(kernel.__code__.co_code).digest()
 
     @property
-    def cache_path(self) -> str | None:
+    def cache_path(self) -> str | None:  # pyright: ignore[reportIncompatibleMethodOverride] - inferred as None from an empty body
         return next((str(place) for place in folders()), None)
 
-    def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
+    def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:  # pyright: ignore[reportIncompatibleMethodOverride] - as above
         target_context.refresh()
         name = self._file_name(sig, target_context.codegen())
         for folder in folders():
@@ -160,12 +160,21 @@ class _ContentCache(NullCache):
                 return CompileResult._rebuild(target_context, *pickle.loads(body))  # noqa: S301, SLF001 # pyright: ignore[reportPrivateUsage] - `_read` trusts only folders of ours; Numba names the seam so
         return None
 
-    def save_overload(self, sig: Any, cres: Any) -> None:
-        if cres.library.has_dynamic_globals or cres.lifted:
+    def save_overload(self, sig: Any, data: Any) -> None:
+        if data.library.has_dynamic_globals or data.lifted:
             return  # code with addresses of this process in it
         folder = next((place for place in folders() if _writable(place)), None)
         if folder is not None:
-            _write(folder / self._file_name(sig, cres.codegen), dumps(cres._reduce()))  # noqa: SLF001 - as above
+            _write(folder / self._file_name(sig, data.codegen), dumps(data._reduce()))  # noqa: SLF001 - as above
+
+    def enable(self) -> None:
+        """Do nothing: the cache is always on."""
+
+    def disable(self) -> None:
+        """Do nothing: an empty folder has the same effect."""
+
+    def flush(self) -> None:
+        """Do nothing: stale entries never match."""
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         made_by = (numba.__version__, llvmlite.__version__, sys.version, codegen.magic_tuple())

@@ -12,16 +12,25 @@ defines it to the bit.
 from __future__ import annotations
 
 import math
-import numbers
-import operator
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import loops, parallel
+from dropout_service.kernels.arguments import (
+    SCALINGS,
+    Scaling,
+    checked_format,
+    checked_mask,
+    checked_noise_shape,
+    checked_out,
+    checked_rate,
+    checked_scaling,
+    checked_word,
+)
 from dropout_service.kernels.compile_cache import warms
-from dropout_service.kernels.formats import FORMATS, UNSCALED, WIDE
+from dropout_service.kernels.formats import UNSCALED, WIDE
 from dropout_service.kernels.philox import GROUP_ELEMENTS
 
 if TYPE_CHECKING:
@@ -43,8 +52,6 @@ __all__ = [
     "unpack_mask",
 ]
 
-Scaling = Literal["inverted", "classic"]
-SCALINGS: Final[tuple[Scaling, ...]] = ("inverted", "classic")
 ALGORITHM: Final = "philox4x32-10/u16"
 """Version of the mask stream: generator, bits an element, and the mapping of docs/mask-stream.md."""
 
@@ -57,7 +64,7 @@ _STREAMING_BYTES: Final = 1 << 25
 
 def threshold(rate: float) -> int:
     """T = round(rate * 65536), ties to even: an element is dropped where its 16-bit draw is below T."""
-    return round(_checked_rate(rate) * _LEVELS)
+    return round(checked_rate(rate) * _LEVELS)
 
 
 def effective_rate(rate: float) -> float:
@@ -65,7 +72,11 @@ def effective_rate(rate: float) -> float:
     return threshold(rate) / _LEVELS
 
 
-def scale(rate: float, scaling: Scaling = "inverted", training: bool = True) -> float:  # noqa: FBT001, FBT002 - reads as the formula does
+def scale(
+    rate: float,
+    scaling: Scaling = "inverted",
+    training: bool = True,  # noqa: FBT001, FBT002 - one of the three the factor is a function of
+) -> float:
     """Return the factor of kept elements; 0 where every element is dropped.
 
     Parameters
@@ -73,12 +84,13 @@ def scale(rate: float, scaling: Scaling = "inverted", training: bool = True) -> 
     rate
         Probability of dropping.
     scaling
-        ``inverted`` divides by ``keep_prob = 1 - effective_rate`` in training, ``classic`` multiplies by it in evaluation.
+        ``inverted`` divides by ``keep_prob = 1 - effective_rate`` in training; ``classic`` multiplies by it in
+        evaluation.
     training
         Whether the pass is one of training.
     """
     kept = _LEVELS - threshold(rate)
-    if _checked_scaling(scaling) == "inverted":
+    if checked_scaling(scaling) == "inverted":
         if not training:
             return 1.0
         return _LEVELS / kept if kept else 0.0
@@ -107,7 +119,7 @@ def forward(
     rate
         Probability of dropping, 0 to 1; `effective_rate` is what it is rounded to.
     seed, offset
-        Unsigned 64-bit integers that address the mask: one seed, and one offset for each draw that is to be independent.
+        Unsigned 64-bit integers that address the mask: a seed, and an offset for each draw that is to be independent.
     scaling
         ``inverted`` or ``classic``; see the module.
     training
@@ -137,7 +149,19 @@ def forward(
     >>> forward(np.ones(8, np.float32), 0.5, seed=7)
     array([...], dtype=float32)
     """
-    return _dropped(x, "/x", rate, seed, offset, scaling, training, noise_shape, mask, out, threads)
+    return _dropped(
+        x,
+        "/x",
+        rate,
+        seed=seed,
+        offset=offset,
+        scaling=scaling,
+        training=training,
+        noise_shape=noise_shape,
+        mask=mask,
+        out=out,
+        threads=threads,
+    )
 
 
 def backward(
@@ -182,7 +206,17 @@ def backward(
         message = "backward needs the seed of the forward pass, or its mask"
         raise InvalidInputError.at("/seed", message)
     return _dropped(
-        grad_output, "/grad_output", rate, seed or 0, offset, scaling, training, noise_shape, mask, out, threads
+        grad_output,
+        "/grad_output",
+        rate,
+        seed=seed or 0,
+        offset=offset,
+        scaling=scaling,
+        training=training,
+        noise_shape=noise_shape,
+        mask=mask,
+        out=out,
+        threads=threads,
     )
 
 
@@ -199,14 +233,14 @@ def keep_mask(
         As in `forward`.
     """
     limit = threshold(rate)
-    key, stream = _checked_word("/seed", seed), _checked_word("/offset", offset)
+    key, stream = checked_word("/seed", seed), checked_word("/offset", offset)
     mask = np.empty(shape, np.bool_)
     if limit in {0, _LEVELS}:
         mask.fill(limit == 0)
         return mask
     address = mask.ctypes.data
     parallel.run(
-        lambda start, stop: loops.draw_mask(address, start, stop, limit, key, stream),
+        lambda start, stop: loops.draw_mask(address, start, stop, limit, stream, key),
         mask.size,
         align=GROUP_ELEMENTS,
         grain=_GRAIN,
@@ -217,7 +251,7 @@ def keep_mask(
 
 def pack_mask(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Pack booleans in C order, 8 to a byte, the first in the lowest bit; the last byte is filled up with zeros."""
-    return np.packbits(_checked_mask(mask).reshape(-1), bitorder="little")
+    return np.packbits(checked_mask(mask).reshape(-1), bitorder="little")
 
 
 def unpack_mask(packed: NDArray[np.uint8], shape: int | Sequence[int]) -> NDArray[np.bool_]:
@@ -245,23 +279,24 @@ def _dropped(
     x: NDArray[Any],
     pointer: str,
     rate: float,
+    *,
     seed: int,
     offset: int,
     scaling: Scaling,
-    training: bool,  # noqa: FBT001 - private, mirrors the public keyword
+    training: bool,
     noise_shape: Sequence[int | None] | None,
     mask: NDArray[np.bool_] | None,
     out: NDArray[Any] | None,
     threads: int | None,
 ) -> NDArray[Any]:
     x = np.asarray(x)
-    format_ = _checked_format(x, pointer)
+    format_ = checked_format(x, pointer)
     limit, factor = threshold(rate), scale(rate, scaling, training)
-    seed, offset = _checked_word("/seed", seed), _checked_word("/offset", offset)
-    drawn_shape = x.shape if noise_shape is None else _checked_noise_shape(noise_shape, x.shape)
+    address = (limit, checked_word("/offset", offset), checked_word("/seed", seed))
+    drawn_shape = x.shape if noise_shape is None else checked_noise_shape(noise_shape, x.shape)
     if mask is not None:
-        mask = _checked_mask(mask, x.shape)
-    y = np.empty(x.shape, x.dtype) if out is None else _checked_out(out, x, pointer)
+        mask = checked_mask(mask, x.shape)
+    y = np.empty(x.shape, x.dtype) if out is None else checked_out(out, x, pointer)
 
     if not training:
         mask = None if factor == 1.0 else np.ones((), np.bool_)
@@ -269,44 +304,46 @@ def _dropped(
     elif mask is None and limit and drawn_shape != x.shape:
         mask = keep_mask(drawn_shape, rate, seed=seed, offset=offset, threads=threads)
 
-    if factor == 0.0 or limit == _LEVELS:
+    if factor == 0.0 or (mask is None and limit == _LEVELS):
         y[...] = 0
     elif mask is None and limit == 0:
         np.copyto(y, x)
     else:
         if factor == 1.0:
             format_ = UNSCALED[x.itemsize]
-        source = _contiguous(x)
-        target = y if y.flags.c_contiguous else np.empty(x.shape, x.dtype)
-        if np.may_share_memory(source, target) and source.ctypes.data != target.ctypes.data:
-            source = source.copy()
+        source, target = _flat_pair(x, y)
         if mask is None:
-            _drop_by_stream(format_, source, target, limit, factor, seed, offset, threads)
+            _drop_by_stream(format_, source, target, factor, address, threads=threads)
         else:
-            _drop_by_mask(format_, source, target, mask, factor, threads)
+            _drop_by_mask(format_, source, target, factor, mask, threads=threads)
         if target is not y:
             np.copyto(y, target)
     return y
+
+
+def _flat_pair(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return C-contiguous arrays to read and to write, copies where need be, that are the same memory or disjoint."""
+    source = x if x.flags.c_contiguous else np.array(x, order="C")
+    target = y if y.flags.c_contiguous else np.empty(x.shape, x.dtype)
+    if np.may_share_memory(source, target) and source.ctypes.data != target.ctypes.data:
+        source = source.copy()
+    return source, target
 
 
 def _drop_by_stream(
     format_: int,
     x: NDArray[Any],
     y: NDArray[Any],
-    limit: int,
     factor: float,
-    seed: int,
-    offset: int,
+    address: tuple[int, int, int],
+    *,
     threads: int | None,
 ) -> None:
-    x_address, y_address = x.ctypes.data, y.ctypes.data
-    streaming = format_ in WIDE and y.nbytes >= _STREAMING_BYTES and y_address % y.itemsize == 0
-    item_bytes = x.itemsize
+    item_bytes, x_address, y_address = x.itemsize, x.ctypes.data, y.ctypes.data
+    streaming = format_ in WIDE and y.nbytes >= _STREAMING_BYTES and y_address % item_bytes == 0
 
     def work(start: int, stop: int) -> None:
-        loops.drop_by_stream(
-            format_, item_bytes, streaming, x_address, y_address, start, stop, limit, factor, seed, offset
-        )
+        loops.drop_by_stream(format_, item_bytes, streaming, x_address, y_address, start, stop, factor, *address)
 
     parallel.run(work, x.size, align=GROUP_ELEMENTS, grain=_GRAIN, threads=threads)
 
@@ -315,12 +352,13 @@ def _drop_by_mask(
     format_: int,
     x: NDArray[Any],
     y: NDArray[Any],
-    mask: NDArray[np.bool_],
     factor: float,
+    mask: NDArray[np.bool_],
+    *,
     threads: int | None,
 ) -> None:
     shape, steps, flags = _collapsed(x.shape, mask)
-    x_address, y_address, mask_address, item_bytes = x.ctypes.data, y.ctypes.data, flags.ctypes.data, x.itemsize
+    item_bytes, x_address, y_address, mask_address = x.itemsize, x.ctypes.data, y.ctypes.data, flags.ctypes.data
 
     def work(start: int, stop: int) -> None:
         loops.drop_by_mask(format_, item_bytes, x_address, y_address, start, stop, mask_address, shape, steps, factor)
@@ -352,80 +390,6 @@ def _collapsed(
             steps[axis] = step
             step *= sizes[axis]
     return np.array(sizes or [1], np.int64), np.array(steps or [0], np.int64), flags
-
-
-def _contiguous(x: NDArray[Any]) -> NDArray[Any]:
-    return x if x.flags.c_contiguous else np.array(x, order="C")
-
-
-def _checked_rate(rate: float) -> float:
-    if isinstance(rate, bool | np.bool_) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
-        message = f"rate is the probability of dropping, a number from 0 to 1, not {rate!r}"
-        raise InvalidInputError.at("/rate", message)
-    return float(rate)
-
-
-def _checked_scaling(scaling: str) -> str:
-    if scaling not in SCALINGS:
-        message = f'scaling is "inverted" or "classic", not {scaling!r}'
-        raise InvalidInputError.at("/scaling", message)
-    return scaling
-
-
-def _checked_word(pointer: str, value: int) -> Any:
-    name = pointer.removeprefix("/")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = -1
-    if isinstance(value, bool) or not 0 <= number < 1 << 64:
-        message = f"{name} is an unsigned 64-bit integer, not {value!r}"
-        raise InvalidInputError.at(pointer, message)
-    return np.uint64(number)
-
-
-def _checked_format(x: NDArray[Any], pointer: str) -> int:
-    format_ = FORMATS.get(x.dtype.name)
-    if format_ is None:
-        message = f"dtype {x.dtype.name} is not supported: use one of {', '.join(FORMATS)}"
-        raise InvalidInputError.at(pointer, message)
-    if not x.dtype.isnative:
-        message = f"dtype {x.dtype.str} has a foreign byte order: send {x.dtype.newbyteorder('<').str}"
-        raise InvalidInputError.at(pointer, message)
-    return format_
-
-
-def _checked_noise_shape(noise_shape: Sequence[int | None], shape: tuple[int, ...]) -> tuple[int, ...]:
-    drawn = tuple(noise_shape)
-    if len(drawn) == len(shape):
-        filled = tuple(full if one is None else one for one, full in zip(drawn, shape, strict=True))
-        if all(one in {1, full} for one, full in zip(filled, shape, strict=True)):
-            return filled
-    message = f"noise_shape has one entry for each axis of {list(shape)}, which is 1 or its size, not {list(drawn)}"
-    raise InvalidInputError.at("/noise_shape", message)
-
-
-def _checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...] | None = None) -> NDArray[np.bool_]:
-    if mask.dtype != np.bool_:
-        message = f"a mask is an array of booleans (True for kept), not {mask.dtype.name}"
-        raise InvalidInputError.at("/mask", message)
-    if shape is not None:
-        own = mask.shape
-        trailing = shape[len(shape) - len(own) :]
-        if len(own) > len(shape) or any(one not in {1, full} for one, full in zip(own, trailing, strict=True)):
-            message = f"a mask of shape {list(own)} cannot be broadcast to the array's shape {list(shape)}"
-            raise InvalidInputError.at("/mask", message)
-    return mask
-
-
-def _checked_out(out: NDArray[Any], x: NDArray[Any], pointer: str) -> NDArray[Any]:
-    if out.shape != x.shape or out.dtype != x.dtype or not out.flags.writeable:
-        message = (
-            f"out is a writable {x.dtype.name} array of shape {list(x.shape)} like {pointer.removeprefix('/')}, "
-            f"not {out.dtype.name} of shape {list(out.shape)}"
-        )
-        raise InvalidInputError.at("/out", message)
-    return out
 
 
 @warms

@@ -1,8 +1,8 @@
 """Number formats of the arrays, and the one vector step of dropout: ``y = kept ? x * scale : +0.0``.
 
-16-bit formats are worked in float32 with the scale rounded to float32, then rounded to nearest even. The conversions are
-integer arithmetic: LLVM's own conversion of ``half`` becomes a library call on a CPU that lacks the instruction, which
-a just-in-time compiler cannot resolve.
+16-bit formats are worked in float32 with the scale rounded to float32, then rounded to nearest even. The conversions
+are integer arithmetic: LLVM's own conversion of ``half`` becomes a library call on a CPU that lacks the instruction,
+which a just-in-time compiler cannot resolve.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _scaled(builder: Any, format_: int, raw: Any, scale: Any) -> Any:
     return builder.trunc(_float_to_bfloat(builder, builder.fmul(widened, factor)), _vector(_I16))
 
 
-def emit_select(
+def emit_select(  # noqa: PLR0917 - mirrors the order of an instruction's operands
     builder: Any, format_: int, keep: Any, x_address: Any, y_address: Any, scale: Any, *, streaming: bool = False
 ) -> None:
     """Emit the step for 32 elements: read x, scale, select, write y (which may be x itself).

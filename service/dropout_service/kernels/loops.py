@@ -1,10 +1,11 @@
 """The compiled loops of dropout.
 
-A group of 64 elements is decided by one 64-bit *keep word* (bit i set: element i is kept), drawn from the stream or read from
-a mask; then 64 elements are selected by it. The kernels take addresses and plain numbers, not arrays: one specialisation
-serves every dtype, layout and read-only flag, so little is compiled, and a call costs less than unpacking two arrays.
-`dropout` owns the arrays and answers for their bounds.
+A group of 64 elements is decided by one 64-bit *keep word* (bit i set: element i is kept), drawn from the stream or
+read from a mask; then 64 elements are selected by it. The kernels take addresses and plain numbers, not arrays: one
+specialisation serves every dtype, layout and read-only flag, so little is compiled, and a call costs less than
+unpacking two arrays. `dropout` owns the arrays and answers for their bounds.
 """
+# ruff: noqa: PLR0917 - compiled code takes its arguments by position
 
 from __future__ import annotations
 
@@ -14,27 +15,24 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from dropout_service.kernels.compile_cache import jit
-from dropout_service.kernels.formats import (
-    LANES,
-    SIZES,
-    WIDE,
-    emit_select,
-)
-from dropout_service.kernels.philox import GROUP_ELEMENTS, emit_group, splat
+from dropout_service.kernels.formats import LANES, SIZES, WIDE, emit_select
+from dropout_service.kernels.intrinsics import emits
+from dropout_service.kernels.philox import GROUP_ELEMENTS, batch, emit_groups, splat
 
-__all__ = ["drop_by_mask", "drop_by_stream", "draw_mask"]
+__all__ = ["draw_mask", "drop_by_mask", "drop_by_stream"]
 
 _I1: Final = ir.IntType(1)
 _I8: Final = ir.IntType(8)
 _I16: Final = ir.IntType(16)
 _I32: Final = ir.IntType(32)
 _I64: Final = ir.IntType(64)
+_FLAGS: Final = ir.VectorType(_I8, LANES)
 _LINE_BYTES: Final = 64
-_ARRAYS: Final = (types.int64, types.int64, types.int64, types.int64)  # format, x, y, count
-_STREAM: Final = (types.uint64, types.uint64, types.uint64)  # group, offset, seed
+_WORD_BYTES: Final = 4
+
+_STREAM: Final = (types.int64, types.uint64, types.uint64, types.uint64)  # threshold, group, offset, seed
 
 
 def _halves(builder: Any, word: Any) -> list[Any]:
@@ -49,175 +47,138 @@ def _joined(builder: Any, lower: Any, upper: Any) -> Any:
     return builder.or_(low, builder.shl(high, ir.Constant(_I64, LANES)))
 
 
-def _advance(builder: Any, address: Any, size_bytes: int) -> Any:
-    return builder.add(address, ir.Constant(_I64, size_bytes))
+def _plus(builder: Any, value: Any, constant: int) -> Any:
+    return builder.add(value, ir.Constant(_I64, constant))
 
 
-def _emit_draw(builder: Any, threshold: Any, group: Any, offset: Any, seed: Any) -> list[Any]:
-    """Emit which of a group's 64 elements are kept, draw >= threshold, as two vectors of 32 i1."""
+def _when(builder: Any, format_: Any, code: int) -> Any:
+    return builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code)))
+
+
+def _emit_draws(builder: Any, threshold: Any, group: Any, offset: Any, seed: Any, *, count: int = 1) -> list[list[Any]]:
+    """Emit which elements of ``count`` groups are kept, draw >= threshold, as two vectors of 32 i1 each."""
     limit = splat(builder, builder.trunc(threshold, _I16), LANES)
     draws = ir.VectorType(_I16, LANES)
-    lanes = emit_group(builder, group, offset, seed)
-    return [builder.icmp_unsigned(">=", builder.bitcast(half, draws), limit) for half in lanes]
+    return [
+        [builder.icmp_unsigned(">=", builder.bitcast(half, draws), limit) for half in lanes]
+        for lanes in emit_groups(builder, group, offset, seed, count=count)
+    ]
 
 
-@intrinsic  # type: ignore[misc]
-def _draw_keep_word(_: Any, threshold: Any, group: Any, offset: Any, seed: Any) -> Any:
-    """Draw a group's keep word."""
-    signature = types.uint64(types.int64, types.uint64, types.uint64, types.uint64)
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return _joined(builder, *_emit_draw(builder, *arguments))
-
-    return signature, generate
-
-
-@intrinsic  # type: ignore[misc]
-def _read_keep_word(_: Any, mask: Any) -> Any:
-    """Read 64 bytes of a boolean mask as a keep word."""
-    signature = types.uint64(types.int64)
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        flags = ir.VectorType(_I8, LANES)
-        kept = []
-        for skip in (0, LANES):
-            place = builder.inttoptr(_advance(builder, arguments[0], skip), flags.as_pointer())
-            loaded = builder.load(place, align=1)
-            kept.append(builder.icmp_unsigned("!=", loaded, ir.Constant(flags, [0] * LANES)))
-        return _joined(builder, *kept)
-
-    return signature, generate
-
-
-@intrinsic  # type: ignore[misc]
-def _write_keep_word(_: Any, mask: Any, keep: Any) -> Any:
-    """Write a keep word as 64 bytes of a boolean mask."""
-    signature = types.void(types.int64, types.uint64)
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        mask, keep = arguments
-        flags = ir.VectorType(_I8, LANES)
-        for i, half in enumerate(_halves(builder, keep)):
-            place = builder.inttoptr(_advance(builder, mask, i * LANES), flags.as_pointer())
-            builder.store(builder.zext(half, flags), place, align=1)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-def _emit_group_select(
+def _emit_selects(
     builder: Any, code: int, keep: list[Any], x: Any, y: Any, scale: Any, *, streaming: bool = False
 ) -> None:
+    """Emit the selection of a group's 64 elements."""
     for i, half in enumerate(keep):
         skip = i * LANES * SIZES[code]
-        places = _advance(builder, x, skip), _advance(builder, y, skip)
-        emit_select(builder, code, half, *places, scale, streaming=streaming)
+        emit_select(builder, code, half, _plus(builder, x, skip), _plus(builder, y, skip), scale, streaming=streaming)
 
 
-@intrinsic  # type: ignore[misc]
-def _select(_: Any, format_: Any, keep: Any, x: Any, y: Any, scale: Any) -> Any:
+@emits(types.uint64(*_STREAM))
+def _draw_keep_word(_context: Any, builder: Any, *address: Any) -> Any:
+    return _joined(builder, *_emit_draws(builder, *address)[0])
+
+
+@emits(types.uint64(types.int64))
+def _read_keep_word(_context: Any, builder: Any, mask: Any) -> Any:
+    """Read 64 bytes of a boolean mask."""
+    kept: list[Any] = []
+    for skip in (0, LANES):
+        flags = builder.load(builder.inttoptr(_plus(builder, mask, skip), _FLAGS.as_pointer()), align=1)
+        kept.append(builder.icmp_unsigned("!=", flags, ir.Constant(_FLAGS, [0] * LANES)))
+    return _joined(builder, *kept)
+
+
+@emits(types.void(types.int64, types.uint64))
+def _write_keep_word(_context: Any, builder: Any, mask: Any, keep: Any) -> None:
+    """Write 64 bytes of a boolean mask."""
+    for i, half in enumerate(_halves(builder, keep)):
+        place = builder.inttoptr(_plus(builder, mask, i * LANES), _FLAGS.as_pointer())
+        builder.store(builder.zext(half, _FLAGS), place, align=1)
+
+
+@emits(types.void(types.int64, types.uint64, types.int64, types.int64, types.float64))
+def _select(_context: Any, builder: Any, format_: Any, keep: Any, x: Any, y: Any, scale: Any) -> None:
     """Select 64 elements by a keep word."""
-    signature = types.void(types.int64, types.uint64, types.int64, types.int64, types.float64)
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        format_, keep, *rest = arguments
-        for code in range(len(SIZES)):
-            with builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code))):
-                _emit_group_select(builder, code, _halves(builder, keep), *rest)
-        return context.get_dummy_value()
-
-    return signature, generate
+    for code in range(len(SIZES)):
+        with _when(builder, format_, code):
+            _emit_selects(builder, code, _halves(builder, keep), x, y, scale)
 
 
-@intrinsic  # type: ignore[misc]
+@emits(types.int64(types.int64, types.int64, types.int64, types.int64, types.float64, *_STREAM))
 def _drop_groups(
-    _: Any,
+    context: Any,
+    builder: Any,
     format_: Any,
     x: Any,
     y: Any,
     count: Any,
-    threshold: Any,
     scale: Any,
+    threshold: Any,
     group: Any,
-    offset: Any,
-    seed: Any,
+    *address: Any,
 ) -> Any:
-    """Drop ``count`` whole groups, the first of which is ``group``.
+    """Drop up to ``count`` whole groups from ``group`` on, and return how many.
 
-    The format is a constant of each loop, so generator and selection make one straight run of vector instructions and
+    The format is a constant of each loop, so generator and selection make one straight run of vector instructions, and
     the arithmetic of one group overlaps with the memory accesses of another.
     """
-    signature = types.void(*_ARRAYS, types.int64, types.float64, *_STREAM)
+    dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
+    for code, size_bytes in enumerate(SIZES):
+        # The other formats are bound by conversions or by memory; for them more code would be compiled in vain.
+        abreast = batch(context) if size_bytes == _WORD_BYTES else 1
+        step = ir.Constant(_I64, abreast)
+        with _when(builder, format_, code):
+            whole = builder.mul(builder.sdiv(count, step), step)
+            builder.store(whole, dropped)
+            with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
+                draws = _emit_draws(builder, threshold, builder.add(group, index), *address, count=abreast)
+                begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * size_bytes))
+                for i, keep in enumerate(draws):
+                    skip = _plus(builder, begin, i * GROUP_ELEMENTS * size_bytes)
+                    _emit_selects(builder, code, keep, builder.add(x, skip), builder.add(y, skip), scale)
+    return builder.load(dropped)
 
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        format_, x, y, count, threshold, scale, group, *address = arguments
-        for code in range(len(SIZES)):
-            with (
-                builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code))),
-                cgutils.for_range(builder, count) as loop,
-            ):
-                keep = _emit_draw(builder, threshold, builder.add(group, loop.index), *address)
-                skip = builder.mul(loop.index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
-                _emit_group_select(builder, code, keep, builder.add(x, skip), builder.add(y, skip), scale)
-        return context.get_dummy_value()
 
-    return signature, generate
-
-
-@intrinsic  # type: ignore[misc]
+@emits(types.void(types.int64, types.int64, types.int64, types.int64, types.uint64, types.float64, *_STREAM))
 def _drop_windows(
-    _: Any,
+    _context: Any,
+    builder: Any,
     format_: Any,
     x: Any,
     y: Any,
     count: Any,
     lead: Any,
-    threshold: Any,
     scale: Any,
+    threshold: Any,
     group: Any,
-    offset: Any,
-    seed: Any,
-) -> Any:
-    """Drop ``count`` times 64 elements past the caches, the first of which is element ``64 group + lead``.
+    *address: Any,
+) -> None:
+    """Drop ``count`` times 64 elements past the caches, from element ``64 group + lead`` on.
 
-    ``y`` is at the start of a cache line. Arrays seldom are, so a window of 64 elements takes its keep word from two groups.
+    ``y`` is at the start of a cache line. Arrays seldom are, so a window of 64 elements takes its bits from two groups.
     """
-    signature = types.void(*_ARRAYS, types.uint64, types.int64, types.float64, *_STREAM)
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        format_, x, y, count, lead, threshold, scale, group, *address = arguments
-        complement = builder.sub(ir.Constant(_I64, GROUP_ELEMENTS - 1), lead)
-        for code in WIDE:
-            with builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code))):
-                first = _joined(builder, *_emit_draw(builder, threshold, group, *address))
-                before = cgutils.alloca_once_value(builder, first)
-                with cgutils.for_range(builder, count) as loop:
-                    following = builder.add(builder.add(group, loop.index), ir.Constant(_I64, 1))
-                    after = _joined(builder, *_emit_draw(builder, threshold, following, *address))
-                    # In two shifts, because one by 64 (where lead is 0) is undefined.
-                    upper = builder.shl(builder.shl(after, ir.Constant(_I64, 1)), complement)
-                    keep = builder.or_(builder.lshr(builder.load(before), lead), upper)
-                    builder.store(after, before)
-                    skip = builder.mul(loop.index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
-                    places = builder.add(x, skip), builder.add(y, skip)
-                    _emit_group_select(builder, code, _halves(builder, keep), *places, scale, streaming=True)
-        return context.get_dummy_value()
-
-    return signature, generate
+    complement = builder.sub(ir.Constant(_I64, GROUP_ELEMENTS - 1), lead)
+    for code in WIDE:
+        with _when(builder, format_, code):
+            first = _joined(builder, *_emit_draws(builder, threshold, group, *address)[0])
+            before = cgutils.alloca_once_value(builder, first)
+            with cgutils.for_range(builder, count) as loop:
+                following = _plus(builder, builder.add(group, loop.index), 1)
+                after = _joined(builder, *_emit_draws(builder, threshold, following, *address)[0])
+                # In two shifts, because one by 64 (where lead is 0) is undefined.
+                upper = builder.shl(builder.shl(after, ir.Constant(_I64, 1)), complement)
+                keep = _halves(builder, builder.or_(builder.lshr(builder.load(before), lead), upper))
+                builder.store(after, before)
+                skip = builder.mul(loop.index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
+                _emit_selects(builder, code, keep, builder.add(x, skip), builder.add(y, skip), scale, streaming=True)
 
 
-@intrinsic  # type: ignore[misc]
-def _copy(_: Any, target: Any, source: Any, size_bytes: Any) -> Any:
+@emits(types.void(types.int64, types.int64, types.int64))
+def _copy(_context: Any, builder: Any, target: Any, source: Any, size_bytes: Any) -> None:
     """Copy bytes between addresses."""
-    signature = types.void(types.int64, types.int64, types.int64)
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        target, source, size_bytes = arguments
-        pointer = _I8.as_pointer()
-        cgutils.raw_memcpy(builder, builder.inttoptr(target, pointer), builder.inttoptr(source, pointer), size_bytes, 1)
-        return context.get_dummy_value()
-
-    return signature, generate
+    to, origin = (builder.inttoptr(address, _I8.as_pointer()) for address in (target, source))
+    cgutils.raw_memcpy(builder, to, origin, size_bytes, 1)
 
 
 @jit
@@ -230,68 +191,55 @@ def _select_part(format_: int, keep: int, x: int, y: int, scale: float, size_byt
 
 
 @jit
-def _drop_part(
-    format_: int,
-    item_bytes: int,
-    x: int,
-    y: int,
-    begin: int,
-    size: int,
-    threshold: int,
-    scale: float,
-    group: int,
-    offset: int,
-    seed: int,
-) -> None:
-    """Drop ``size`` elements from ``begin`` on, all of one group; element 0 is the first of ``group``."""
-    keep = _draw_keep_word(threshold, group + np.uint64(begin // GROUP_ELEMENTS), offset, seed)
-    keep >>= np.uint64(begin % GROUP_ELEMENTS)
-    skip = begin * item_bytes
-    _select_part(format_, keep, x + skip, y + skip, scale, size * item_bytes)
-
-
-@jit
 def drop_by_stream(
     format_: int,
     item_bytes: int,
-    streaming: bool,
+    streaming: bool,  # noqa: FBT001 - as above
     x: int,
     y: int,
     start: int,
     stop: int,
-    threshold: int,
     scale: float,
-    seed: int,
+    threshold: int,
     offset: int,
+    seed: int,
 ) -> None:
-    """Drop elements ``start .. stop - 1`` of ``x`` into ``y`` by the stream; ``start`` is a multiple of 64."""
+    """Drop elements ``start .. stop - 1`` of ``x`` into ``y`` by the stream.
+
+    ``start`` is a multiple of 64. ``streaming`` writes past the caches; ``y`` is then aligned to its elements.
+    """
     group = np.uint64(start // GROUP_ELEMENTS)
     x += start * item_bytes
     y += start * item_bytes
     size = stop - start
-    done = 0
-    if streaming:  # from the first whole cache line of y on; what is before it takes a step of its own
-        done = min(size, (-y & (_LINE_BYTES - 1)) // item_bytes)
-        _drop_part(format_, item_bytes, x, y, 0, done, threshold, scale, group, offset, seed)
-        count = (size - done) // GROUP_ELEMENTS
-        skip, lead = done * item_bytes, np.uint64(done)
-        _drop_windows(format_, x + skip, y + skip, count, lead, threshold, scale, group, offset, seed)
+    # Only whole cache lines are written past the caches: what is before the first of them goes the way of the rest.
+    lead = min(size, (-y & (_LINE_BYTES - 1)) // item_bytes) if streaming else 0
+    skip = lead * item_bytes
+    if streaming:
+        count = (size - lead) // GROUP_ELEMENTS
+        _drop_windows(format_, x + skip, y + skip, count, lead, scale, threshold, group, offset, seed)
     else:
-        count = size // GROUP_ELEMENTS
-        _drop_groups(format_, x, y, count, threshold, scale, group, offset, seed)
-    done += count * GROUP_ELEMENTS
-    while done < size:  # once or, where the rest lies across two groups, twice
-        run = min(size - done, GROUP_ELEMENTS - done % GROUP_ELEMENTS)
-        _drop_part(format_, item_bytes, x, y, done, run, threshold, scale, group, offset, seed)
+        count = _drop_groups(format_, x, y, size // GROUP_ELEMENTS, scale, threshold, group, offset, seed)
+    whole = count * GROUP_ELEMENTS
+    done = 0
+    while done < size:
+        if done == lead:
+            done += whole
+        column = done % GROUP_ELEMENTS
+        run = min((lead if done < lead else size) - done, GROUP_ELEMENTS - column)
+        if run:
+            keep = _draw_keep_word(threshold, group + np.uint64(done // GROUP_ELEMENTS), offset, seed)
+            skip = done * item_bytes
+            _select_part(format_, keep >> np.uint64(column), x + skip, y + skip, scale, run * item_bytes)
         done += run
 
 
 @jit
-def draw_mask(mask: int, start: int, stop: int, threshold: int, seed: int, offset: int) -> None:
+def draw_mask(mask: int, start: int, stop: int, threshold: int, offset: int, seed: int) -> None:
     """Write elements ``start .. stop - 1`` of the boolean mask itself; ``start`` is a multiple of 64."""
     first, last = start // GROUP_ELEMENTS, stop // GROUP_ELEMENTS
     for group in range(first, last):
-        _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, np.uint64(group), offset, seed))
+        _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, group, offset, seed))
     rest = stop - last * GROUP_ELEMENTS
     if rest:
         room = np.empty(GROUP_ELEMENTS, np.uint8)
@@ -335,8 +283,8 @@ def drop_by_mask(
 ) -> None:
     """Drop elements ``start .. stop - 1`` of ``x`` into ``y`` by a mask that is broadcast.
 
-    ``shape`` are the axes of x and ``steps`` how far one step along each moves in the mask (0 where it is broadcast); the last
-    step is 0 or 1.
+    ``shape`` are the axes of x, and ``steps`` is how far one step along each moves in the mask: 0 where it is
+    broadcast. The last step is 0 or 1.
     """
     length = shape[-1]
     position = start

@@ -62,11 +62,11 @@ def stream(purpose: Purpose, *, layer: int = 0, step: int = 0) -> int:
 
 
 @jit
-def _fill(lanes: NDArray[np.uint64], offset: int, seed: int) -> None:
+def _fill(lanes: NDArray[np.uint64], offset: np.uint64, seed: np.uint64) -> None:
     """Write whole groups; ``lanes`` is a multiple of 16 long."""
     for group in range(lanes.size // GROUP_LANES):
         begin = group * GROUP_LANES
-        fill_group(lanes[begin : begin + GROUP_LANES], group, offset, seed)
+        fill_group(lanes[begin : begin + GROUP_LANES], group, offset, seed)  # pyright: ignore[reportCallIssue] - an intrinsic's first parameter is the compiler's
 
 
 def bits(size: int, *, seed: int, offset: int) -> NDArray[np.uint64]:
