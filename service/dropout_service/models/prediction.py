@@ -112,7 +112,7 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         if mc_samples is None:
             parts.append(summarize(model, iter([network.forward(scaled)]), sampled=False))
         else:
-            masks = [Masks(seed, sample, Purpose.MC_SAMPLE, first_row=begin) for sample in range(mc_samples)]
+            masks = (Masks(seed, sample, Purpose.MC_SAMPLE, first_row=begin) for sample in range(mc_samples))
             parts.append(summarize(model, network.samples(scaled, masks), sampled=True))
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prediction = Prediction(mc_samples=mc_samples, seed=seed)

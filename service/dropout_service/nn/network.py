@@ -11,7 +11,7 @@ from dropout_service.nn.layers import Dense, Dropout
 from dropout_service.nn.parameters import Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -102,7 +102,7 @@ class Network:
             if grad is not None:
                 grad = self.layers[i].backward(grad, input_gradient=i > self._lowest)
 
-    def samples(self, x: Floats, masks: Sequence[Masks]) -> Iterator[Floats]:
+    def samples(self, x: Floats, masks: Iterable[Masks]) -> Iterator[Floats]:
         """Yield the outputs of ``x`` under each of ``masks``, each lent until the next.
 
         What comes before the first dropout is the same in every sample and is computed once.

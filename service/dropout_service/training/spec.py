@@ -79,7 +79,7 @@ class ModelSpec(_Spec):
         description="Units of each hidden layer; empty for a linear model.",
     )
     activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"] = Field(
-        default="relu", description="Activation of the hidden layers."
+        default="relu", description="Activation of the hidden layers. `gelu` is its tanh form."
     )
     dropout: Rate | tuple[Rate, ...] = Field(
         default=0.5,
@@ -244,6 +244,11 @@ class TrainingSpec(_Spec):
         if (self.task == "regression" and classification) or (self.task == "classification" and regression):
             right = "cross_entropy or binary_cross_entropy" if regression else "squared_error or gaussian_nll"
             raise ValueError(f"loss `{self.loss}` does not fit a {self.task}; use {right}")
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"{self.schedule.warmup_epochs} warm-up epochs leave none of the {self.epochs} epochs to the schedule; "
+                "give fewer"
+            )
         if self.early_stopping is not None and self.validation_fraction == 0:
             raise ValueError("early stopping watches the validation loss; set validation_fraction above 0")
         return self

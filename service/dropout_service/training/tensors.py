@@ -42,7 +42,7 @@ def unpack(data: bytes, *, pointer: str) -> tuple[dict[str, NDArray[Any]], dict[
         # The library checked the header; its Python reader of bytes does not hand out the metadata
         header: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         description = json.loads(header["__metadata__"]["description"])
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError.at(pointer, f"not a safetensors file with a description: {error}") from error
     if not isinstance(description, dict):
         raise InvalidInputError.at(pointer, "the description is not a JSON object")

@@ -31,3 +31,8 @@ def test_output_units_follow_the_loss(name: str):
 def test_as_many_rates_as_hidden_layers():
     with pytest.raises(ValueError, match="zip"):
         mlp(4, (5, 6), 3, rates=(0.5,))
+
+
+def test_a_loss_over_classes_needs_them():
+    with pytest.raises(ValueError, match="needs classes"):
+        output_units("cross_entropy", None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.training.tensors import pack, unpack
 from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -176,3 +178,35 @@ def test_damaged_bytes_are_refused(make_data: Callable[..., TrainingData], make_
         with pytest.raises(InvalidInputError) as caught:
             Trainer(spec, data, resume=damaged)
         assert caught.value.errors[0].pointer == "/checkpoint"
+
+
+def rewritten(trainer: Trainer, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> bytes:
+    """The trainer's checkpoint after a change to its tensors and its description."""
+    tensors, description = unpack(trainer.checkpoint(), pointer="/checkpoint")
+    change(tensors, description)
+    return pack(tensors, description)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda _, fields: fields.update(format=2), "format 2", id="format"),
+        pytest.param(lambda tensors, _: tensors.pop("optimizer.mean"), "optimizer.mean", id="missing"),
+        pytest.param(lambda tensors, _: tensors.update(params=np.zeros(3, np.float32)), "params", id="shape"),
+        pytest.param(lambda _, fields: fields["position"].pop("metrics"), "position", id="no metrics"),
+        pytest.param(lambda _, fields: fields["position"].update(other=1), "position", id="unknown field"),
+        pytest.param(lambda _, fields: fields["position"].update(batch=99), "outside", id="batch"),
+        pytest.param(lambda _, fields: fields["position"].update(epoch=99), "outside", id="epoch"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    make_data: Callable[..., TrainingData],
+    make_spec: Callable[..., TrainingSpec],
+    change: Callable[[dict[str, Any], dict[str, Any]], object],
+    message: str,
+):
+    data, spec = make_data(), make_spec()
+    trainer = Trainer(spec, data)
+    list(trainer.run(lambda: True))
+    with pytest.raises(InvalidInputError, match=message):
+        Trainer(spec, data, resume=rewritten(trainer, change))

@@ -51,10 +51,12 @@ DESCRIBED = {"__metadata__": {"description": "{}"}}
         file_of({"t": FLOAT, "__metadata__": {"other": "x"}}, b"\0" * 4),
         file_of({"t": FLOAT, "__metadata__": {"description": "not json"}}, b"\0" * 4),
         file_of({"t": FLOAT, "__metadata__": {"description": "[]"}}, b"\0" * 4),
+        file_of({"t": FLOAT, "__metadata__": {"description": "[" * 100_000}}, b"\0" * 4),
         file_of({"t": FLOAT} | DESCRIBED, b"\0" * 3),
         file_of({"t": FLOAT} | DESCRIBED, b"\0" * 5),
         file_of({"t": FLOAT | {"shape": [1 << 40]}} | DESCRIBED, b"\0" * 4),
         file_of({"t": FLOAT | {"dtype": "PYOBJECT"}} | DESCRIBED, b"\0" * 4),
+        file_of({"t": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}} | DESCRIBED, b"\0" * 4),
         file_of({"t": FLOAT, "u": FLOAT} | DESCRIBED, b"\0" * 4),
     ],
 )

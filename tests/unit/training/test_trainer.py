@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,6 +150,31 @@ def test_divergence_is_an_error_with_a_hint(
     assert "standardize" in caught.value.hint
 
 
+def test_a_weight_that_is_not_finite_ends_the_epoch(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    trainer = Trainer(make_spec(validation_fraction=0), make_data(rows=40))
+
+    def spoil() -> bool:
+        if trainer.step == 5:
+            trainer._network.parameters.values[0] = np.inf
+        return False
+
+    with pytest.raises(TrainingError, match="a weight is no longer finite at epoch 1"):
+        list(trainer.run(spoil))
+
+
+def test_a_validation_part_out_of_reach_is_divergence(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    trainer = Trainer(make_spec(clip_norm=1.0), make_data())
+    trainer._rows.y_validation[:] = np.inf
+    with pytest.raises(TrainingError, match="the validation loss") as caught:
+        list(trainer.run())
+    assert "clip_norm" not in caught.value.hint
+    assert "standardize" not in caught.value.hint
+
+
 def test_max_runtime_ends_with_the_weights_reached(
     make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
 ):
@@ -258,3 +286,37 @@ def test_arrays_in_place_are_not_kept_in_the_model(
     model = trained(make_spec(epochs=1, data=inline), data)[0].finish()
     assert model.spec.data.dataset == "inline"
     assert model.spec.data.x is None
+
+
+def test_warm_kernels_serve_a_training():
+    """After `warm`, as the image and the forkserver run it, a training and a prediction compile nothing."""
+    program = """
+        import numpy as np
+        from dropout_service.kernels import compile_cache
+        from dropout_service.models.prediction import predict
+        from dropout_service.training.data import TrainingData
+        from dropout_service.training.spec import TrainingSpec
+        from dropout_service.training.trainer import Trainer
+
+        def signatures():
+            return {(d.py_func.__qualname__, s) for d in compile_cache._dispatchers for s in d.signatures}
+
+        compile_cache.warm()
+        before = signatures()
+        x = np.random.default_rng(0).standard_normal((30, 3))
+        for loss, task in (("cross_entropy", "classification"), ("binary_cross_entropy", "classification"),
+                           ("squared_error", "regression"), ("gaussian_nll", "regression")):
+            classes = (0, 1) if task == "classification" else None
+            y = (x[:, 0] > 0).astype(np.int64) if classes else x[:, 0].copy()
+            for kind in ("sgd", "adam", "adamw"):
+                spec = TrainingSpec(
+                    task=task, data={"dataset": "d"}, loss=loss, optimizer={"kind": kind}, epochs=2, max_norm=1,
+                    clip_norm=1, model={"hidden": [4], "input_dropout": 0.1, "activation": "relu"},
+                )
+                trainer = Trainer(spec, TrainingData(x, y, ("a", "b", "c"), "y", classes))
+                list(trainer.run())
+                predict(trainer.finish(), x, mc_samples=2)
+        print(sorted(signatures() - before))
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
