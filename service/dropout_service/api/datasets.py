@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from dropout_service.api.arrays_npy import encode_npy
 from dropout_service.api.dependencies import Blobs, Datasets, Jobs
 from dropout_service.api.downloads import DOWNLOAD_RESPONSES, download
+from dropout_service.api.openapi import BINARY_SCHEMA, binary_example
 from dropout_service.api.pages import Page, PageQuery
 from dropout_service.api.problems import problem_responses
+from dropout_service.datasets import inline
 from dropout_service.datasets.dataset import ColumnType, DatasetFormat
 from dropout_service.errors import ConflictError, UnsupportedMediaTypeError
 
@@ -38,6 +42,14 @@ _MEDIA_TYPES: Final[dict[DatasetFormat, str]] = {
     "npz": "application/x-npz",
 }
 _BUFFER_BYTES: Final = 1 << 20
+
+_NPY_EXAMPLE: Final = binary_example(
+    "Four rows, the last column is the target",
+    encode_npy(np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], float)),
+)
+_NPZ_EXAMPLE: Final = binary_example(
+    "`x` with four rows, and `y`", [inline.from_arrays([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])]
+)
 
 
 class _Report(BaseModel):
@@ -126,10 +138,9 @@ _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59
                     "schema": {"type": "string", "description": "CSV in UTF-8 (RFC 4180) with a header row."},
                     "example": _CSV_EXAMPLE,
                 },
-                **{
-                    media_type: {"schema": {"type": "string", "format": "binary"}}
-                    for media_type in ("application/x-npy", "application/x-npz", "application/octet-stream")
-                },
+                "application/x-npy": {"schema": BINARY_SCHEMA, "examples": {"array": _NPY_EXAMPLE}},
+                "application/x-npz": {"schema": BINARY_SCHEMA, "examples": {"arrays": _NPZ_EXAMPLE}},
+                "application/octet-stream": {"schema": BINARY_SCHEMA, "examples": {"content tells": _NPZ_EXAMPLE}},
             },
         }
     },

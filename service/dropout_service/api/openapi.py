@@ -20,6 +20,12 @@ __all__ = ["BINARY_SCHEMA", "binary_example", "describe", "query_parameters"]
 
 BINARY_SCHEMA: Final = {"type": "string", "format": "binary"}
 
+_PATH_PARAMETERS: Final = {
+    "dataset_id": "Id of the dataset, as `POST /datasets` answered it.",
+    "job_id": "Id of the job, as `POST /jobs` answered it.",
+    "model_id": "Id of the model: `model` of a job that has succeeded.",
+}
+
 _REF: Final = "#/components/schemas/{model}"
 
 
@@ -49,10 +55,18 @@ def describe(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
             )
             components = document.setdefault("components", {}).setdefault("schemas", {})
             components.update(schemas["$defs"])
+            _describe_paths(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi
+
+
+def _describe_paths(document: dict[str, Any]) -> None:
+    operations = (operation for path in document["paths"].values() for operation in path.values())
+    for parameter in (one for operation in operations for one in operation.get("parameters", ())):
+        if parameter["in"] == "path":
+            parameter.setdefault("description", _PATH_PARAMETERS[parameter["name"]])
 
 
 def query_parameters(model: type[BaseModel], *, condition: str) -> list[dict[str, Any]]:

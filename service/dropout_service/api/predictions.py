@@ -13,11 +13,12 @@ from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays import BFLOAT16, FLOAT_DTYPES
 from dropout_service.api.arrays_json import decode_encoded, decode_numbers
-from dropout_service.api.arrays_npy import NPY, decode_npy
+from dropout_service.api.arrays_npy import NPY, decode_npy, encode_npy
 from dropout_service.api.arrays_safetensors import SAFETENSORS, decode_safetensors, encode_safetensors
 from dropout_service.api.bodies import PartsResponse, read_buffer
 from dropout_service.api.dependencies import Models
 from dropout_service.api.media import JSON, accepted_media_type, body_media_type
+from dropout_service.api.openapi import BINARY_SCHEMA, binary_example
 from dropout_service.api.parameters import read_json_object, validated
 from dropout_service.api.problems import problem_responses
 from dropout_service.api.schemas import Numbers
@@ -96,7 +97,8 @@ class RegressionAnswer(_Answer):
     aleatoric_std: list[float] | None = Field(description="Of the data, when the loss was `gaussian_nll`.")
 
 
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_BINARY: Final = {"schema": BINARY_SCHEMA}
+_ROW: Final = np.array([[5.1, 3.5]])
 
 
 @router.post(
@@ -113,8 +115,11 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
                     "schema": {"$ref": "#/components/schemas/PredictionRequest"},
                     "example": {"x": [[5.1, 3.5]], "mc_samples": 50},
                 },
-                NPY: _BINARY,
-                SAFETENSORS: _BINARY,
+                NPY: {**_BINARY, "examples": {"rows": binary_example("One row", encode_npy(_ROW), "mc_samples=50")}},
+                SAFETENSORS: {
+                    **_BINARY,
+                    "examples": {"rows": binary_example("One row, `x`", encode_safetensors({"x": _ROW}), "seed=7")},
+                },
             },
         }
     },
