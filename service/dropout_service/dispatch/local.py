@@ -85,10 +85,11 @@ class LocalEngine:
         self._stop_nursery()
 
     def _replace_nursery(self) -> list[Exit]:
+        code = self._nursery.wait()
         if not self._ready:
-            raise RuntimeError("the nursery of training processes could not start; the log says why")
+            raise RuntimeError(f"the nursery of training processes ended with code {code} before it was ready")
         lost = [self._exit(attempt, None) for attempt in sorted(self._running)]
-        self._stop_nursery()
+        self._channel.close()
         self._start_nursery()
         return lost
 

@@ -1,0 +1,278 @@
+"""Real faults of real processes: nothing is lost, nothing is done twice, and neighbours do not notice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import pytest
+
+from dropout_service.blobs import BlobStore
+from dropout_service.database.engine import open_database
+from dropout_service.database.migrate import upgrade
+from dropout_service.datasets.inline import from_arrays
+from dropout_service.datasets.registry import DatasetRegistry
+from dropout_service.dispatch.config import DispatchConfig
+from dropout_service.dispatch.launch import CONFIG_VARIABLE
+from dropout_service.jobs.sql import SqlJobStore
+from dropout_service.models.registry import ModelRegistry
+from dropout_service.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dropout_service.jobs.job import Job
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+PATIENCE_S = 40.0
+EPOCHS = 250
+
+
+class Service:
+    """A database, blobs and a dataset; dispatchers are started over them as a test needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = DispatchConfig(
+            database_url=f"sqlite:///{folder}/service.db",
+            blob_url=(folder / "blobs").as_uri(),
+            workers=2,
+            heartbeat_s=0.2,
+            checkpoint_s=0.2,
+        )
+        upgrade(self.config.database_url)
+        self.database = open_database(self.config.database_url)
+        self.jobs = SqlJobStore(self.database)
+        self.blobs = BlobStore(self.config.blob_url)
+        self.models = ModelRegistry(self.database, self.blobs)
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(1000, 16))
+        content = from_arrays(x.tolist(), (x[:, 0] * x[:, 1] > 0).astype(int).tolist())
+        self.dataset = DatasetRegistry(self.database, self.blobs).add_content(content)
+
+    def submit(self, **fields: Any) -> str:
+        spec = {
+            "task": "classification",
+            "data": {"dataset": self.dataset.id},
+            "model": {"hidden": [64, 64]},
+            "epochs": EPOCHS,
+        }
+        return self.jobs.submit(TrainingSpec.model_validate({**spec, **fields})).id
+
+    def ended(self, job_id: str) -> Job:
+        wait_for(lambda: self.jobs.get(job_id).status.terminal, f"the end of {job_id}")
+        return self.jobs.get(job_id)
+
+    def result(self, job_id: str) -> tuple[str, list[dict[str, Any]]]:
+        """Return the digest of the weights, and the metrics but for the time they took."""
+        job = self.ended(job_id)
+        assert job.status == "succeeded", job
+        metrics = [dict(entry) for entry in self.jobs.metrics(job_id)]
+        for entry in metrics:
+            del entry["duration_s"]
+        return self.models.get(job.model or "").weights_digest, metrics
+
+    def reasons(self, job_id: str) -> list[str]:
+        """Return why the job was started again, each time, and check the sequence of its events."""
+        events = self.jobs.events(job_id)
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert sum(event.type.terminal for event in events) == 1
+        return [event.data["reason"] for event in events if event.type == "restarted"]
+
+    @contextmanager
+    def dispatcher(self, **changes: Any) -> Iterator[psutil.Process]:
+        environment = {**os.environ, CONFIG_VARIABLE: replace(self.config, **changes).to_json()}
+        with subprocess.Popen([sys.executable, "-m", "dropout_service.dispatch"], env=environment) as process:
+            try:
+                yield psutil.Process(process.pid)
+            finally:
+                process.terminate()
+                process.wait(PATIENCE_S)
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+def nursery(dispatcher: psutil.Process) -> psutil.Process:
+    (child,) = dispatcher.children()
+    return child
+
+
+def attempts(dispatcher: psutil.Process) -> list[psutil.Process]:
+    """Return the processes of the attempts, the oldest first."""
+    children = [child for one in dispatcher.children() for child in one.children()]
+    return sorted(children, key=lambda child: (child.create_time(), child.pid))
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in processes)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("faults"))
+    yield service
+    service.database.dispose()
+
+
+@pytest.fixture(scope="module")
+def dispatcher(service: Service) -> Iterator[psutil.Process]:
+    """Run one dispatcher for the tests that leave it alive."""
+    with service.dispatcher() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def undisturbed(service: Service, dispatcher: psutil.Process) -> tuple[str, list[dict[str, Any]]]:
+    """Run the job that the others are compared with."""
+    assert dispatcher.is_running()
+    job_id = service.submit()
+    result = service.result(job_id)
+    assert service.reasons(job_id) == []
+    assert len(result[1]) == EPOCHS
+    wait_for(lambda: service.blobs.list(f"jobs/{job_id}") == [], "the end of its checkpoints")
+    return result
+
+
+def test_a_killed_training_goes_on_to_the_same_weights_and_its_neighbour_does_not_notice(
+    service: Service, dispatcher: psutil.Process, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    victim = service.submit()
+    wait_for(lambda: service.jobs.get(victim).checkpoints, "a checkpoint")
+    (process,) = attempts(dispatcher)
+    neighbour = service.submit()
+    wait_for(lambda: service.jobs.get(neighbour).epoch, "the neighbour's first epoch")
+    assert not service.jobs.get(victim).status.terminal
+    process.kill()
+    assert service.result(victim) == undisturbed
+    assert service.result(neighbour) == undisturbed
+    assert (service.reasons(victim), service.reasons(neighbour)) == (["lost"], [])
+    started = [event.data for event in service.jobs.events(victim) if event.type == "started"]
+    assert started == [{"attempt": 1, "resumed": False}, {"attempt": 2, "resumed": True}]
+
+
+def test_a_training_that_crashes_each_time_is_given_up(service: Service, dispatcher: psutil.Process):
+    job_id = service.submit(epochs=1_000_000)
+    killed: set[int] = set()
+    for attempt in (1, 2, 3):
+        wait_for(lambda n=attempt: service.jobs.get(job_id).attempt == n, f"attempt {attempt}")
+        wait_for(lambda: [one for one in attempts(dispatcher) if one.pid not in killed], "its process")
+        (process,) = [one for one in attempts(dispatcher) if one.pid not in killed]
+        killed.add(process.pid)
+        process.send_signal(signal.SIGSEGV)
+    job = service.ended(job_id)
+    assert (job.status, job.stop_reason) == ("failed", "error")
+    assert job.failure is not None
+    assert job.failure.code == "crashed"
+    assert "SIGSEGV" in job.failure.message
+    assert "3 times in a row" in job.failure.message
+    assert service.reasons(job_id) == ["error", "error"]
+    assert dispatcher.is_running()
+
+
+def test_a_cancelled_training_is_gone_at_once(service: Service, dispatcher: psutil.Process):
+    job_id = service.submit(epochs=1_000_000)
+    wait_for(lambda: service.jobs.get(job_id).epoch, "the first epoch")
+    processes = attempts(dispatcher)
+    assert len(processes) == 1
+    asked = time.monotonic()
+    service.jobs.request_cancel(job_id)
+    wait_for(lambda: gone(processes), "the end of the process")
+    assert time.monotonic() - asked < 2
+    job = service.ended(job_id)
+    assert (job.status, job.stop_reason, job.model) == ("cancelled", "cancelled", None)
+    wait_for(lambda: service.blobs.list(f"jobs/{job_id}") == [], "the end of its checkpoints")
+
+
+def test_a_checkpoint_that_cannot_be_read_costs_time_only(
+    service: Service, dispatcher: psutil.Process, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    job_id = service.submit()
+    wait_for(lambda: service.jobs.get(job_id).checkpoints, "a checkpoint")
+    (process,) = attempts(dispatcher)
+    process.suspend()  # so that no other checkpoint comes
+    for key in service.jobs.get(job_id).checkpoints:
+        service.blobs.put(key, service.blobs.get(key)[:-100])
+    process.kill()
+    assert service.result(job_id) == undisturbed
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Service]:
+    """A service whose dispatchers a test stops and kills."""
+    service = Service(tmp_path)
+    yield service
+    service.database.dispose()
+
+
+def test_a_training_that_needs_too_much_memory_fails_and_says_so(alone: Service):
+    with alone.dispatcher(memory_limit_bytes=1_500_000_000):
+        job_id = alone.submit(model={"hidden": [20_000, 20_000]}, epochs=1)
+        job = alone.ended(job_id)
+        after = alone.submit(epochs=1)
+        assert alone.ended(after).status == "succeeded"
+    assert (job.status, job.stop_reason, job.attempt) == ("failed", "out_of_memory", 1)
+    assert job.failure is not None
+    assert job.failure.code == "out-of-memory"
+    assert job.failure.hint
+
+
+def test_a_dispatcher_that_is_stopped_hands_its_jobs_back(
+    alone: Service, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    with alone.dispatcher(checkpoint_s=600) as process:
+        job_id = alone.submit()
+        wait_for(lambda: alone.jobs.get(job_id).epoch, "the first epoch")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    job = alone.jobs.get(job_id)
+    assert (job.status, job.crashes, len(job.checkpoints)) == ("queued", 0, 1)
+    with alone.dispatcher():
+        assert alone.result(job_id) == undisturbed
+    assert alone.reasons(job_id) == ["shutdown"]
+
+
+def test_attempts_die_with_a_killed_dispatcher_and_the_next_goes_on(
+    alone: Service, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    with alone.dispatcher(lease_s=1.0) as process:
+        job_id = alone.submit()
+        wait_for(lambda: alone.jobs.get(job_id).checkpoints, "a checkpoint")
+        family = [process, *process.children(recursive=True)]
+        assert len(family) == 3
+        process.kill()
+        wait_for(lambda: gone(family), "the end of the nursery and the attempt")
+    assert alone.jobs.get(job_id).status == "running"
+    with alone.dispatcher(lease_s=1.0) as process:
+        wait_for(lambda: alone.jobs.get(job_id).attempt == 2 and alone.jobs.get(job_id).epoch, "attempt 2")
+        nursery(process).kill()
+        assert alone.result(job_id) == undisturbed
+    assert alone.reasons(job_id) == ["lost", "lost"]
+
+
+def test_a_frozen_training_is_replaced_and_never_counts_again(
+    alone: Service, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    with alone.dispatcher(lease_s=1.0) as process:
+        job_id = alone.submit()
+        wait_for(lambda: alone.jobs.get(job_id).epoch, "the first epoch")
+        (frozen,) = attempts(process)
+        frozen.suspend()
+        wait_for(lambda: alone.jobs.get(job_id).attempt == 2, "the second attempt")
+        wait_for(lambda: gone([frozen]), "the end of the frozen one")
+        assert alone.result(job_id) == undisturbed
+    assert alone.reasons(job_id) == ["lost"]
+    assert len(alone.models.list(limit=10)) == 1
