@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +16,16 @@ from safetensors import safe_open
 from sklearn.datasets import load_diabetes, load_iris
 
 from dropout_client import ClassPrediction, Client, JobCancelledError, JobFailedError, ValuePrediction
+from dropout_client.cli.app import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from live_server import LiveServer
 
     from dropout_client import Job
+
+    Dropout = Callable[..., "Answer"]
 
 IRIS = load_iris()
 LABELS = IRIS.target_names[IRIS.target]
@@ -156,51 +161,73 @@ def test_a_diverging_training_says_where_and_what_to_change(client: Client):
     assert job.status == "failed"
 
 
-def dropout(live_server: LiveServer, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dropout_client", "--url", live_server.url, *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
 
 
-def test_the_command_line_from_a_table_to_a_prediction(live_server: LiveServer, tmp_path: Path):
+@pytest.fixture
+def dropout(
+    live_server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """The command line, in this process, because a hundred starts of Python would take a minute."""
+
+    def call(*arguments: str | Path, url: str = live_server.url) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["dropout", "--url", url, *map(str, arguments)])
+        code = run()
+        return Answer(code, *capsys.readouterr())
+
+    return call
+
+
+def test_the_installed_command(live_server: LiveServer):
+    command = [Path(sys.executable).with_name("dropout"), "jobs", "--json"]
+    environment = {**os.environ, "DROPOUT_URL": live_server.url}
+    assert isinstance(json.loads(subprocess.check_output(command, env=environment)), list)
+
+
+def test_the_command_line_from_a_table_to_a_prediction(dropout: Dropout, tmp_path: Path):
     rows = [f"{a},{b},{label}" for (a, b), label in zip(IRIS.data[:, 2:], LABELS, strict=True)]
     (tmp_path / "iris.csv").write_text("\n".join(["length,width,kind", *rows]))
     (tmp_path / "iris.yaml").write_text(
         "name: by hand\ntask: classification\ndata: {file: iris.csv, target: kind}\nmodel: {hidden: [16]}\nepochs: 5\n"
     )
-    uploaded = dropout(live_server, "upload", tmp_path / "iris.csv")
-    assert uploaded.returncode == 0, uploaded.stderr
-    assert "150 rows, 3 columns" in uploaded.stdout
-    dataset_id = uploaded.stdout.split()[0]
-    assert dataset_id in {one["id"] for one in json.loads(dropout(live_server, "datasets", "--json").stdout)}
+    uploaded = dropout("upload", tmp_path / "iris.csv")
+    assert uploaded.code == 0, uploaded.err
+    assert "150 rows, 3 columns" in uploaded.out
+    dataset_id = uploaded.out.split()[0]
+    assert dataset_id in {one["id"] for one in json.loads(dropout("datasets", "--json").out)}
 
-    submitted = dropout(live_server, "submit", tmp_path / "iris.yaml", "--watch", "--json")
-    assert submitted.returncode == 0, submitted.stderr
-    assert submitted.stderr == ""  # no bar where nobody looks
-    job = json.loads(submitted.stdout)
+    submitted = dropout("submit", tmp_path / "iris.yaml", "--watch", "--json")
+    assert submitted.code == 0, submitted.err
+    assert submitted.err == ""  # no bar where nobody looks
+    job = json.loads(submitted.out)
     assert (job["status"], job["spec"]["data"]["dataset"]) == ("succeeded", dataset_id)
 
-    listed = dropout(live_server, "jobs", "--status", "succeeded")
-    assert job["id"] in listed.stdout
-    shown = dropout(live_server, "job", job["id"])
-    assert "succeeded (completed)" in shown.stdout
-    events = dropout(live_server, "events", job["id"], "--json")
-    assert [json.loads(line)["type"] for line in events.stdout.splitlines()][-1] == "succeeded"
+    listed = dropout("jobs", "--status", "succeeded")
+    assert job["id"] in listed.out
+    shown = dropout("job", job["id"])
+    assert "succeeded (completed)" in shown.out
+    events = dropout("events", job["id"], "--json")
+    assert [json.loads(line)["type"] for line in events.out.splitlines()][-1] == "succeeded"
 
     (tmp_path / "new.csv").write_text("width,kind,length\n0.2,?,1.4\n2.3,?,5.9\n")
-    predicted = dropout(live_server, "predict", job["model"], tmp_path / "new.csv", "--mc-samples", "20")
-    assert predicted.returncode == 0, predicted.stderr
-    header, *lines = predicted.stdout.splitlines()
+    predicted = dropout("predict", job["model"], tmp_path / "new.csv", "--mc-samples", "20")
+    assert predicted.code == 0, predicted.err
+    header, *lines = predicted.out.splitlines()
     assert header == "class,probability,probability_std,entropy,mutual_information"
     assert len(lines) == 2
-    full = json.loads(dropout(live_server, "predict", job["model"], tmp_path / "new.csv", "--json").stdout)
+    full = json.loads(dropout("predict", job["model"], tmp_path / "new.csv", "--json").out)
     assert full["class_labels"] == ["setosa", "versicolor", "virginica"]
 
-    saved = dropout(live_server, "download", job["model"], tmp_path / "model.safetensors")
-    assert saved.returncode == 0, saved.stderr
+    saved = dropout("download", job["model"], tmp_path / "model.safetensors")
+    assert saved.code == 0, saved.err
     assert (tmp_path / "model.safetensors").stat().st_size > 0
 
 
-def test_errors_of_the_command_line_are_one_line_and_a_code(live_server: LiveServer, tmp_path: Path, trained: Job):
+def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tmp_path: Path, trained: Job):
     (tmp_path / "bad.yaml").write_text("task: [")
     (tmp_path / "no-data.yaml").write_text("task: regression\ndata: {file: nowhere.csv}\n")
     (tmp_path / "wrong.yaml").write_text("task: clustering\ndata: {dataset: sha256-1}\n")
@@ -215,22 +242,19 @@ def test_errors_of_the_command_line_are_one_line_and_a_code(live_server: LiveSer
         (("submit", tmp_path / "none.yaml"), 2, "none.yaml"),
         (("predict", trained.model_id, tmp_path / "text.csv"), 2, "the header line lacks"),
     ):
-        answer = dropout(live_server, *arguments)
-        assert answer.returncode == code, (arguments, answer.stderr)
-        assert answer.stderr.startswith("dropout: ")
-        assert message in answer.stderr
-        assert "Traceback" not in answer.stderr
-    unreachable = subprocess.run(
-        [sys.executable, "-m", "dropout_client", "--url", "http://127.0.0.1:9", "jobs"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert unreachable.returncode == 4
-    assert unreachable.stderr.count("\n") == 1
+        answer = dropout(*arguments)
+        assert answer.code == code, (arguments, answer.err)
+        assert answer.err.startswith("dropout: ")
+        assert message in answer.err
+        assert "Traceback" not in answer.err
+    unreachable = dropout("jobs", url="http://127.0.0.1:9")
+    assert unreachable.code == 4
+    assert unreachable.err.count("\n") == 1
+    assert dropout("jobs", url="localhost:8000").code == 2
+    assert dropout("jobs", "--nonsense").code == 2
 
 
-def test_a_failed_job_ends_a_watch_with_1(live_server: LiveServer, tmp_path: Path):
+def test_a_failed_job_ends_a_watch_with_1(dropout: Dropout, tmp_path: Path):
     (tmp_path / "line.csv").write_text("x,y\n" + "".join(f"{i / 32},{i / 32}\n" for i in range(64)))
     (tmp_path / "spec.json").write_text(
         json.dumps(
@@ -242,7 +266,7 @@ def test_a_failed_job_ends_a_watch_with_1(live_server: LiveServer, tmp_path: Pat
             }
         )
     )
-    answer = dropout(live_server, "submit", tmp_path / "spec.json", "--watch")
-    assert answer.returncode == 1
-    assert "failed (diverged) in epoch" in answer.stderr
-    assert "Hint: " in answer.stderr
+    answer = dropout("submit", tmp_path / "spec.json", "--watch")
+    assert answer.code == 1
+    assert "failed (diverged) in epoch" in answer.err
+    assert "Hint: " in answer.err

@@ -43,21 +43,25 @@ jobs.add_commands(app)
 data.add_commands(app)
 
 
+def _print_version(asked: bool) -> None:  # noqa: FBT001  # typer's form
+    if asked:
+        typer.echo(f"dropout-client {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
+    *,
     url: Annotated[
         str | None,
         typer.Option(envvar="DROPOUT_URL", help="Address of the service.", show_default="http://127.0.0.1:8000"),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002  # typer's form
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Open the client that the command uses."""
-    if version:
-        typer.echo(f"dropout-client {__version__}")
-        raise typer.Exit
-    if context.resilient_parsing or context.invoked_subcommand is None:
-        return
     try:
         context.obj = context.with_resource(Client(url))
     except ValueError as error:
