@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.training.scaling import Scaling
+from dropout_service.training.scaling import Scaling, blocks
 from dropout_service.training.split import split
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
     inputs = Scaling.identity(data.x.shape[1])
     target = None if data.classes is not None else Scaling.identity(1)
     if spec.standardize:
-        inputs = Scaling.fit(data.x[train], pointer="/data")
+        inputs = Scaling.fit(data.x, train, names=data.feature_names, pointer="/data")
         if target is not None:
-            target = Scaling.fit(data.y[train, np.newaxis].astype(np.float64), pointer="/data/target")
+            target = Scaling.fit(
+                data.y[:, np.newaxis].astype(np.float64), train, names=(data.target_name,), pointer="/data/target"
+            )
     return PreparedData(
         _features(data, train, inputs),
         _targets(data, train, target),
@@ -71,7 +73,11 @@ def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
 
 def _features(data: TrainingData, rows: NDArray[np.intp], scaling: Scaling) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
-        x = scaling.apply(data.x[rows]).astype(np.float32)
+        x = np.empty((rows.size, data.x.shape[1]), np.float32)
+        begin = 0
+        for part in blocks(data.x, rows):
+            x[begin : begin + len(part)] = scaling.apply(part)
+            begin += len(part)
     bad = np.flatnonzero(~np.isfinite(x).all(axis=0))
     if bad.size:
         raise InvalidInputError.at(

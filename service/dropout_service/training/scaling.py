@@ -10,11 +10,14 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Scaling"]
+__all__ = ["Scaling", "blocks"]
+
+_BLOCK_ROWS = 8192
+"""Rows that are worked at a time, so that a large dataset is never copied as a whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,27 +39,31 @@ class Scaling:
         return cls(np.zeros(columns), np.ones(columns))
 
     @classmethod
-    def fit(cls, x: NDArray[np.float64], *, pointer: str) -> Self:
-        """Take mean and standard deviation of the columns of ``x`` (rows, columns).
+    def fit(cls, x: NDArray[np.float64], rows: NDArray[np.intp], *, names: Sequence[str], pointer: str) -> Self:
+        """Take mean and standard deviation of the columns over some rows of ``x`` (all rows, columns).
 
-        A constant column gets scale 1: it becomes 0 and stays finite whatever a prediction brings.
+        A constant column gets scale 1: it becomes 0 and stays finite whatever a prediction brings. ``names`` and
+        ``pointer`` say where a fault is.
 
         Raises
         ------
         InvalidInputError
             Values so large that their variance overflows float64.
         """
-        constant = x.max(axis=0) == x.min(axis=0)
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = np.where(constant, x[0], x.mean(axis=0))
-            scale = np.where(constant, 1.0, x.std(axis=0))
-        # The deviation of denormal values can round to 0
-        scale[scale == 0] = 1.0
+            mean = sum((part.sum(axis=0) for part in blocks(x, rows)), np.zeros(x.shape[1])) / rows.size
+            # The mean of equal values may be off by a rounding, which would be all the deviation there is
+            first = x[rows[0]]
+            constant = np.logical_and.reduce([(part == first).all(axis=0) for part in blocks(x, rows)])
+            mean = np.where(constant, first, mean)
+            squares = sum((((part - mean) ** 2).sum(axis=0) for part in blocks(x, rows)), np.zeros(x.shape[1]))
+            scale = np.sqrt(squares / rows.size)
+        scale[scale == 0] = 1.0  # constant, or so close to it that the squares vanish
         bad = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))
         if bad.size:
             raise InvalidInputError.at(
                 pointer,
-                f"values of column {bad[0]} are too large to standardise (their variance overflows float64); "
+                f"values of `{names[bad[0]]}` are too large to standardise (their variance overflows float64); "
                 "bring them to a smaller unit",
             )
         return cls(mean, scale)
@@ -73,3 +80,9 @@ class Scaling:
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Build from what ``to_json`` gave."""
         return cls(np.asarray(fields["mean"], np.float64), np.asarray(fields["scale"], np.float64))
+
+
+def blocks(x: NDArray[np.float64], rows: NDArray[np.intp]) -> Iterator[NDArray[np.float64]]:
+    """Yield ``x[rows]`` in blocks of rows, in order."""
+    for begin in range(0, rows.size, _BLOCK_ROWS):
+        yield x[rows[begin : begin + _BLOCK_ROWS]]
