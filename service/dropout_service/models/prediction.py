@@ -96,11 +96,14 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
     Raises
     ------
     InvalidInputError
-        ``/x``: not of shape (n, features), not numeric, or not finite; ``/mc_samples``: below 1.
+        ``/x``: not of shape (n, features), not numeric, or not finite; ``/mc_samples``: below 1;
+        ``/seed``: not an unsigned 64-bit integer.
     """
     rows = _checked(model, x)
     if mc_samples is not None and mc_samples < 1:
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
+    if not 0 <= seed < 1 << 64:
+        raise InvalidInputError.at("/seed", f"must be from 0 to 2^64 - 1, not {seed}")
     network = model.network()
     summarize = _regression if model.classes is None else _classification
     parts: list[dict[str, Values]] = []

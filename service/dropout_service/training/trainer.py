@@ -65,10 +65,16 @@ class Trainer:
 
     Examples
     --------
-    >>> trainer = Trainer(spec, data)  # doctest: +SKIP
-    >>> for metrics in trainer.run():  # doctest: +SKIP
-    ...     print(metrics.epoch, metrics.validation)
-    >>> model = trainer.finish()  # doctest: +SKIP
+    >>> from dropout_service.training.data import TrainingData
+    >>> from dropout_service.training.spec import TrainingSpec
+    >>> x = np.linspace(-1, 1, 40).reshape(-1, 1)
+    >>> data = TrainingData(x, 3 * x[:, 0], ("x",), "y", None)
+    >>> spec = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "line"}, "epochs": 2})
+    >>> trainer = Trainer(spec, data)
+    >>> [metrics.epoch for metrics in trainer.run()]
+    [1, 2]
+    >>> trainer.finish().weights_digest.partition(":")[0]
+    'sha256'
     """
 
     def __init__(self, spec: TrainingSpec, data: TrainingData, *, resume: bytes | None = None) -> None:

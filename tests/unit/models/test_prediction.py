@@ -158,6 +158,13 @@ def test_bad_rows_are_refused(make_model: Callable[..., TrainedModel], x: Floats
     assert caught.value.errors[0].pointer == pointer
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 64])
+def test_a_seed_has_64_bits(make_model: Callable[..., TrainedModel], seed: int):
+    with pytest.raises(InvalidInputError) as caught:
+        predict(make_model(), X, mc_samples=1, seed=seed)
+    assert caught.value.errors[0].pointer == "/seed"
+
+
 def test_no_samples_are_refused(make_model: Callable[..., TrainedModel]):
     with pytest.raises(InvalidInputError) as caught:
         predict(make_model(), X, mc_samples=0)
