@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service import __version__
@@ -78,6 +79,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[State]:
+        # FastAPI would build these at the first request, and change the process's warning filters for a moment; so
+        # does the thread that compiles kernels, and a warning that was to be ignored gets out.
+        list(iter_route_contexts(app.routes))
         with ExitStack() as stack:
             state = await run_in_threadpool(_open_state, settings, stack)
             # Servers drain connections before they end the lifespan, and a connection that waits would not drain.
