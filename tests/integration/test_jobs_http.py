@@ -1,0 +1,135 @@
+"""Jobs from end to end: the real server, its dispatcher and its training processes, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+from live_server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from live_server import LiveServer
+
+PATIENCE_S = 40.0
+X = [[float(i % 7), float(i % 3), float(i * i % 5)] for i in range(200)]
+Y = [["even", "odd"][i % 2] for i in range(200)]
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    spec = {"task": "classification", "data": {"x": X, "y": Y}, "model": {"hidden": [32]}, "epochs": 20}
+    return {**spec, **fields}
+
+
+def submit(client: httpx.Client, **fields: Any) -> str:
+    answer = client.post("/jobs", json=body(**fields))
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        job = client.get(f"/jobs/{job_id}?wait=20").json()
+        if job["status"] in {"succeeded", "failed", "cancelled"}:
+            return job
+        assert time.monotonic() < deadline, job
+
+
+@pytest.fixture
+def client(live_server: LiveServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=live_server.url, timeout=60) as client:
+        yield client
+
+
+def test_a_job_trains_a_model(client: httpx.Client):
+    job = ended(client, submit(client, name="parity"))
+    assert (job["status"], job["stop_reason"], job["epoch"], job["progress"]) == ("succeeded", "completed", 20, 1)
+    assert job["metrics"]["epoch"] == 20
+    assert len(client.get(f"/jobs/{job['id']}/metrics").json()["items"]) == 20
+    model = client.get(f"/models/{job['model']}").json()
+    assert (model["job"], model["name"]) == (job["id"], "parity")
+    again = ended(client, submit(client))
+    assert client.get(f"/models/{again['model']}").json()["weights_digest"] == model["weights_digest"]
+
+
+def test_events_arrive_while_the_job_runs_and_the_stream_ends_with_it(client: httpx.Client):
+    job_id = submit(client, epochs=1_000_000)
+    types: list[str] = []
+    with client.stream("GET", f"/jobs/{job_id}/events") as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                types.append(json.loads(line.removeprefix("data: "))["type"])
+                if types[-1] == "epoch" and "cancelling" not in types and len(types) == 5:
+                    assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
+    assert types[:3] == ["queued", "started", "epoch"]
+    assert types[-2:] == ["cancelling", "cancelled"]
+
+
+def test_a_training_that_diverges_fails_with_a_hint(client: httpx.Client):
+    wild = {"kind": "sgd", "learning_rate": 1000.0, "momentum": 0.99}
+    x = [[value * 1e6 for value in row] for row in X]
+    job = ended(
+        client,
+        submit(
+            client,
+            task="regression",
+            data={"x": x, "y": [row[0] for row in x]},
+            optimizer=wild,
+            standardize=False,
+            epochs=200,
+        ),
+    )
+    assert (job["status"], job["stop_reason"]) == ("failed", "diverged")
+    assert job["failure"]["epoch"] >= 1
+    assert "learning rate" in job["failure"]["hint"]
+
+
+def test_a_killed_training_process_leaves_the_api_alone(live_server: LiveServer, client: httpx.Client):
+    job_id = submit(client, epochs=1_000_000)
+    wait_for(lambda: client.get(f"/jobs/{job_id}").json()["epoch"], "the first epoch")
+    server = psutil.Process(live_server.process.pid)
+    (dispatcher,) = server.children()
+    (nursery,) = dispatcher.children()
+    (attempt,) = nursery.children()
+    attempt.kill()
+    wait_for(lambda: client.get(f"/jobs/{job_id}").json()["attempt"] == 2, "the second attempt")
+    assert client.get("/livez").status_code == 200
+    assert live_server.process.poll() is None
+    client.post(f"/jobs/{job_id}/cancel")
+    assert ended(client, job_id)["status"] == "cancelled"
+
+
+def test_a_stopped_server_leaves_its_jobs_to_the_next(tmp_path: Path):
+    with serve(tmp_path / "data") as server:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            job_id = submit(client, epochs=3_000)
+            wait_for(lambda: client.get(f"/jobs/{job_id}").json()["epoch"], "the first epoch")
+        family = psutil.Process(server.process.pid).children(recursive=True)
+        with httpx.stream("GET", f"{server.url}/jobs/{job_id}/events", timeout=60) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            assert server.stop() == 0
+            for _ in lines:  # a stream that is open ends in good order
+                pass
+        assert not any(one.is_running() for one in family)
+    with serve(tmp_path / "data") as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        assert ended(client, job_id)["status"] == "succeeded"
+        events = client.get(f"/jobs/{job_id}/events?limit=1000", headers={"accept": "application/json"}).json()
+        restarted = [event["data"]["reason"] for event in events["items"] if event["type"] == "restarted"]
+        epochs = client.get(f"/jobs/{job_id}/metrics").json()["items"]
+    assert restarted == ["shutdown"]
+    assert [entry["epoch"] for entry in epochs] == list(range(1, 3_001))
