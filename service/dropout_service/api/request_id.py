@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 
 from dropout_service.api.problems import Problem, problem_response
 
@@ -50,6 +51,8 @@ class RequestIdMiddleware:
 
         try:
             await self.app(scope, receive, send_named)
+        except ClientDisconnect:  # nobody is there to be answered
+            logger.info("request %s: the client went away", request_id)
         except Exception:
             logger.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
             if started:

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from dropout_service.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+ROWS = dict(re.findall(r"^\| `(DROPOUT_SERVICE_\w+)` \| (.+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_every_setting_is_documented_and_nothing_else():
+    assert set(ROWS) == {f"DROPOUT_SERVICE_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_the_documented_default_is_the_default(name: str):
+    documented = re.fullmatch(r"`(.+)`", ROWS[f"DROPOUT_SERVICE_{name.upper()}"])
+    default = Settings.model_fields[name].default
+    if documented and default is not None:
+        assert documented[1] == (str(default).lower() if isinstance(default, bool) else str(default))
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_is(name: str):
+    assert Settings.model_fields[name].description
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("DROPOUT_SERVICE_PORT", "8123")
+    monkeypatch.setenv("DROPOUT_SERVICE_DATA_DIR", str(tmp_path))
+    settings = Settings()
+    assert settings.port == 8123
+    assert settings.database_url == f"sqlite:///{tmp_path}/dropout.sqlite3"
+    assert settings.blob_url == f"file://{tmp_path}/blobs"
+    assert Settings(port=1).port == 1
+
+
+def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    assert Settings(data_dir=Path("here")).data_dir == tmp_path / "here"
+
+
+@pytest.mark.parametrize(("name", "value"), [("port", 70_000), ("workers", 0), ("lease_s", 0), ("log_level", "loud")])
+def test_what_makes_no_sense_is_rejected(name: str, value: object):
+    with pytest.raises(ValidationError):
+        Settings.model_validate({name: value})
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # pyright: ignore[reportAttributeAccessIssue] - that is the point
