@@ -22,7 +22,7 @@ from dropout_client import (
     UnexpectedResponseError,
     WaitTimeoutError,
 )
-from dropout_client.safetensors import dumps
+from dropout_client.safetensors import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -318,8 +318,8 @@ def test_arrays_in_a_specification_are_uploaded_first(stub: Stub, call: Call):
 def test_the_gradient_remembers_what_forward_was_told(stub: Stub, call: Call):
     y = np.float32([[0, 2], [2, 0]])
     facts = {"effective_rate": "0.5", "scale": "2.0", "seed": str(2**60), "offset": "3", "algorithm": "a/1"}
-    stub.answer(200, dumps({"y": y}, facts))
-    stub.answer(200, dumps({"grad_input": y * 3}, facts))
+    stub.answer(200, b"".join(encode({"y": y}, facts)))
+    stub.answer(200, b"".join(encode({"grad_input": y * 3}, facts)))
 
     dropped = call(
         lambda client: client.dropout.forward(y, rate=0.5, offset=3, scaling="classic", noise_shape=(None, 2)),

@@ -231,10 +231,10 @@ def _exchange(
             method="POST",
             path=path,
             headers={"Content-Type": safetensors.MEDIA_TYPE, "Accept": safetensors.MEDIA_TYPE},
-            body=safetensors.dumps(tensors, parameters),
+            body=safetensors.encode(tensors, parameters),
         )
     )
-    return safetensors.loads(response.content)
+    return safetensors.decode(response.content)
 
 
 def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:

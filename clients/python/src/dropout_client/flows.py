@@ -19,8 +19,8 @@ __all__ = ["Attempt", "Body", "Emit", "Flow", "Pause", "Read", "Request", "Respo
 
 T = TypeVar("T")
 
-Body = bytes | Path
-"""What a request carries; a path is read anew in every attempt."""
+Body = bytes | tuple[bytes | memoryview, ...] | Path
+"""What a request carries: bytes, in one or several parts, or a file that is read anew in every attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

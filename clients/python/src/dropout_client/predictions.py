@@ -99,7 +99,7 @@ def predict(model_id: str, x: ArrayLike, *, mc_samples: int | None = None, seed:
             body=arrays.to_npy(arrays.to_features(x)),
         )
     )
-    return _prediction(*safetensors.loads(response.content))
+    return _prediction(*safetensors.decode(response.content))
 
 
 def _prediction(tensors: dict[str, NDArray[Any]], facts: dict[str, str]) -> Prediction:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MEDIA_TYPE", "dumps", "loads"]
+__all__ = ["MEDIA_TYPE", "decode", "encode"]
 
 MEDIA_TYPE = "application/vnd.safetensors"
 
@@ -43,7 +43,9 @@ _TAGS = {
 _NAMES = {tag: name for name, tag in _TAGS.items()}
 
 
-def dumps(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> bytes:
+def encode(
+    arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> tuple[bytes | memoryview, ...]:
     """Encode arrays.
 
     Parameters
@@ -53,27 +55,36 @@ def dumps(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None
     metadata
         Text beside them.
 
+    Returns
+    -------
+    tuple[bytes | memoryview, ...]
+        The body in parts; those of contiguous arrays are views of them, not copies.
+
     Raises
     ------
     TypeError
         An array of another type, such as text or objects.
     """
+    import numpy as np
+
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    parts: list[bytes] = []
+    parts: list[memoryview] = []
     end = 0
     for name, array in arrays.items():
         if array.dtype.name not in _TAGS:
             raise TypeError(f"`{name}` has the type {array.dtype}; arrays of floats, integers or bools can be sent")
-        part = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="C")
-        start, end = end, end + len(part)
+        plain = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+        # As bytes, because memoryview does not know bfloat16.
+        part = plain.reshape(-1).view(np.uint8).data
+        start, end = end, end + part.nbytes
         header[name] = {"dtype": _TAGS[array.dtype.name], "shape": array.shape, "data_offsets": (start, end)}
         parts.append(part)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)  # so that the arrays are aligned in memory
-    return b"".join([len(text).to_bytes(_LENGTH_BYTES, "little"), text, *parts])
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text, *parts
 
 
-def loads(data: bytearray) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def decode(data: bytearray) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Decode a body.
 
     Parameters
