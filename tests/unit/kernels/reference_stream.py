@@ -50,9 +50,7 @@ def keep(shape: tuple[int, ...], rate: float, *, seed: int, offset: int = 0) -> 
     return (draws(int(np.prod(shape, dtype=np.int64)), seed=seed, offset=offset) >= limit).reshape(shape)
 
 
-def dropout(
-    x: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], rate: float
-) -> np.ndarray[Any, Any]:
+def dropout(x: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], rate: float) -> np.ndarray[Any, Any]:
     """Inverted dropout of float32 or float64 by a mask."""
     factor = x.dtype.type(65536 / (65536 - round(rate * 65536)))
     return np.where(mask, x * factor, x.dtype.type(0))

@@ -1,0 +1,150 @@
+# ruff: noqa: ANN001 - parameters are what their decorators list
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import reference_stream as reference
+
+from dropout_service.kernels import compile_cache
+
+REPORT = """
+import json
+import sys
+from pathlib import Path
+from dropout_service.kernels import compile_cache, streams
+folders = [Path(one) for one in json.loads(sys.argv[1])]
+if folders:
+    compile_cache.configure(*folders)
+drawn = streams.bits(3, seed=5, offset=9).tolist()
+stats = streams._fill.stats
+print(json.dumps([sum(stats.cache_misses.values()), sum(stats.cache_hits.values()), drawn]))
+"""
+
+
+def first_call(*folders: Path, **environment: str) -> tuple[int, int, list[int]]:
+    """Call a kernel in a new process; return how often it was compiled, how often loaded, and its result."""
+    blank = {name: value for name, value in os.environ.items() if name != compile_cache.FOLDER_VARIABLE}
+    answer = subprocess.run(
+        [sys.executable, "-c", REPORT, json.dumps([str(folder) for folder in folders])],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**blank, "HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent", **environment},
+    )
+    return tuple(json.loads(answer.stdout))
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that one process has filled."""
+    folder = tmp_path_factory.mktemp("kernels")
+    assert first_call(folder)[:2] == (1, 0)
+    return folder
+
+
+def test_a_second_process_does_not_compile_again(filled):
+    assert first_call(filled)[:2] == (0, 1)
+
+
+def test_the_environment_names_the_folders(filled, tmp_path):
+    places = os.pathsep.join([str(tmp_path), str(filled)])
+    assert first_call(**{compile_cache.FOLDER_VARIABLE: places})[:2] == (0, 1)
+
+
+def test_a_folder_that_cannot_be_written_is_read(filled):
+    # The test may run as root, whom no mode keeps from writing: so a listing before and after is the evidence.
+    before = sorted(path.name for path in filled.iterdir())
+    filled.chmod(0o555)
+    try:
+        assert first_call(filled)[:2] == (0, 1)
+    finally:
+        filled.chmod(0o755)
+    assert sorted(path.name for path in filled.iterdir()) == before
+
+
+def test_what_the_first_folder_lacks_is_stored_in_the_next_that_can_be_written(tmp_path):
+    writable = tmp_path / "deep" / "writable"
+    unwritable = Path("/proc/kernels")
+    assert first_call(unwritable, writable)[:2] == (1, 0)
+    assert list(writable.glob("*.kernel"))
+    assert first_call(unwritable, writable)[:2] == (0, 1)
+
+
+def test_without_any_folder_kernels_are_compiled_in_memory():
+    misses, hits, drawn = first_call(Path("/proc/kernels"))
+    assert (misses, hits) == (1, 0)
+    assert drawn == reference.lanes(0, seed=5, offset=9)[:3]
+
+
+def test_a_damaged_file_is_compiled_anew(filled, tmp_path):
+    for path in filled.glob("*.kernel"):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        (tmp_path / path.name).write_bytes(content)
+    assert first_call(tmp_path)[:2] == (1, 0)
+    assert first_call(tmp_path)[:2] == (0, 1)
+
+
+def test_a_folder_that_anybody_can_write_is_not_trusted(filled, tmp_path):
+    for path in filled.glob("*.kernel"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tmp_path.chmod(0o777)
+    assert first_call(tmp_path)[:2] == (1, 0)
+
+
+def test_the_key_changes_with_any_source_file_of_the_package(tmp_path, monkeypatch):
+    (tmp_path / "one.py").write_text("a = 1")
+    (tmp_path / "two.py").write_text("b = 1")
+    monkeypatch.setattr(compile_cache, "_PACKAGE", tmp_path)
+    digests = [compile_cache._source_digest.__wrapped__()]
+    os.utime(tmp_path / "one.py", (1, 1))
+    assert compile_cache._source_digest.__wrapped__() == digests[0]
+    (tmp_path / "two.py").write_text("b = 2")
+    digests.append(compile_cache._source_digest.__wrapped__())
+    (tmp_path / "two.py").rename(tmp_path / "three.py")
+    digests.append(compile_cache._source_digest.__wrapped__())
+    assert len(set(digests)) == 3
+
+
+def test_configured_folders_take_the_place_of_the_environments(monkeypatch, tmp_path):
+    monkeypatch.setenv(compile_cache.FOLDER_VARIABLE, f"/one{os.pathsep}/two")
+    assert compile_cache.folders() == [Path("/one"), Path("/two")]
+    try:
+        compile_cache.configure(None, tmp_path)
+        assert compile_cache.folders() == [tmp_path]
+    finally:
+        compile_cache.configure()
+    assert compile_cache.folders() == [Path("/one"), Path("/two")]
+    monkeypatch.delenv(compile_cache.FOLDER_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert compile_cache.folders() == [Path("/caches/dropout-service/kernels")]
+
+
+def test_a_closure_is_no_kernel():
+    captured = 1
+
+    def kernel() -> int:
+        return captured
+
+    with pytest.raises(TypeError, match="without a closure"):
+        compile_cache.jit(kernel)
+
+
+@pytest.mark.slow
+def test_warm_leaves_nothing_to_compile(tmp_path):
+    environment = {**os.environ, compile_cache.FOLDER_VARIABLE: str(tmp_path)}
+    for expected in ("0 loaded", "0 compiled"):
+        answer = subprocess.run(
+            [sys.executable, "-m", "dropout_service.kernels"],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert expected in answer.stdout

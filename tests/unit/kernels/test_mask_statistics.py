@@ -1,0 +1,88 @@
+"""Statistics of the masks. The seeds are fixed, so a test that passes once passes always; the bounds are those of a
+two-sided test at 1e-6, so that they say something about the generator and not about the choice of seeds."""
+
+# ruff: noqa: ANN001 - parameters are what their decorators list
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from dropout_service.kernels import dropout, streams
+
+SIZE = 1 << 20
+Z = 4.9  # two-sided 1e-6
+
+
+def correlation_z(one, two, rate):
+    """z of the number of places where both are kept, if they are independent."""
+    keep_prob = (1 - rate) ** 2
+    return (np.count_nonzero(one & two) - one.size * keep_prob) / math.sqrt(one.size * keep_prob * (1 - keep_prob))
+
+
+@pytest.mark.parametrize("rate", [1 / 65536, 0.001, 0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("seed", [0, 1, 2**63])
+def test_the_keep_frequency_is_binomial(rate, seed):
+    keep_prob = 1 - dropout.effective_rate(rate)
+    kept = np.count_nonzero(dropout.keep_mask(SIZE, rate, seed=seed))
+    assert abs(kept - SIZE * keep_prob) < Z * math.sqrt(SIZE * keep_prob * (1 - keep_prob))
+
+
+@pytest.mark.parametrize("lag", [1, 2, 3, 4, 7, 8, 16, 31, 32, 33, 63, 64, 65, 128, 256, 1024, 4096])
+def test_positions_are_independent_at_a_lag(lag):
+    mask = dropout.keep_mask(SIZE, 0.5, seed=5)
+    assert abs(correlation_z(mask[:-lag], mask[lag:], 0.5)) < Z
+
+
+@pytest.mark.parametrize("difference", [1, 2, 1 << 31, 1 << 32, 1 << 63])
+def test_seeds_and_offsets_are_independent(difference):
+    mask = dropout.keep_mask(SIZE, 0.5, seed=1000, offset=1000)
+    other_seed = dropout.keep_mask(SIZE, 0.5, seed=1000 + difference, offset=1000)
+    other_offset = dropout.keep_mask(SIZE, 0.5, seed=1000, offset=1000 + difference)
+    assert abs(correlation_z(mask, other_seed, 0.5)) < Z
+    assert abs(correlation_z(mask, other_offset, 0.5)) < Z
+    assert abs(correlation_z(other_seed, other_offset, 0.5)) < Z
+
+
+def test_runs_of_eight_elements_are_uniform():
+    packed = dropout.pack_mask(dropout.keep_mask(SIZE, 0.5, seed=21))
+    counts = np.bincount(packed, minlength=256)
+    expected = packed.size / 256
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert abs(chi_square - 255) < Z * math.sqrt(2 * 255)
+
+
+def test_every_place_of_a_group_is_dropped_as_often():
+    rate = 0.3
+    counts = dropout.keep_mask((SIZE // 64, 64), rate, seed=22).sum(axis=0)
+    keep_prob = 1 - dropout.effective_rate(rate)
+    variance = SIZE // 64 * keep_prob * (1 - keep_prob)
+    chi_square = ((counts - SIZE // 64 * keep_prob) ** 2 / variance).sum()
+    assert abs(chi_square - 64) < Z * math.sqrt(2 * 64)
+
+
+def test_rows_are_as_independent_as_columns():
+    mask = dropout.keep_mask((1024, 1024), 0.5, seed=23)
+    assert abs(correlation_z(mask[:-1].ravel(), mask[1:].ravel(), 0.5)) < Z
+    assert abs(correlation_z(mask[:, :-1].ravel(), mask[:, 1:].ravel(), 0.5)) < Z
+
+
+def test_no_mask_comes_twice():
+    seen = {dropout.pack_mask(dropout.keep_mask(128, 0.5, seed=seed)).tobytes() for seed in range(2000)}
+    seen |= {dropout.pack_mask(dropout.keep_mask(128, 0.5, seed=0, offset=one)).tobytes() for one in range(1, 2001)}
+    assert len(seen) == 4000
+
+
+def test_uniform_numbers_are_uniform():
+    draws = streams.uniform(SIZE, seed=1, offset=2)
+    counts = np.bincount((draws * 1024).astype(int), minlength=1024)
+    expected = SIZE / 1024
+    assert abs(((counts - expected) ** 2 / expected).sum() - 1023) < Z * math.sqrt(2 * 1023)
+
+
+def test_normal_numbers_have_the_moments_of_the_normal_distribution():
+    draws = streams.normal(SIZE, seed=1, offset=2)
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((draws**power).mean() - moment) < Z * math.sqrt(variance / SIZE)
