@@ -26,7 +26,7 @@ TEXT = {"Content-Type": "text/csv"}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, dispatcher=False, max_dataset_bytes=1 << 20)
+    return Settings(data_dir=tmp_path, dispatcher=False, max_dataset_bytes=1 << 21)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_the_same_content_is_the_same_dataset(client: httpx.Client, settings: Se
 
 
 def test_a_streamed_body_of_many_chunks(client: httpx.Client):
-    rows = [b"%d,%d\n" % (index, index * index) for index in range(60_000)]
+    rows = [b"%d,%d\n" % (index, index * index) for index in range(90_000)]
 
     def chunks() -> Iterator[bytes]:
         yield b"a,b\n"
@@ -101,7 +101,7 @@ def test_a_streamed_body_of_many_chunks(client: httpx.Client):
 
     answer = client.post("/datasets", content=chunks(), headers=TEXT)
     assert answer.status_code == 201
-    assert answer.json()["schema"]["rows"] == 60_000
+    assert answer.json()["schema"]["rows"] == 90_000
     assert answer.json()["digest"] == f"sha256:{hashlib.sha256(b''.join(chunks())).hexdigest()}"
 
 
@@ -130,7 +130,7 @@ def test_npy_and_npz_and_what_the_content_tells(client: httpx.Client):
         (CSV, {"Content-Type": "application/vnd.ms-excel"}, 415, "is not one that this operation reads: text/csv"),
         (CSV, {"Content-Type": "text/csv; charset=latin-1"}, 415, "send the table in UTF-8"),
         (CSV, {**TEXT, "Content-Encoding": "gzip"}, 415, "'gzip' is not read"),
-        (b"a,b\n" + b"1,2\n" * (1 << 18), TEXT, 413, "at most 1,048,576"),
+        (b"a,b\n" + b"1,2\n" * (1 << 19), TEXT, 413, "at most 2,097,152"),
     ],
 )
 def test_refused_uploads_leave_nothing(
@@ -147,7 +147,7 @@ def test_refused_uploads_leave_nothing(
 
 def test_a_bomb_of_a_zip_is_too_large(client: httpx.Client, settings: Settings):
     file = io.BytesIO()
-    np.savez_compressed(file, x=np.zeros((1000, 200)), y=np.zeros(1000))
+    np.savez_compressed(file, x=np.zeros((1000, 400)), y=np.zeros(1000))
     answer = client.post("/datasets", content=file.getvalue(), headers={"Content-Type": "application/zip"})
     assert answer.status_code == 413
     assert files(settings) == []
@@ -222,6 +222,14 @@ def test_entity_tags(client: httpx.Client):
     assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
     assert client.get(path, headers={"Range": "bytes=0-1", "If-Range": tag}).content == CSV[:2]
     assert client.get(path, headers={"Range": "bytes=0-1", "If-Range": '"other"'}).content == CSV
+
+
+def test_content_that_is_gone_is_not_half_an_answer(client: httpx.Client, settings: Settings):
+    path = f"/datasets/{upload(client)['id']}/content"
+    (settings.data_dir / "blobs" / files(settings)[0]).unlink()
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "the content has been deleted"
 
 
 def test_names_in_downloads_cannot_break_the_header(client: httpx.Client):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,3 +164,17 @@ def test_unwritable_place_is_unavailable(tmp_path: Path):
     (tmp_path / ".scratch").rmdir()
     with pytest.raises(UnavailableError, match=r"cannot make a file in .*\.scratch"):
         blobs.put("a", b"x")
+
+
+def test_a_delete_that_cleans_up_the_folder_does_not_fail_a_put_into_it(tmp_path: Path):
+    blobs = BlobStore(tmp_path.as_uri())
+
+    def write_and_delete(name: str) -> None:
+        for _ in range(60):
+            blobs.put(f"jobs/1/{name}", b"x")
+            blobs.delete(f"jobs/1/{name}")
+
+    with ThreadPoolExecutor(4) as pool:
+        for task in [pool.submit(write_and_delete, name) for name in "abcd"]:
+            task.result()
+    assert blobs.list("") == []

@@ -82,6 +82,8 @@ def test_npy_missing_infinite_and_boolean_values(scanned: Scan):
         ("number", 0, 1, 39),
     ]
     assert [(c.row, c.column, c.value, c.message) for c in schema.bad_cells] == [(8, "c1", "-inf", "is not finite")]
+    nothing = scanned(npy(np.array([[np.nan, 1.0], [np.nan, 2.0]]))).columns[0]
+    assert (nothing.type, nothing.missing, nothing.distinct, nothing.constant) == ("empty", 2, 0, False)
     truth = scanned(npy(np.array([[True, False], [True, True]])))
     assert [(c.type, c.constant) for c in truth.columns] == [("boolean", True), ("boolean", False)]
     assert [c.label for c in truth.columns[1].classes or ()] == [False, True]
@@ -164,6 +166,7 @@ OBJECTS = np.array([[1, "a"]], dtype=object)
         (npz(x=np.zeros((2, 2)), y=np.zeros((2, 2))), r"`y` has shape \(2, 2\)"),
         (npz(x=np.zeros((2, 2)), y=np.array([1j, 2])), "`y` has dtype complex128"),
         (npz(x=np.zeros(2), y=[1, 2]), "`x` has 1 dimensions"),
+        (npz(x=np.zeros((0, 2)), y=np.zeros(0)), r"`x` has shape \(0, 2\); it needs"),
         (npz(x=np.zeros((2, 2)), y=[1, 2], feature_names=["a"]), "one name for each of the 2 columns"),
         (npz(x=np.zeros((2, 2)), y=[1, 2], feature_names=["a", "a"]), "must be distinct"),
         (npz(x=np.zeros((2, 2)), y=[1, 2], feature_names=["a", "y"]), "none may be `y`"),
