@@ -63,6 +63,8 @@ def test_a_job_trains_a_model(client: httpx.Client):
     model = client.get(f"/models/{job['model']}").json()
     assert (model["job"], model["name"]) == (job["id"], "parity")
     again = ended(client, submit(client))
+    on_two = ended(client, submit(client, threads=2))
+    assert on_two["status"] == "succeeded"
     assert client.get(f"/models/{again['model']}").json()["weights_digest"] == model["weights_digest"]
 
 

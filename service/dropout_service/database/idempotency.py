@@ -11,6 +11,7 @@ from sqlalchemy import JSON, Column, Double, Index, Integer, LargeBinary, String
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import writing
 from dropout_service.database.metadata import metadata
+from dropout_service.errors import ConflictError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -82,10 +83,16 @@ def begin(engine: Engine, operation: str, key: str, body_hash: str) -> StoredAns
 
 
 def complete(connection: Connection, operation: str, key: str, answer: StoredAnswer) -> None:
-    """Keep the answer, in the transaction that creates what it tells of."""
-    connection.execute(
+    """Keep the answer, in the transaction that creates what it tells of.
+
+    Raises
+    ------
+    ConflictError
+        This request took so long that another under the same key took over: then this one must create nothing.
+    """
+    result = connection.execute(
         update(idempotency_keys)
-        .where(_is(operation, key))
+        .where(_is(operation, key), idempotency_keys.c.status_code.is_(None))
         .values(
             status_code=answer.status_code,
             headers=answer.headers,
@@ -93,6 +100,8 @@ def complete(connection: Connection, operation: str, key: str, answer: StoredAns
             expires_at=now_s() + KEPT_S,
         )
     )
+    if result.rowcount != 1:
+        raise ConflictError("another request with this key was answered meanwhile; repeat it to get that answer")
 
 
 def abandon(engine: Engine, operation: str, key: str) -> None:

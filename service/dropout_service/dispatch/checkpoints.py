@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from dropout_service.errors import UnavailableError
 from dropout_service.jobs.lifecycle import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from dropout_service.jobs.job import Job
 
 __all__ = ["Checkpoints"]
+
+logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -41,4 +45,8 @@ class Checkpoints:
         """Take note that the row names ``key`` first by now, and drop what it no longer names."""
         self._named.insert(0, key)
         while len(self._named) > KEPT_CHECKPOINTS:
-            self._blobs.delete(self._named.pop())
+            key = self._named.pop()
+            try:
+                self._blobs.delete(key)
+            except UnavailableError as error:  # it goes with the others when the job has ended
+                logger.warning("cannot delete an old checkpoint: %s", error)

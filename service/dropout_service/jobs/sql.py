@@ -74,6 +74,10 @@ class SqlJobStore:
             .limit(n)
             .with_for_update(of=jobs_table, skip_locked=True)
         )
+        with reading(self._engine) as connection:  # mostly there is none, and no writer needs to wait for that
+            queued = select(jobs_table.c.id).where(jobs_table.c.status == JobStatus.QUEUED).limit(1)
+            if connection.execute(queued).first() is None:
+                return []
         with writing(self._engine) as connection:
             rows = connection.execute(waiting).mappings().all()
             now = _now(connection)
@@ -133,7 +137,7 @@ class SqlJobStore:
 
     def expired(self) -> Sequence[Job]:  # noqa: D102
         over = and_(jobs_table.c.status.in_(_ACTIVE), jobs_table.c.lease_expires_at < now_s())
-        with reading(self._engine) as connection:  # mostly there is none, and no writer needs to wait for that
+        with reading(self._engine) as connection:  # as in claim
             if connection.execute(select(jobs_table.c.id).where(over).limit(1)).first() is None:
                 return []
         with writing(self._engine) as connection:

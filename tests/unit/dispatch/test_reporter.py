@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from dropout_service.dispatch.reporter import Reporter
+from dropout_service.jobs.attempts import Attempt, Report, Verdict
+from dropout_service.jobs.memory import MemoryJobStore
+from dropout_service.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
+
+
+class CountingStore(MemoryJobStore):
+    """A store that counts signs of life, and does not answer some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heartbeats = 0
+        self.away = 0
+
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
+        self.heartbeats += 1
+        if self.away > 0:
+            self.away -= 1
+            raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
+        return super().heartbeat(attempt, report, lease_s=lease_s)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    return CountingStore()
+
+
+@pytest.fixture
+def attempt(store: CountingStore) -> Attempt:
+    store.submit(SPEC)
+    (job,) = store.claim(1, dispatcher="d", lease_s=60)
+    return Attempt(job.id, job.attempt)
+
+
+def reporter(store: CountingStore, attempt: Attempt, **changes: Any) -> Reporter:
+    defaults = {"progress": lambda: 0.5, "on_checkpoint": lambda _key: None, "heartbeat_s": 60.0, "lease_s": 60.0}
+    return Reporter(store, attempt, **{**defaults, **changes})
+
+
+def test_many_short_epochs_take_few_writes_and_none_is_lost(store: CountingStore, attempt: Attempt):
+    reports = reporter(store, attempt)
+    reports.start()
+    for number in range(1, 501):
+        reports.epoch({"epoch": number})
+        if number == 1:
+            wait_for(lambda: store.metrics(attempt.job_id))  # the first is told at once
+    rest = reports.stop()
+    recorded = store.metrics(attempt.job_id, limit=1000)
+    assert [entry["epoch"] for entry in [*recorded, *rest.epochs]] == list(range(1, 501))
+    assert store.heartbeats <= 10
+
+
+def test_without_news_there_is_a_sign_of_life(store: CountingStore, attempt: Attempt):
+    reports = reporter(store, attempt, heartbeat_s=0.01)
+    reports.start()
+    wait_for(lambda: store.heartbeats >= 2)
+    reports.stop()
+    assert store.get(attempt.job_id).progress == 0.5
+
+
+def test_what_the_store_did_not_take_is_told_later(store: CountingStore, attempt: Attempt):
+    store.away = 2
+    kept: list[str] = []
+    reports = reporter(store, attempt, on_checkpoint=kept.append, heartbeat_s=0.01)
+    reports.start()
+    reports.epoch({"epoch": 1})
+    reports.checkpoint("c1")
+    wait_for(lambda: store.get(attempt.job_id).checkpoints)
+    assert reports.stop() == Report(0.5)
+    assert [entry["epoch"] for entry in store.metrics(attempt.job_id)] == [1]
+    assert kept == ["c1"]
+
+
+def test_the_verdict_is_passed_on(store: CountingStore, attempt: Attempt):
+    reports = reporter(store, attempt, heartbeat_s=0.01)
+    reports.start()
+    assert reports.verdict is Verdict.OK
+    store.request_cancel(attempt.job_id)
+    wait_for(lambda: reports.verdict is Verdict.CANCEL)
+    reports.stop()
+
+
+def test_a_checkpoint_of_a_fenced_attempt_is_not_kept(store: CountingStore, attempt: Attempt):
+    kept: list[str] = []
+    stale = Attempt(attempt.job_id, attempt.token + 1)
+    reports = reporter(store, stale, on_checkpoint=kept.append)
+    reports.start()
+    reports.checkpoint("c1")
+    wait_for(lambda: reports.verdict is Verdict.FENCED)
+    reports.stop()
+    assert kept == []
+    assert store.get(attempt.job_id).checkpoints == ()
