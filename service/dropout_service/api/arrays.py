@@ -41,6 +41,7 @@ FLOAT_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
 """The dtypes that dropout is computed in, by the name they have in requests."""
 
 MAX_DIMENSIONS: Final = 32
+_MAX_SIZE: Final = (1 << 63) - 1
 
 
 def as_array(
@@ -64,6 +65,10 @@ def as_array(
     InvalidInputError
         When the declared size is not the size of the bytes, or NumPy cannot hold the shape.
     """
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidInputError.at(pointer, f"{len(shape)} dimensions; at most {MAX_DIMENSIONS} are supported")
+    if any(size > _MAX_SIZE for size in shape):
+        raise InvalidInputError.at(pointer, "a size of the shape is larger than an array can be")
     present = memoryview(buffer).nbytes - offset
     declared = prod(shape) * dtype.itemsize
     if declared != present:
@@ -71,8 +76,6 @@ def as_array(
             pointer,
             f"shape {shown_shape(shape)} of {dtype.name} takes {declared:,} bytes, but {present:,} are there",
         )
-    if len(shape) > MAX_DIMENSIONS:
-        raise InvalidInputError.at(pointer, f"{len(shape)} dimensions; at most {MAX_DIMENSIONS} are supported")
     try:
         array = np.frombuffer(buffer, dtype=dtype, offset=offset) if present else np.empty(0, dtype)
         array = array.reshape(tuple(shape), order="F" if order == "F" else "C")

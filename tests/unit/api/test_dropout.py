@@ -258,6 +258,13 @@ def test_a_chunked_body_is_read(service: httpx.Client):
     assert np.array_equal(from_npy(answer.content), dropout.forward(X, 0.3, seed=1))
 
 
+@pytest.mark.parametrize(("length", "says"), [("151", "longer than its Content-Length"), ("224", None)])
+def test_a_declared_length_that_is_wrong(service: httpx.Client, length: str, says: str | None):
+    answer = service.post("/dropout/forward?rate=0&seed=1", content=npy(X), headers={**NPY, "Content-Length": length})
+    assert answer.status_code == 422 if says else 200
+    assert says is None or says in answer.json()["errors"][0]["message"]
+
+
 def test_concurrent_requests_do_not_mix(service: httpx.Client):
     def exchange(seed: int) -> bool:
         x = np.full((300, 700), seed + 1, np.float32)

@@ -94,6 +94,7 @@ CASES: dict[str, Bad] = {
     "encoded: negative size": Bad(forward(x=encoded(shape=(-2,))), "/x/shape", "negative"),
     "encoded: enormous": Bad(forward(x=encoded(shape=(10**12,))), "/x", "takes 4,000,000,000,000 bytes"),
     "encoded: enormous but empty": Bad(forward(x=encoded(shape=(0, 2**62, 2**62), data="")), "/x", "larger than"),
+    "encoded: sizes of thousands of digits": Bad(forward(x=encoded(shape=(10**4000,) * 2)), "/x", "larger than"),
     "encoded: a field too many": Bad(forward(x={**encoded(), "order": "F"}), "/x/order", "not permitted"),
     "encoded: with dtype": Bad(forward(x=encoded(), dtype="float64"), "/dtype", "leave this one out"),
     # parameters in JSON
@@ -109,6 +110,8 @@ CASES: dict[str, Bad] = {
     "unknown field": Bad(forward(rat=0.5), "/rat", "did you mean `rate`?"),
     "seed negative": Bad(forward(seed=-1), "/seed", "greater than or equal to 0"),
     "seed too large": Bad(forward(seed=2**64), "/seed", "less than 18446744073709551616"),
+    "seed of thousands of digits": Bad(forward(seed=10**4000), "/seed", "less than 18446744073709551616"),
+    "noise_shape of thousands of digits": Bad(forward(noise_shape=[10**4000, 1]), "/noise_shape", ""),
     "seed fractional": Bad(forward(seed=1.5), "/seed", "valid integer"),
     "offset text": Bad(forward(offset="3"), "/offset", "valid integer"),
     "scaling": Bad(forward(scaling="other"), "/scaling", "'inverted' or 'classic'"),
@@ -180,6 +183,13 @@ CASES: dict[str, Bad] = {
     ),
     "npy: endless sizes": Bad(
         npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 99)}"),
+        "/x",
+        "larger than an array can be",
+        path=RATE,
+        content_type=NPY,
+    ),
+    "npy: sizes of thousands of digits": Bad(
+        npy_header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**4000}, {10**4000})}}"),
         "/x",
         "larger than an array can be",
         path=RATE,
