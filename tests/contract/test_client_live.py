@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -252,6 +254,24 @@ def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tm
     assert unreachable.err.count("\n") == 1
     assert dropout("jobs", url="localhost:8000").code == 2
     assert dropout("jobs", "--nonsense").code == 2
+
+
+def test_an_interrupted_watch_says_that_the_job_runs_on(live_server: LiveServer, client: Client, tmp_path: Path):
+    (tmp_path / "line.csv").write_text("x,y\n" + "".join(f"{i / 32},{i / 32}\n" for i in range(64)))
+    spec = tmp_path / "long.yaml"
+    spec.write_text("name: interrupted\ntask: regression\ndata: {file: line.csv}\nepochs: 1000000\n")
+    command = [sys.executable, "-m", "dropout_client", "--url", live_server.url, "submit", spec, "--watch"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watching:
+        deadline = time.monotonic() + 30
+        while not (running := [job for job in client.jobs.list(status="running") if job.name == "interrupted"]):
+            assert time.monotonic() < deadline
+        watching.send_signal(signal.SIGINT)
+        _, err = watching.communicate(timeout=30)
+    (job,) = running
+    assert watching.returncode == 130
+    assert err == f"{job.id} runs on; `dropout cancel {job.id}` ends it\n"
+    assert job.refresh().status == "running"
+    job.cancel()
 
 
 def test_a_failed_job_ends_a_watch_with_1(dropout: Dropout, tmp_path: Path):

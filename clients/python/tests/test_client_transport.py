@@ -245,6 +245,29 @@ def test_a_failure_is_raised_with_its_hint(stub: Stub, call: Call):
         call(_result, base_url=stub.url)
 
 
+def test_waiting_outlasts_a_restart_of_the_service(stub: Stub, call: Call):
+    stub.answer(200, JOB)
+    stub.drop()
+    stub.answer(503, {})
+    stub.answer(200, DONE)
+    stub.answer(200, MODEL)
+    assert call(_result, base_url=stub.url, max_retries=0).id == "model_1"
+
+
+def test_waiting_does_not_outlast_its_own_end(stub: Stub, call: Call):
+    stub.answer(200, JOB)
+    stub.drop()
+    with pytest.raises(APIConnectionError):
+        call(lambda client: _result(client, timeout=0), base_url=stub.url, max_retries=0)
+
+
+def test_events_outlast_a_restart_of_the_service(stub: Stub, call: Call):
+    stub.answer(200, JOB)
+    stub.drop()
+    stub.answer(200, event(1, "queued") + event(2, "cancelled"), Content_Type="text/event-stream")
+    assert [one.type for one in call(_events, base_url=stub.url, max_retries=0)] == ["queued", "cancelled"]
+
+
 def test_waiting_has_an_end(stub: Stub, call: Call):
     for _ in range(3):
         stub.answer(200, JOB)

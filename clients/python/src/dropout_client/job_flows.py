@@ -12,6 +12,7 @@ from dropout_client.errors import (
     APIConnectionError,
     JobCancelledError,
     JobFailedError,
+    UnavailableError,
     UnexpectedResponseError,
     WaitTimeoutError,
 )
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _MOST_BREAKS = 10
+_LONGEST_OUTAGE_S = 120.0
 _NO_CONTENT = 204
 
 
@@ -146,6 +148,8 @@ def job_metrics(job_id: str) -> Flow[tuple[EpochMetrics, ...]]:
 def follow_job(job_id: str, *, every_s: float, timeout: float | None) -> Stream[JobRecord]:
     """Give the job's state now and then, and last when it has ended.
 
+    A service that is away for a while, because it is being restarted, say, does not end the waiting: jobs outlive it.
+
     Parameters
     ----------
     job_id
@@ -159,11 +163,23 @@ def follow_job(job_id: str, *, every_s: float, timeout: float | None) -> Stream[
     ------
     WaitTimeoutError
         The job has not ended in time. It runs on.
+    APIConnectionError, UnavailableError
+        The service has been away for too long.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    begin = answered_at = time.monotonic()
+    deadline = None if timeout is None else begin + timeout
+    failures = 0
     while True:
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        job = yield from get_job(job_id, wait_s=every_s if left_s is None else min(every_s, left_s))
+        try:
+            job = yield from get_job(job_id, wait_s=every_s if left_s is None else min(every_s, left_s))
+        except (APIConnectionError, UnavailableError):
+            if left_s == 0 or time.monotonic() - answered_at > _LONGEST_OUTAGE_S:
+                raise
+            yield Pause(backoff_s(failures))
+            failures += 1
+            continue
+        answered_at, failures = time.monotonic(), 0
         yield Emit(job)
         if job.finished:
             return
@@ -203,11 +219,12 @@ def job_events(job_id: str, *, after: int = 0) -> Stream[Event]:
     breaks = 0
     while breaks <= _MOST_BREAKS:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
-        response = yield from send(Request(method="GET", path=f"/jobs/{job_id}/events", headers=headers, stream=True))
-        if response.status_code == _NO_CONTENT:  # the job has ended, and all of it is known
-            return
-        decoder = FrameDecoder()
+        request = Request(method="GET", path=f"/jobs/{job_id}/events", headers=headers, stream=True)
         try:
+            response = yield from send(request)
+            if response.status_code == _NO_CONTENT:  # the job has ended, and all of it is known
+                return
+            decoder = FrameDecoder()
             while chunk := (yield from read()):
                 for frame in decoder.feed(chunk):
                     event = _event(frame.data)
@@ -217,7 +234,7 @@ def job_events(job_id: str, *, after: int = 0) -> Stream[Event]:
                     yield Emit(event)
                     if event.final:
                         return
-        except APIConnectionError:
+        except (APIConnectionError, UnavailableError):
             if breaks == _MOST_BREAKS:
                 raise
         yield Pause(backoff_s(breaks))

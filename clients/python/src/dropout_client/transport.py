@@ -265,7 +265,7 @@ class _Content:
             case Path():
                 return iter(self._read, b"")
             case parts:
-                return _slices(parts)
+                return _whole(parts) or _slices(parts)
 
     def awaiting(self) -> bytes | AsyncIterator[bytes] | None:
         match self._body:
@@ -274,7 +274,7 @@ class _Content:
             case Path():
                 return self._read_in_thread()
             case parts:
-                return _as_async(_slices(parts))
+                return _whole(parts) or _as_async(_slices(parts))
 
     async def _read_in_thread(self) -> AsyncIterator[bytes]:
         while chunk := await anyio.to_thread.run_sync(self._read):
@@ -282,6 +282,11 @@ class _Content:
 
     def _read(self) -> bytes:
         return self._file.read(_CHUNK_BYTES) if self._file is not None else b""
+
+
+def _whole(parts: tuple[bytes | memoryview, ...]) -> bytes | None:
+    """Join the parts of a small body: one packet is cheaper than several."""
+    return b"".join(parts) if sum(map(len, parts)) <= _CHUNK_BYTES else None
 
 
 def _slices(parts: tuple[bytes | memoryview, ...]) -> Iterator[bytes]:
@@ -345,7 +350,8 @@ def _translated() -> Generator[None]:
         reason = str(error) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
             raise APITimeoutError(f"{where} was not answered in time: {reason}") from error
-        raise APIConnectionError(f"{where}: {reason}") from error
+        hint = "; is the service running there?" if isinstance(error, httpx.ConnectError) else ""
+        raise APIConnectionError(f"{where}: {reason}{hint}") from error
 
 
 async def _nothing() -> AsyncIterator[bytes]:
