@@ -13,10 +13,9 @@ COPY service service
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /tmp/dist \
  && /opt/dropout/bin/pip install --no-deps /tmp/dist/*.whl \
  && /opt/dropout/bin/pip uninstall --yes pip \
- && find /opt/dropout/lib -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
- && /opt/dropout/bin/python -m compileall -q /opt/dropout/lib
+ && find /opt/dropout/lib -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 # The kernels are compiled here, so that a container answers its first request at once.
-RUN DROPOUT_SERVICE_KERNEL_CACHE_DIR=/opt/dropout/kernels /opt/dropout/bin/python -m dropout_service.kernels.compile_cache
+RUN DROPOUT_SERVICE_KERNEL_CACHE_DIR=/opt/dropout/kernels /opt/dropout/bin/python -m dropout_service.kernels
 
 # Stage 2: what runs.
 # hadolint ignore=DL3006
@@ -34,7 +33,8 @@ ENV PATH=/opt/dropout/bin:$PATH \
     DROPOUT_SERVICE_HOST=0.0.0.0 \
     DROPOUT_SERVICE_PORT=8000 \
     DROPOUT_SERVICE_DATA_DIR=/data
-USER dropout
+# By number, so that an orchestrator can see that it is not root.
+USER 10001:10001
 WORKDIR /data
 VOLUME ["/data"]
 EXPOSE 8000
