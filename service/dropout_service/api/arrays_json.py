@@ -142,7 +142,8 @@ def encode_array(array: NDArray[Any]) -> dict[str, Any]:
 def nested(array: NDArray[Any]) -> Any:
     """Write an array as nested lists of Python numbers."""
     if array.dtype == FLOAT_DTYPES["bfloat16"]:
-        array = array.astype(np.float32)
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            array = array.astype(np.float32)
     return array.tolist()
 
 
