@@ -229,11 +229,51 @@ def test_the_command_line_from_a_table_to_a_prediction(dropout: Dropout, tmp_pat
     assert (tmp_path / "model.safetensors").stat().st_size > 0
 
 
+def test_what_the_command_line_shows_to_people(dropout: Dropout, trained: Job, tmp_path: Path):
+    (tmp_path / "line.csv").write_text("x,y\n" + "".join(f"{i / 32},{i / 16}\n" for i in range(64)))
+    (tmp_path / "line.json").write_text(
+        json.dumps({"task": "regression", "data": {"file": "line.csv"}, "epochs": 1_000_000, "name": "line"})
+    )
+    submitted = dropout("submit", tmp_path / "line.json")
+    assert submitted.code == 0, submitted.err
+    job_id = submitted.out.strip()
+    shown = dropout("job", job_id)
+    assert shown.out.startswith("id")
+    assert job_id in shown.out
+    cancelled = dropout("cancel", job_id)
+    assert cancelled.out.startswith(f"{job_id} is cancel")
+
+    events = dropout("events", trained.id).out.splitlines()
+    assert len(events) == len(list(trained.events()))
+    assert "queued" in events[0]
+    assert "epoch=1" in next(line for line in events if " epoch " in line)
+
+    assert trained.model_id is not None
+    models = dropout("models").out.splitlines()
+    assert models[0].split() == ["id", "name", "task", "size", "created", "job"]
+    assert any(trained.model_id in line and trained.id in line for line in models)
+    assert json.loads(dropout("models", "--json").out)[0]["digest"].startswith("sha256:")
+    datasets = dropout("datasets").out.splitlines()
+    assert datasets[0].split() == ["id", "name", "rows", "columns", "size", "created"]
+    assert any(" 64 " in line for line in datasets)
+
+    np.save(tmp_path / "rows.npy", IRIS.data[:3])
+    classes = dropout("predict", trained.model_id, tmp_path / "rows.npy").out.splitlines()
+    assert classes[0] == "class,probability"
+    assert [line.split(",")[0] for line in classes[1:]] == ["setosa"] * 3
+
+
 def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tmp_path: Path, trained: Job):
     (tmp_path / "bad.yaml").write_text("task: [")
     (tmp_path / "no-data.yaml").write_text("task: regression\ndata: {file: nowhere.csv}\n")
     (tmp_path / "wrong.yaml").write_text("task: clustering\ndata: {dataset: sha256-1}\n")
     (tmp_path / "text.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "table.txt").write_text("a,b\n1,2\n")
+    (tmp_path / "list.yaml").write_text("- task\n")
+    names = ",".join(trained.model().feature_names)
+    (tmp_path / "short.csv").write_text(f"{names}\n1,2,3,4\n1,2\n")
+    (tmp_path / "words.csv").write_text(f"{names}\n1,2,many,4\n")
+    (tmp_path / "objects.npy").write_bytes(b"not npy")
     assert trained.model_id is not None
     for arguments, code, message in (
         (("job", "job_none"), 3, "404: "),
@@ -243,6 +283,12 @@ def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tm
         (("submit", tmp_path / "wrong.yaml"), 3, "/task"),
         (("submit", tmp_path / "none.yaml"), 2, "none.yaml"),
         (("predict", trained.model_id, tmp_path / "text.csv"), 2, "the header line lacks"),
+        (("predict", trained.model_id, tmp_path / "short.csv"), 2, "row 3 has 2 cells where the header has 4"),
+        (("predict", trained.model_id, tmp_path / "words.csv"), 2, "'many' is not a number"),
+        (("predict", trained.model_id, tmp_path / "objects.npy"), 2, "objects.npy: "),
+        (("upload", tmp_path / "table.txt"), 2, "the ending of table.txt tells no format"),
+        (("submit", tmp_path / "list.yaml"), 2, "a specification is a mapping"),
+        (("download", trained.model_id, tmp_path / "no folder" / "model"), 2, "No such file"),
     ):
         answer = dropout(*arguments)
         assert answer.code == code, (arguments, answer.err)
