@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 import operator
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -63,7 +64,7 @@ def checked_word(pointer: str, value: int) -> Any:
 
 def checked_format(x: NDArray[Any], pointer: str) -> int:
     """Return the format of an array's elements; see `formats.FORMATS`."""
-    format_ = FORMATS.get(x.dtype.name)
+    format_ = _format_of(x.dtype)
     if format_ is None:
         message = f"dtype {x.dtype.name} is not supported: use one of {', '.join(FORMATS)}"
         raise InvalidInputError.at(pointer, message)
@@ -71,6 +72,13 @@ def checked_format(x: NDArray[Any], pointer: str) -> int:
         message = f"dtype {x.dtype.str} has a foreign byte order: send {x.dtype.newbyteorder('<').str}"
         raise InvalidInputError.at(pointer, message)
     return format_
+
+
+@functools.lru_cache(maxsize=64)
+def _format_of(dtype: np.dtype[Any]) -> int | None:
+    return FORMATS.get(
+        dtype.name
+    )  # NumPy puts the name together anew each time, which takes longer than a small kernel
 
 
 def checked_noise_shape(noise_shape: Sequence[int | None], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -148,3 +148,20 @@ def test_warm_leaves_nothing_to_compile(tmp_path):
             env=environment,
         )
         assert expected in answer.stdout
+
+
+def test_a_user_without_a_home_has_no_folder(monkeypatch):
+    def homeless() -> Path:
+        message = "Could not determine home directory."
+        raise RuntimeError(message)
+
+    monkeypatch.delenv(compile_cache.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert compile_cache.folders() == []
+
+
+def test_code_that_cannot_be_stored_is_let_go(tmp_path):
+    gone = tmp_path / "gone" / "one.kernel"
+    compile_cache._write(gone, b"code")
+    assert not gone.parent.exists()
