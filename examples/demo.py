@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropout_client import Prediction
+    from dropout_client import ClassPrediction
 
 DATA_DIR = Path(__file__).parents[1] / ".demo"
 TRAIN_ROWS = 100
@@ -108,10 +108,9 @@ def picture(x: NDArray[np.float64]) -> str:
     return "\n".join("".join(SHADES[level] * 2 for level in row) for row in levels)
 
 
-def show_digits(console: Console, x: NDArray[np.float64], y: NDArray[np.int64], prediction: Prediction) -> None:
+def show_digits(console: Console, x: NDArray[np.float64], y: NDArray[np.int64], prediction: ClassPrediction) -> None:
     """Show the digits that the network is most and least sure of."""
     assert prediction.entropy is not None
-    assert prediction.probabilities is not None
     assert prediction.probabilities_std is not None
     order = prediction.entropy.argsort()
     for title, rows in (("surest", order[:4]), ("least sure", order[-4:])):
@@ -120,7 +119,9 @@ def show_digits(console: Console, x: NDArray[np.float64], y: NDArray[np.int64], 
             best = prediction.probabilities[row].argmax()
             mean, std = prediction.probabilities[row, best], prediction.probabilities_std[row, best]
             verdict = "right" if best == y[row] else f"it is a {y[row]}"
-            panels.append(Panel(picture(x[row]), padding=0, title=f"{best}: {mean:.2f}±{std:.2f}", subtitle=verdict, width=18))
+            panels.append(
+                Panel(picture(x[row]), padding=0, title=f"{best}: {mean:.2f}±{std:.2f}", subtitle=verdict, width=18)
+            )
         console.print(f"\nThe four digits it is [bold]{title}[/bold] of (class: probability ± its deviation)")
         console.print(Columns(panels))
 

@@ -35,9 +35,9 @@ def main() -> None:
         for noise in NOISE:
             x = digits.data[rest] + np.random.default_rng(1).normal(scale=noise, size=digits.data[rest].shape)
             prediction = model.predict(x, mc_samples=50, seed=1)
-            assert isinstance(prediction, ClassPrediction)  # noqa: S101  # a classification; tells the type checker
-            assert prediction.entropy is not None  # noqa: S101  # there are samples
-            assert prediction.mutual_information is not None  # noqa: S101
+            assert isinstance(prediction, ClassPrediction)  # a classification; tells the type checker
+            assert prediction.entropy is not None  # there are samples
+            assert prediction.mutual_information is not None
             accuracy = (prediction.classes == digits.target[rest]).mean()
             entropy, disagreement = prediction.entropy.mean(), prediction.mutual_information.mean()
             print(f"{noise:5.1f}  {accuracy:8.1%}  {entropy:7.3f}  {disagreement:17.3f}")
