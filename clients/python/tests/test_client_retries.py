@@ -121,7 +121,8 @@ def test_an_attempt_gets_no_more_time_than_is_left():
     assert 4 < tried[0].timeout_s <= 5
     assert tried[0].deadline is not None
     assert tried[0].deadline - time.monotonic() <= 5
-    assert play([OK], Options(timeout=60))[1][0].timeout_s == 60
+    assert play([OK], Options(timeout=7))[1][0].timeout_s == 7
+    assert play([OK])[1][0].timeout_s == REQUEST.timeout_s == 60
 
 
 def test_a_held_back_answer_is_given_its_time():

@@ -28,7 +28,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 class Patience(TypedDict, total=False):
     """What ``with_options`` can change."""
 
-    timeout: float
+    timeout: float | None
     total_timeout: float | None
     max_retries: int
 
@@ -41,7 +41,8 @@ class Client:
     base_url
         Address of the service; by default the environment variable ``DROPOUT_URL``, else ``http://127.0.0.1:8000``.
     timeout
-        Seconds of silence on a connection after which an attempt is given up.
+        Seconds of silence on a connection after which an attempt is given up. ``None``: 60, and 600 for predictions,
+        which the service may compute that long before it answers.
     total_timeout
         Seconds after which a request is given up altogether, its retries and pauses included. ``None``: no bound.
     max_retries
@@ -67,7 +68,7 @@ class Client:
         self,
         base_url: str | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: float | None = None,
         total_timeout: float | None = None,
         max_retries: int = 4,
         headers: dict[str, str] | None = None,
@@ -120,7 +121,7 @@ class AsyncClient:
         self,
         base_url: str | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: float | None = None,
         total_timeout: float | None = None,
         max_retries: int = 4,
         headers: dict[str, str] | None = None,

@@ -39,6 +39,8 @@ class Request:
         The content, if any.
     stream
         Leave the content of the answer to :class:`Read`.
+    timeout_s
+        Longest silence on the connection, where the client has no time-out of its own.
     patience_s
         Seconds that the service was asked to hold its answer back; added to the time-out.
     """
@@ -49,6 +51,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Body | None = None
     stream: bool = False
+    timeout_s: float = 60.0
     patience_s: float = 0.0
 
 

@@ -86,6 +86,7 @@ Prediction = ClassPrediction | ValuePrediction
 """What ``predict`` gives: by the task of the model, one or the other."""
 
 _NPY = "application/x-npy"
+_TIMEOUT_S = 600.0
 
 
 def predict(model_id: str, x: ArrayLike, *, mc_samples: int | None = None, seed: int = 0) -> Flow[Prediction]:
@@ -97,6 +98,7 @@ def predict(model_id: str, x: ArrayLike, *, mc_samples: int | None = None, seed:
             params={"mc_samples": mc_samples, "seed": seed},
             headers={"Content-Type": _NPY, "Accept": safetensors.MEDIA_TYPE},
             body=arrays.to_npy(arrays.to_features(x)),
+            timeout_s=_TIMEOUT_S,
         )
     )
     return _prediction(*safetensors.decode(response.content))

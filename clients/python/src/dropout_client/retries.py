@@ -40,14 +40,14 @@ class Options:
     Parameters
     ----------
     timeout
-        Seconds of silence on a connection after which an attempt is given up.
+        Seconds of silence on a connection after which an attempt is given up; ``None``: as the request says.
     total_timeout
         Seconds after which a request is given up altogether, its attempts and pauses included.
     max_retries
         How often a request is sent again.
     """
 
-    timeout: float = 60.0
+    timeout: float | None = None
     total_timeout: float | None = None
     max_retries: int = 4
 
@@ -69,7 +69,7 @@ def attempts(request: Request, options: Options) -> Flow[Response]:
     APIStatusError
         The answer is an error that a repetition would not change, or the last attempt's.
     """
-    timeout_s = options.timeout + request.patience_s
+    timeout_s = (request.timeout_s if options.timeout is None else options.timeout) + request.patience_s
     deadline = None
     if options.total_timeout is not None:
         deadline = time.monotonic() + options.total_timeout + request.patience_s
