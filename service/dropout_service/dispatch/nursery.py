@@ -90,7 +90,9 @@ class Nursery:
         try:
             process.die_with_parent(signal.SIGKILL, parent)
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Until the attempt can write a checkpoint, a request to stop simply ends it.
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             self._channel.close()
             os.close(self._woken)
             os.close(self._wake)

@@ -1,0 +1,65 @@
+"""Rules that no request reaches yet: the states of a pause are in the rules from the start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dropout_service.errors import ConflictError
+from dropout_service.jobs import lifecycle
+from dropout_service.jobs.attempts import Outcome, Report, Verdict
+from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+from dropout_service.training.spec import TrainingSpec
+
+SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
+PAUSING = Job("job_1", SPEC, JobStatus.PAUSING, 0.0, attempt=2, lease_expires_at=9.0, dispatcher="d")
+DIED = Failure("crashed", "training", None, "the process died")
+
+
+def test_a_pausing_attempt_is_told_to_pause_and_still_reports():
+    assert lifecycle.verdict(2, JobStatus.PAUSING, 2) is Verdict.PAUSE
+    change = lifecycle.reported(PAUSING, 2, Report(0.5, ({"epoch": 1},)), 5.0, lease_s=10)
+    assert change is not None
+    assert (change.job.lease_expires_at, change.job.epoch) == (15.0, 1)
+
+
+@pytest.mark.parametrize("way", ["released", "crashed", "expired"])
+def test_a_pausing_job_is_paused_when_its_attempt_is_gone(way: str):
+    if way == "released":
+        change = lifecycle.released(PAUSING, 2, Report(0.5, checkpoint="c"), 5.0, reason="pause")
+    elif way == "crashed":
+        change = lifecycle.crashed(PAUSING, 2, StopReason.LOST, DIED, 5.0)
+    else:
+        change = lifecycle.expired(PAUSING, 10.0)
+    assert change is not None
+    assert (change.job.status, change.job.dispatcher, change.job.lease_expires_at) == ("paused", None, None)
+    assert [event.type for event in change.events] == ["paused"]
+
+
+def test_a_training_that_ends_before_it_is_paused_has_ended():
+    change = lifecycle.finished(PAUSING, 2, Outcome(StopReason.COMPLETED, model="model_1"), None, 5.0)
+    assert change is not None
+    assert change.job.status is JobStatus.SUCCEEDED
+
+
+def test_a_pausing_job_can_be_cancelled_and_a_paused_one_at_once():
+    change = lifecycle.cancel_requested(PAUSING, 5.0)
+    assert change is not None
+    assert change.job.status is JobStatus.CANCELLING
+    change = lifecycle.cancel_requested(replace(PAUSING, status=JobStatus.PAUSED), 5.0)
+    assert change is not None
+    assert change.job.status is JobStatus.CANCELLED
+
+
+def test_an_attempt_cannot_cancel_a_job_that_nobody_cancelled():
+    running = replace(PAUSING, status=JobStatus.RUNNING)
+    assert lifecycle.finished(running, 2, Outcome(StopReason.CANCELLED), None, 5.0) is None
+
+
+def test_an_ended_job_stays_as_it_is():
+    ended = replace(PAUSING, status=JobStatus.FAILED)
+    assert lifecycle.reported(ended, 2, Report(0.5), 5.0, lease_s=10) is None
+    assert lifecycle.expired(ended, 99.0) is None
+    with pytest.raises(ConflictError):
+        lifecycle.cancel_requested(ended, 5.0)
