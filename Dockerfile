@@ -29,10 +29,10 @@ COPY --from=build /opt/dropout /opt/dropout
 ENV PATH=/opt/dropout/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    OPENBLAS_NUM_THREADS=1 \
     DROPOUT_SERVICE_HOST=0.0.0.0 \
     DROPOUT_SERVICE_PORT=8000 \
-    DROPOUT_SERVICE_DATA_DIR=/data
+    DROPOUT_SERVICE_DATA_DIR=/data \
+    DROPOUT_SERVICE_KERNEL_CACHE_DIR=/opt/dropout/kernels:/data/kernels
 # By number, so that an orchestrator can see that it is not root.
 USER 10001:10001
 WORKDIR /data

@@ -9,6 +9,7 @@ import asyncio
 import http.client
 import json
 import logging
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -45,6 +46,9 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     """Serve HTTP until SIGTERM or SIGINT, with a dispatcher beside it that runs the training jobs."""
     settings = _settings(host=host, port=port, data_dir=data_dir)
     _configure_logging(settings.log_level)
+    # Predictions compute in the threads of requests; threads of BLAS beside them would fight for the same cores.
+    # NumPy reads it when it is imported, below.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     import uvicorn  # noqa: PLC0415
 
