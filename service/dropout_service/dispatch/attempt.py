@@ -19,6 +19,7 @@ from dropout_service.dispatch import process
 from dropout_service.dispatch.checkpoints import Checkpoints
 from dropout_service.dispatch.failures import explain_error
 from dropout_service.dispatch.reporter import Reporter
+from dropout_service.dispatch.threads import set_threads
 from dropout_service.errors import InvalidInputError, NotFoundError, TrainingError, UnavailableError
 from dropout_service.jobs.attempts import Outcome, Verdict
 from dropout_service.jobs.job import StopReason
@@ -139,7 +140,7 @@ class _Run:
 
     def _load(self) -> Trainer:
         spec = self._job.spec
-        process.set_threads(spec.threads)
+        set_threads(spec.threads)
         dataset = self._parts.datasets.get(spec.data.dataset or "")
         data = load_training_data(dataset, self._parts.blobs, spec)
         return self._resumed(data) or Trainer(spec, data)

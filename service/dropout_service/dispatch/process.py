@@ -10,12 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropout_service.kernels import parallel
-
 if TYPE_CHECKING:
     import signal
 
-__all__ = ["SINGLE_THREADED", "die_with_parent", "limit_memory", "oom_kills", "set_threads"]
+__all__ = ["SINGLE_THREADED", "die_with_parent", "limit_memory", "oom_kills"]
 
 SINGLE_THREADED = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -23,12 +21,6 @@ SINGLE_THREADED = dict.fromkeys(
 """Environment in which NumPy is imported with one BLAS thread, so that the process can be forked safely."""
 
 _PR_SET_PDEATHSIG = 1
-_SET_THREADS = (
-    "scipy_openblas_set_num_threads64_",
-    "scipy_openblas_set_num_threads",
-    "openblas_set_num_threads64_",
-    "openblas_set_num_threads",
-)
 
 
 def die_with_parent(with_signal: signal.Signals, parent_pid: int) -> None:
@@ -54,20 +46,6 @@ def limit_memory(limit_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
 
 
-def set_threads(threads: int) -> None:
-    """Compute with this many threads, in the kernels and in the BLAS that NumPy brings.
-
-    The result of a matrix product depends on the number of BLAS threads: it must be the job's own, never what the
-    environment or a neighbour happens to leave.
-    """
-    parallel.set_threads(threads)
-    for library in _openblas_libraries():
-        blas = ctypes.CDLL(library)
-        found = next((name for name in _SET_THREADS if hasattr(blas, name)), None)
-        if found is not None:
-            getattr(blas, found)(ctypes.c_int(threads))
-
-
 def oom_kills() -> int:
     """Count the processes that the kernel has killed for want of memory in this control group; 0 when unknown."""
     try:
@@ -75,12 +53,3 @@ def oom_kills() -> int:
     except OSError:
         return 0
     return int(found[1]) if found else 0
-
-
-def _openblas_libraries() -> set[str]:
-    try:
-        maps = Path("/proc/self/maps").read_text()
-    except OSError:
-        return set()
-    paths = {line.split(maxsplit=5)[-1] for line in maps.splitlines() if "/" in line}
-    return {path for path in paths if "openblas" in Path(path).name}
