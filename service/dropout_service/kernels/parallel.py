@@ -40,9 +40,22 @@ def _peek(_context: Any, builder: Any, counter: Any) -> Any:
     return builder.load_atomic(builder.inttoptr(counter, ir.IntType(64).as_pointer()), "acquire", 8)
 
 
+@emits(types.void(types.int64))
+def _poke(_context: Any, builder: Any, counter: Any) -> None:
+    """Set a counter that another thread watches to 1."""
+    word = ir.IntType(64)
+    builder.store_atomic(ir.Constant(word, 1), builder.inttoptr(counter, word.as_pointer()), "release", 8)
+
+
 @jit
-def _watch(counter: int, value: int, looks: int) -> bool:
-    """Look at a counter until it is no longer ``value``; False when that did not happen in time."""
+def _watch(counter: int, value: int, looks: int, signal: int) -> bool:
+    """Look at a counter until it is no longer ``value``; False when that did not happen in time.
+
+    ``signal`` is the address of a counter to set first, or 0. Setting it here, without the GIL, spares the thread that
+    watches it a wait for the GIL, which ends in a sleep.
+    """
+    if signal:
+        _poke(signal)
     for _ in range(looks):  # noqa: SIM110 - Numba compiles no generators in any()
         if _peek(counter) != value:
             return True
@@ -54,7 +67,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self._cell = np.zeros(1, np.int64)
-        self._address = self._cell.ctypes.data
+        self.address = self._cell.ctypes.data
 
     @property
     def value(self) -> int:
@@ -63,8 +76,8 @@ class _Counter:
     def advance(self) -> None:
         self._cell[0] += 1
 
-    def watch(self, value: int) -> bool:
-        return _watch(self._address, value, _LOOKS)
+    def watch(self, value: int, signal: _Counter | None = None) -> bool:
+        return _watch(self.address, value, _LOOKS, signal.address if signal else 0)
 
 
 class _Job:
@@ -86,10 +99,11 @@ class _Job:
         for start in self._starts:  # advancing a range iterator is atomic under the GIL
             self._work(start, min(start + self._chunk, self._size))
 
-    def help(self) -> None:
+    def help(self) -> _Counter | None:
+        """Work until nothing is left; return the counter by which to tell the caller, if it is waiting."""
         with self._lock:
             if self._closed:
-                return
+                return None
             self._helping += 1
         try:
             self.drain()
@@ -97,9 +111,10 @@ class _Job:
             self._fault = fault
         with self._lock:
             self._helping -= 1
-            if self._closed and not self._helping:
-                self._left.advance()
-                self._finished.release()
+            if not self._closed or self._helping:
+                return None
+            self._finished.release()
+            return self._left
 
     def finish(self) -> None:
         with self._lock:
@@ -133,15 +148,21 @@ class _Pool:
             self._offered.advance()
 
     def _serve(self) -> None:
+        done: _Counter | None = None
         while True:
             seen = self._offered.value
             try:
                 job = self._jobs.get_nowait()
             except Empty:
-                if self._offered.watch(seen):
+                offered = self._offered.watch(seen, done)
+                done = None
+                if offered:
                     continue
                 job = self._jobs.get()
-            job.help()
+            else:
+                if done is not None:
+                    done.advance()
+            done = job.help()
 
 
 class _State:
