@@ -35,7 +35,7 @@ def main() -> None:
         dataset = client.datasets.upload(path)
         print(f"{dataset.schema.rows} rows, {len(dataset.schema.columns)} columns")
         for column in dataset.schema.columns:
-            if column.classes:
+            if column.type == "text" and column.classes:
                 print(f"  {column.name}:", ", ".join(f"{one.label} {one.count}" for one in column.classes))
 
         job = client.jobs.submit(

@@ -153,5 +153,5 @@ def _warm_kernels(readiness: Readiness) -> None:
         logger.exception("the kernels cannot be compiled")
         readiness.failed("kernels", str(error))
     else:
-        logger.info("kernels: %d compiled, %d loaded from %s", report.compiled, report.loaded, report.folder)
+        logger.info("kernels: %d compiled, %d loaded; new ones go to %s", report.compiled, report.loaded, report.folder)
         readiness.met("kernels")

@@ -49,7 +49,7 @@ class BlobStore:
         folder for temporary files.
     """
 
-    def __init__(self, url: str, *, scratch_dir: Path | None = None) -> None:
+    def __init__(self, url: str, *, scratch_dir: Path | str | None = None) -> None:
         self.url = url
         self._store, self._root = _connect(url)
         if self._root is not None:
@@ -57,7 +57,7 @@ class BlobStore:
             self._scratch_dir.mkdir(exist_ok=True)
             _sweep(self._scratch_dir)
         else:
-            self._scratch_dir = scratch_dir or Path(tempfile.gettempdir())
+            self._scratch_dir = Path(scratch_dir or tempfile.gettempdir())
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Store ``data`` under ``key``, in place of what was there.
@@ -216,11 +216,11 @@ def _connect(url: str) -> tuple[ObjectStore, Path | None]:
 def _move(source: Path, target: Path, *, root: Path) -> None:
     """Rename a synced file to its key and sync every folder on the way, which may be new."""
     for attempt in range(_RACES):
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
-        except FileNotFoundError:
-            # A delete has just cleaned up the folder, empty until now.
+        except (FileNotFoundError, FileExistsError):
+            # A delete has just cleaned up the folder, empty until now; mkdir may have met it while it was going.
             if attempt == _RACES - 1:
                 raise
         else:

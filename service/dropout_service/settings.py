@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         default=1.0, gt=0, le=3600, description="Seconds between two signs of life of a running job."
     )
     lease_s: float = Field(
-        default=30.0, gt=0, le=86_400, description="Seconds without a sign of life after which a job is taken for lost."
+        default=15.0, gt=0, le=86_400, description="Seconds without a sign of life after which a job is taken for lost."
     )
     checkpoint_s: float = Field(
         default=30.0, gt=0, le=86_400, description="Seconds between two checkpoints of a running job."

@@ -19,6 +19,8 @@ __all__ = ["BAD_CELLS_OF_COLUMN", "bad_cell", "describe", "describe_numbers"]
 BAD_CELLS_OF_COLUMN: Final = 5
 """So many bad cells of a column are listed; the others are counted."""
 
+_MAX_LEVELS: Final = 20
+"""Of fractional numbers, so few values are classes or the settings of a factor; more are a measurement."""
 _SHOWN_CHARS: Final = 40
 
 
@@ -41,7 +43,8 @@ def describe(
         How often each value occurs; ``None`` when there are too many to count.
     """
     classes = None
-    if counts is not None and len(counts) <= MAX_CLASSES and all(len(str(c)) <= MAX_LABEL_CHARS for c in counts):
+    most = _MAX_LEVELS if type == "number" else MAX_CLASSES
+    if counts is not None and len(counts) <= most and all(len(str(c)) <= MAX_LABEL_CHARS for c in counts):
         classes = tuple(ClassCount(label, counts[label]) for label in sorted(counts))
     return Column(
         name=name,

@@ -60,7 +60,8 @@ class Column:
     min, max, mean, std
         Of the finite numbers (``std``: population standard deviation, ddof 0); ``None`` in other columns.
     classes
-        Every value with its count, in sorted order, when there are at most 100 of them.
+        Every value with its count, in sorted order, when there are at most 100 of them (20 of fractional
+        numbers).
     constant
         Whether all its values are equal, so that nothing can be learned from it.
     """

@@ -68,7 +68,7 @@ def main(attempt: Attempt, config: DispatchConfig) -> int:
     process.limit_memory(config.memory_limit_bytes)
     engine = open_database(config.database_url)
     try:
-        blobs = BlobStore(config.blob_url)
+        blobs = BlobStore(config.blob_url, scratch_dir=config.scratch_dir)
         parts = Parts(SqlJobStore(engine), blobs, DatasetRegistry(engine, blobs), ModelRegistry(engine, blobs))
         run_attempt(attempt, parts, config, stop)
     finally:

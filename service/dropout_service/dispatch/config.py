@@ -38,6 +38,8 @@ class DispatchConfig:
         Address space of one attempt; ``None`` for no limit.
     kernel_cache_dir
         Folder of compiled kernels; ``None`` for the default.
+    scratch_dir
+        Where blobs are spooled when their store is not a local folder; ``None`` for the system's folder.
     log_level
         Least severe log messages to write.
     """
@@ -46,13 +48,14 @@ class DispatchConfig:
     blob_url: str
     workers: int = 1
     heartbeat_s: float = 1.0
-    lease_s: float = 30.0
+    lease_s: float = 15.0
     checkpoint_s: float = 30.0
     cancel_grace_s: float = 0.5
     shutdown_grace_s: float = 10.0
     poll_s: float = 0.05
     memory_limit_bytes: int | None = None
     kernel_cache_dir: str | None = None
+    scratch_dir: str | None = None
     log_level: str = "info"
 
     def to_json(self) -> str:

@@ -174,7 +174,7 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
     if parent_pid is not None:
         process.die_with_parent(signal.SIGTERM, parent_pid)
     database = open_database(config.database_url)
-    blobs = BlobStore(config.blob_url)
+    blobs = BlobStore(config.blob_url, scratch_dir=config.scratch_dir)
     local = LocalEngine(config)
     try:
         with ChangeDetector(database) as changes:
