@@ -39,7 +39,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/dropout", tags=["dropout"])
 
-_INLINE_BYTES: Final = 16 * 1024
+_INLINE_BYTES: Final = 32 * 1024
 """Up to this body size the event loop computes by itself: a few microseconds, less than a change of threads."""
 
 _VARIANTS: Final = VariantList(
@@ -49,13 +49,13 @@ _VARIANTS: Final = VariantList(
             drops=variant.drops,
             parameters=[
                 VariantParameter(name=one.name, description=one.description, default=one.default)
-                for one in variant.parameters
+                for one in variant.all_parameters
             ],
             formula=variant.formula,
             gradient=variant.gradient,
             paper=variant.paper,
         )
-        for variant in VARIANTS.values()
+        for variant in (VARIANTS["standard"],)
     ]
 )
 
