@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from dropout_service.api.faults import field_errors, summary
 from dropout_service.errors import InvalidInputError
+from dropout_service.kernels.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -97,12 +98,15 @@ def _read_sizes(text: str) -> list[int | None]:
     return [None if size.strip() == "null" else int(size) for size in sizes if size.strip()]
 
 
-_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "rate": float,
-    "seed": int,
-    "offset": int,
-    "training": {"true": True, "false": False}.__getitem__,
-    "noise_shape": _read_sizes,
+_READERS_BY_KIND: Final[Mapping[str, Callable[[str], Any]]] = {
+    "number": float,
+    "integer": int,
+    "axis": int,
+    "boolean": {"true": True, "false": False}.__getitem__,
+    "shape": _read_sizes,
+}
+_READERS: Final = {
+    one.name: _READERS_BY_KIND.get(one.kind, str) for variant in VARIANTS.values() for one in variant.all_parameters
 }
 
 

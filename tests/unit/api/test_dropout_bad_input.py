@@ -121,7 +121,30 @@ CASES: dict[str, Bad] = {
     "noise_shape negative": Bad(forward(noise_shape=[1, -2]), "/noise_shape/1", "greater than or equal to 0"),
     "noise_shape text": Bad(forward(noise_shape="1,2"), "/noise_shape", "valid list"),
     "dtype integer": Bad(forward(dtype="int8"), "/dtype", "float16"),
-    "variant": Bad(forward(variant="alpha"), "/variant", "'standard'"),
+    "variant": Bad(forward(variant="standart"), "/variant", "did you mean `standard`? there are standard, "),
+    "variant of another kind": Bad(forward(variant=3), "/variant", "there is no variant 3"),
+    "variant unhashable": Bad(forward(variant={}), "/variant", "there is no variant {}"),
+    "parameter of another variant": Bad(forward(axis=1), "/axis", "a parameter of `locked`, not of `standard`, which"),
+    "noise_shape of another variant": Bad(
+        forward(variant="batchwise", noise_shape=[1, 2]), "/noise_shape", "takes no parameters of its own"
+    ),
+    "parameter misspelt": Bad(forward(variant="locked", axes=1), "/axes", "did you mean `axis`?"),
+    "axis beyond the array": Bad(forward(variant="locked", axis=2), "/axis", "axis 2 is not one of x"),
+    "axis fractional": Bad(forward(variant="locked", axis=0.5), "/axis", "valid integer"),
+    "axis null": Bad(forward(variant="locked", axis=None), "/axis", "got null"),
+    "rank": Bad(forward(variant="feature2d"), "/x", "(n, c, h, w), not shape [2, 2]"),
+    "rank of a gradient": Bad(
+        backward(variant="feature1d", seed=1), "/grad_output", "(n, c, l), not shape [2, 2]", path=BACK
+    ),
+    "query: variant": Bad(npy(FLOATS), "/variant", "`locked`?", path=f"{RATE}&variant=loked", content_type=NPY),
+    "query: axis word": Bad(npy(FLOATS), "/axis", "integer", path=f"{RATE}&variant=locked&axis=x", content_type=NPY),
+    "query: foreign": Bad(npy(FLOATS), "/axis", "a parameter of `locked`", path=f"{RATE}&axis=0", content_type=NPY),
+    "metadata: foreign": Bad(
+        safetensors(tensor() | {"__metadata__": {"rate": "0.5", "axis": "0"}}, b"8" * 8),
+        "/axis",
+        "a parameter of `locked`",
+        content_type=SAFETENSORS,
+    ),
     "return_mask": Bad(forward(return_mask=True), "/return_mask", "'none', 'bool' or 'packed'"),
     # the JSON body
     "empty body": Bad("", "", "not valid JSON"),

@@ -151,6 +151,7 @@ def _feature(dimensions: int, axes: str) -> NoiseShapeVariant:
         paper="Tompson, Goroshin, Jain, LeCun, Bregler: Efficient Object Localization Using Convolutional Networks. "
         "CVPR 2015, 648-656",
         scalings=dropout.SCALINGS,
+        example_shape=(1, 3) + (2,) * dimensions,
         noise_shape=channels(axes),
     )
 

@@ -205,6 +205,8 @@ class Variant(abc.ABC):
         The rate with its range.
     scalings
         Which scalings it has.
+    example_shape
+        A small shape that x may have beside the default parameters, for examples and tests.
     """
 
     masked: ClassVar[bool] = True
@@ -224,6 +226,7 @@ class Variant(abc.ABC):
     parameters: tuple[Parameter, ...] = ()
     rate: Parameter = RATE
     scalings: tuple[Scaling, ...] = ("inverted",)
+    example_shape: tuple[int, ...] = (2, 3)
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
