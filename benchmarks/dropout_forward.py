@@ -37,7 +37,7 @@ RATE = 0.3
 CALLS = 25
 WARMING_CALLS = 6
 ENOUGH_S = 0.1
-PAUSE_S = 0.01
+PAUSE_S = 0.02
 TINY = (1, 100, 1000)
 
 ADDRESSES = Struct("qq")
@@ -127,12 +127,14 @@ def measure(exponent: int, threads: int, rounds: int) -> None:
     numba.set_num_threads(threads)
     calls = contenders(size, threads)
     taken: list[dict[str, float]] = []
-    for _ in range(rounds):
-        one = {name: seconds(call) for name, call in calls.items()}
+    names = list(calls)
+    for turn in range(rounds):
+        first = turn % len(names)  # so that nobody always comes after the same peer
+        one = {name: seconds(calls[name]) for name in names[first:] + names[:first]}
         one["double_best"] = min(one[name] for name in ("double_team", "double_prange", "double_torch"))
         taken.append(one)
     prefix = f"2^{exponent}_threads{threads}"
-    for name in taken[0]:
+    for name in (*names, "double_best"):
         rate = size / statistics.median(one[name] for one in taken) / 1e6
         print(f"{prefix}_{name} {rate:.0f} million_elements/s")
     for name, (peer, ours) in RATIOS.items():
