@@ -8,6 +8,10 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from dropout_service.kernels.variants.alpha import ALPHA, FEATURE_ALPHA
+from dropout_service.kernels.variants.concrete import CONCRETE
+from dropout_service.kernels.variants.dropblock import DROPBLOCK
+from dropout_service.kernels.variants.gaussian import GAUSSIAN
 from dropout_service.kernels.variants.noise_shapes import (
     BATCHWISE,
     DROP_PATH,
@@ -33,10 +37,15 @@ VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
             FEATURE_1D,
             FEATURE_2D,
             FEATURE_3D,
+            GAUSSIAN,
+            ALPHA,
+            FEATURE_ALPHA,
             DROPCONNECT,
+            DROPBLOCK,
             DROP_PATH,
             LOCKED,
             BATCHWISE,
+            CONCRETE,
         )
     }
 )
