@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
@@ -113,16 +113,20 @@ _READERS: Final = {
 def _may_repeat(body: bytes, value: Mapping[str, Any]) -> bool:
     r"""Whether some name might occur twice: then, and only then, the slower parser that sees it is worth its time.
 
-    An escape such as ``\u0061`` may hide a name from the search.
+    It cannot where the text has no more quotation marks than the names and texts that were read from it. Text inside
+    lists, as NaN is written, makes for more; then each name is looked for. An escape such as ``\u0061`` may hide one.
     """
-    return b"\\" in body or any(body.count(f'"{name}"'.encode()) > 1 for name in _names(value))
+    if b"\\" in body:
+        return True
+    known = [text for pair in _pairs(value) for text in pair if isinstance(text, str)]
+    return body.count(b'"') > 2 * len(known) and any(body.count(f'"{name}"'.encode()) > 1 for name, _ in _pairs(value))
 
 
-def _names(value: Mapping[str, Any]) -> Iterable[str]:
+def _pairs(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for name, below in value.items():
-        yield name
+        yield name, below
         if isinstance(below, dict):
-            yield from below
+            yield from cast("dict[str, Any]", below).items()
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> None:
