@@ -48,9 +48,7 @@ INSTRUCTIONS = {
     "fmul": "fadd", "fadd": "fmul",
 }  # fmt: skip
 OWN_TESTS = {
-    "arguments.py": "test_dropout.py", "formats.py": "test_dropout.py", "loops.py": "test_dropout.py",
-    "board.py": "test_parallel.py", "intrinsics.py": "test_parallel.py", "variants/table.py": "test_variants.py",
-    "variants/noise_shapes.py": "test_variants.py",
+    "arguments": "dropout", "formats": "dropout", "loops": "dropout", "board": "parallel", "intrinsics": "parallel",
 }  # fmt: skip
 COMPILED = {"jit", "emits", "intrinsic"}
 
@@ -164,7 +162,8 @@ def run_tests(copy_: Path, files: list[Path], *, compiled: bool) -> None:
 def verdict(copy_: Path, module: str, timeout_s: float, *, compiled: bool) -> str:
     """Return "survived", "killed" or "timeout"."""
     files = sorted(path for path in copy_.glob(f"{TESTS}/test_*.py") if path.stem != "test_compile_cache")
-    first = copy_ / TESTS / OWN_TESTS.get(module, f"test_{Path(module).stem}.py")
+    subject = Path(module).parts[0].removesuffix(".py")
+    first = copy_ / TESTS / f"test_{OWN_TESTS.get(subject, subject)}.py"
     # What kills a mutant is most often among its module's own tests; to collect only these saves most of the time.
     for batch in filter(None, ([first] if first in files else [], [path for path in files if path != first])):
         process = multiprocessing.get_context("fork").Process(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -37,3 +38,15 @@ def test_seed_zero_is_a_seed_like_any_other():
 def test_evaluation_drops_not_even_one_element_of_many(apply):  # noqa: ANN001 - what the decorator lists
     ones = np.ones(1 << 19, np.float32)  # a threshold of one would drop eight
     np.testing.assert_array_equal(apply(ones, 0.5, seed=1, training=False), ones)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64], ids=lambda dtype: dtype.__name__
+)
+def test_every_format_is_written_whole_where_arrays_are_large(dtype, monkeypatch):  # noqa: ANN001 - as above
+    x = np.linspace(-3, 3, 5000).astype(dtype)
+    expected = dropout.forward(x, 0.3, seed=6)
+    monkeypatch.setattr(dropout, "_STREAMING_BYTES", 0)
+    out = np.full(x.shape, 7, dtype)
+    dropout.forward(x, 0.3, seed=6, out=out)
+    assert out.tobytes() == expected.tobytes()
