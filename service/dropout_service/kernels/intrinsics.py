@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from struct import Struct
 
-__all__ = ["emits", "unpacks"]
+__all__ = ["copy_bytes", "emits", "unpacks"]
 
 
 def emits(signature: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -66,3 +67,10 @@ def unpacks(layout: Struct) -> Any:
         return builder.load(builder.inttoptr(address, packed.as_pointer()), align=1)
 
     return unpack
+
+
+@emits(types.void(types.int64, types.int64, types.int64))
+def copy_bytes(_context: Any, builder: Any, target: Any, source: Any, size_bytes: Any) -> None:
+    """Copy bytes between addresses."""
+    to, origin = (builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in (target, source))
+    cgutils.raw_memcpy(builder, to, origin, size_bytes, 1)

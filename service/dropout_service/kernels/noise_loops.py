@@ -16,7 +16,7 @@ from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - i
 from numba.core import cgutils
 
 from dropout_service.kernels.compile_cache import jit
-from dropout_service.kernels.intrinsics import emits, unpacks
+from dropout_service.kernels.intrinsics import copy_bytes, emits, unpacks
 from dropout_service.kernels.noise_math import DOUBLES, FLOATS, LANES, WORDS, constant, emit_exp, emit_log, emit_normals
 from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES, emit_groups, fill_group, splat
 
@@ -91,13 +91,6 @@ def _pointer(element: Any) -> Any:
 _bytes_at = _pointer(types.uint8)
 _floats_at = _pointer(types.float32)
 _doubles_at = _pointer(types.float64)
-
-
-@emits(types.void(types.int64, types.int64, types.int64))
-def _copy(_context: Any, builder: Any, target: Any, source: Any, size_bytes: Any) -> None:
-    """Copy bytes between addresses."""
-    to, origin = (builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in (target, source))
-    cgutils.raw_memcpy(builder, to, origin, size_bytes, 1)
 
 
 def _load(builder: Any, vector: Any, address: Any) -> Any:
@@ -267,9 +260,9 @@ def affine_by_stream(arguments: int, start: int, stop: int) -> None:
         room = np.zeros(GROUP_ELEMENTS, np.float64)
         place, skip = room.ctypes.data, whole * GROUP_ELEMENTS * item_bytes
         last = first + np.uint64(whole)
-        _copy(place, x + skip, size_bytes)
+        copy_bytes(place, x + skip, size_bytes)
         _affine_groups(item_bytes, place, place, 1, factor, shift, dropped, threshold, last, offset, seed)
-        _copy(y + skip, place, size_bytes)
+        copy_bytes(y + skip, place, size_bytes)
 
 
 @jit
@@ -284,9 +277,9 @@ def gaussian(arguments: int, start: int, stop: int) -> None:
     if size_bytes:
         room = np.zeros(GROUP_WORDS, np.float64)
         place, skip = room.ctypes.data, whole * GROUP_WORDS * item_bytes
-        _copy(place, x + skip, size_bytes)
+        copy_bytes(place, x + skip, size_bytes)
         _gaussian_groups(item_bytes, place, place, 1, deviation, first + np.uint64(whole), offset, seed)
-        _copy(y + skip, place, size_bytes)
+        copy_bytes(y + skip, place, size_bytes)
 
 
 @jit
@@ -301,9 +294,9 @@ def concrete(arguments: int, start: int, stop: int) -> None:
     if size_bytes:
         room = np.zeros(GROUP_WORDS, np.float64)
         place, skip = room.ctypes.data, whole * GROUP_WORDS * item_bytes
-        _copy(place, x + skip, size_bytes)
+        copy_bytes(place, x + skip, size_bytes)
         _concrete_groups(item_bytes, place, place, 1, odds, sharpness, scale, first + np.uint64(whole), offset, seed)
-        _copy(y + skip, place, size_bytes)
+        copy_bytes(y + skip, place, size_bytes)
 
 
 @jit
@@ -326,13 +319,13 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
         size_bytes = (size - whole * GROUP_WORDS) * item_bytes
         if size_bytes:
             skip += whole * GROUP_WORDS * item_bytes
-            _copy(place, grad_output + skip, size_bytes)
-            _copy(other, x + skip, size_bytes)
+            copy_bytes(place, grad_output + skip, size_bytes)
+            copy_bytes(other, x + skip, size_bytes)
             _concrete_backward_groups(
                 item_bytes, place, place, 1, other, total,
                 odds, sharpness, scale, slope, first + np.uint64(whole), offset, seed,
             )  # fmt: skip
-            _copy(grad_input + skip, place, size_bytes)
+            copy_bytes(grad_input + skip, place, size_bytes)
 
 
 @jit

@@ -93,7 +93,7 @@ def test_alpha_keeps_mean_0_and_variance_1(name, rate):
 @pytest.mark.parametrize("block_size", [1, 2, 3, 5])
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
 def test_dropblock_drops_as_often_as_blocks_that_overlap_let_it(rate, block_size):
-    """A place that k blocks cover is dropped with probability 1 - (1 - gamma)^k, at most k gamma, whose mean is rate."""
+    """A place that k blocks cover is dropped with probability 1 - (1 - gamma)^k, at most k gamma: on the mean, rate."""
     height, width, maps = 9, 11, 20_000
     rows, columns = height - block_size + 1, width - block_size + 1
     gamma = min(1, rate / block_size**2 * height * width / (rows * columns))

@@ -65,7 +65,7 @@ class ConcreteVariant(Variant):
         if not given.training:
             elementwise.copy(given)
             return 0.0
-        x = elementwise.flat(given.x)
+        x = elementwise.flat(given.x, given.threads)
         if np.may_share_memory(x, given.out):
             x = x.copy()
         sums = np.zeros((-(-x.size // noise_loops.SUM_ELEMENTS), LANES))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dropout_service.kernels import noise_loops, parallel
+from dropout_service.kernels import conversions, noise_loops, parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["copy", "flat", "through", "through_mask"]
 
 _GRAIN: Final = 1 << 15
+_NARROW_BYTES: Final = 2
 
 
-def flat(array: NDArray[Any]) -> NDArray[Any]:
+def flat(array: NDArray[Any], threads: int | None) -> NDArray[Any]:
     """Return the elements in C order, aligned, as float32 or float64: the array's own memory where it is so already."""
-    wide = array.dtype if array.itemsize >= np.float32().itemsize else np.dtype(np.float32)
-    return np.require(array, wide, ["C", "A"]).reshape(-1)
+    elements = np.require(array, requirements=["C", "A"]).reshape(-1)
+    return elements if elements.itemsize > _NARROW_BYTES else conversions.widen(elements, threads=threads)
 
 
 def through(given: Pass, work: Callable[[NDArray[Any], NDArray[Any]], None]) -> None:
@@ -37,17 +38,18 @@ def through(given: Pass, work: Callable[[NDArray[Any], NDArray[Any]], None]) -> 
     work
         Reads its first argument and writes its second, both as of `flat` and either the same memory or disjoint.
     """
-    x, out = flat(given.array), given.out
-    if out.dtype == x.dtype and out.flags.c_contiguous and out.flags.aligned:
-        y = out.reshape(-1)
+    x, out = flat(given.array, given.threads), given.out
+    target = out if out.flags.c_contiguous and out.flags.aligned else np.empty(out.shape, out.dtype)
+    if out.dtype == x.dtype:
+        y = target.reshape(-1)
         if x.ctypes.data != y.ctypes.data and np.may_share_memory(x, y):
             x = x.copy()
         work(x, y)
     else:
-        y = np.empty(x.size, x.dtype)
-        work(x, y)
-        with np.errstate(over="ignore"):  # beyond the largest number is Inf, as in any product
-            out[...] = y.reshape(out.shape).astype(out.dtype)
+        work(x, x)  # a copy of this function's own
+        conversions.narrow(x, target, threads=given.threads)
+    if target is not out:
+        out[...] = target
 
 
 def copy(given: Pass) -> None:
