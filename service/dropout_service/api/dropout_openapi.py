@@ -141,8 +141,12 @@ def _extra(
     }
 
 
-def _responses(answer: str, example: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
-    facts = ("Variant", "Rate", "Effective-Rate", "Scale", "Seed", "Offset", "Algorithm")
+_FACT_HEADERS: Final = ("Variant", "Rate", "Effective-Rate", "Scale", "Seed", "Offset", "Algorithm")
+
+
+def _responses(
+    answer: str, example: dict[str, Any], description: str, facts: tuple[str, ...] = _FACT_HEADERS
+) -> dict[int | str, dict[str, Any]]:
     return {
         200: {
             "description": description,
@@ -204,5 +208,8 @@ FORWARD_RESPONSES: Final = _responses(
     "ForwardAnswer", {"y": [[2.0, 4.0], [0.0, 8.0]], **_FACTS}, "The array with elements dropped"
 )
 BACKWARD_RESPONSES: Final = _responses(
-    "BackwardAnswer", {"grad_input": [[2.0, 2.0], [0.0, 2.0]], **_FACTS}, "The gradient with regard to the input"
+    "BackwardAnswer",
+    {"grad_input": [[2.0, 2.0], [0.0, 2.0]], **_FACTS},
+    "The gradient with regard to the input",
+    (*_FACT_HEADERS, "Grad-Rate"),
 )

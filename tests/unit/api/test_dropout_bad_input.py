@@ -213,6 +213,11 @@ CASES: dict[str, Bad] = {
     "list": Bad([1, 2], "", 'object such as {"x": [[1, 2], [3, 4]], "rate": 0.5}'),
     "name twice": Bad('{"x": [1], "rate": 0.5, "rate": 0.6}', "/rate", "twice"),
     "name twice, hidden": Bad('{"x": [1], "rate": 0.5, "r\\u0061te": 0.6}', "/rate", "twice"),
+    "name twice beside texts": Bad('{"x": ["NaN", "NaN"], "rate": 0.5, "rate": 0.6}', "/rate", "twice"),
+    "name twice, a text": Bad('{"x": [1], "rate": 0, "variant": "alpha", "variant": "standard"}', "/variant", "twice"),
+    "name twice inside": Bad(
+        '{"x": {"dtype": "float32", "dtype": "float32", "shape": [0], "data": ""}, "rate": 0}', "/dtype", "twice"
+    ),
     "query beside JSON": Bad(forward(), "/rate", "into the body", path=RATE),
     # the query of a binary body
     "query: unknown": Bad(npy(FLOATS), "/rat", "did you mean `rate`?", path=f"{RATE}&rat=0.5", content_type=NPY),
