@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -180,7 +181,6 @@ class VariantDropout:
         self._output = Rows(units, dtype)
         self._drawn: tuple[int, int] | None = None
         self._ask(dtype)
-        self._rows_share = self._variant.masked and self._share_of_rows() == 1
 
     @property
     def rate(self) -> float:
@@ -228,13 +228,16 @@ class VariantDropout:
             )
             raise InvalidInputError.at("/shape", message) from error
 
-    def _share_of_rows(self) -> int:
-        """Return how many rows of a mask differ, for two rows of units."""
-        return self._variant.mask((2, *self._shape), self.rule.rate, seed=0, **self._parameters).shape[0]
-
     def _seed(self, masks: Masks) -> int:
         """Return the seed of a pass: what all rows share does not depend on the place of the first."""
-        return masks.seed if self._rows_share else masks.seed_of_rows
+        return masks.seed if masks.first_row == 0 or self._rows_share else masks.seed_of_rows
+
+    @cached_property
+    def _rows_share(self) -> bool:
+        """Whether two rows have one mask."""
+        if not self._variant.masked:
+            return False
+        return self._variant.mask((2, *self._shape), self.rule.rate, seed=0, **self._parameters).shape[0] == 1
 
     def _differentiate(self, grad_output: Floats, drawn: tuple[int, int], x: Floats | None) -> float | None:
         """Turn ``grad_output`` into the gradient by the input; return that by the rate, where there is one."""

@@ -187,16 +187,16 @@ class DropoutSpec(StrictSpec):
 def _form(value: Any) -> str:
     if isinstance(value, Mapping | DropoutSpec):
         return "object"
-    return "list" if isinstance(value, list | tuple) else "rate"
+    return "list" if isinstance(value, list | tuple) else "number"
 
 
 AnyDropout = Annotated[
-    Annotated[Rate, Tag("rate")] | Annotated[DropoutSpec, Tag("object")],
+    Annotated[Rate, Tag("number")] | Annotated[DropoutSpec, Tag("object")],
     Discriminator(_form, custom_error_type="dropout_form", custom_error_message=_FORMS),
 ]
 
 Dropouts = Annotated[
-    Annotated[Rate, Tag("rate")]
+    Annotated[Rate, Tag("number")]
     | Annotated[DropoutSpec, Tag("object")]
     | Annotated[tuple[AnyDropout, ...], Tag("list")],
     Discriminator(_form),
