@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import app_client
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
@@ -242,3 +247,55 @@ def test_the_document_describes_it(service: httpx.Client, variant: Variant):
         for parameter in variant.parameters:
             assert variant.name in schema["properties"][parameter.name]["description"]
             assert parameter.name in {one["name"] for one in operation["parameters"]}
+
+
+NEW_VARIANT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from dropout_service.kernels import variants
+from dropout_service.kernels.variants import Parameter
+
+shared = Parameter("shared_axes", "how many axes at the end share a draw", "integer", default=1, minimum=1, maximum=2)
+rows = replace(
+    variants.VARIANTS["locked"],
+    name="rows",
+    parameters=(shared,),
+    noise_shape=lambda shape, _, own: shape[: -own["shared_axes"]] + (1,) * own["shared_axes"],
+)
+variants.VARIANTS = {**variants.VARIANTS, "rows": rows}
+
+from app_client import _open_client
+
+from dropout_service.app import create_app
+from dropout_service.settings import Settings
+
+with _open_client(create_app(Settings(data_dir=Path(sys.argv[1]), dispatcher=False))) as client:
+    def post(**fields):
+        return client.post("/dropout/forward", json={"rate": 0.5, "seed": 1, "variant": "rows", **fields}).json()
+
+    ones = [[[1.0] * 8] * 4] * 3
+    for count in (1, 2):
+        mask = post(x=ones, shared_axes=count, return_mask="bool")["mask"]
+        assert [len(mask), len(mask[0]), len(mask[0][0])] == [3, 4 if count == 1 else 1, 1]
+    assert "less than or equal to 2" in post(x=ones, shared_axes=3)["detail"]
+    assert "a parameter of `rows`" in post(x=ones, shared_axes=1, variant="locked")["detail"]
+    assert client.get("/dropout/variants").json()["items"][-1]["name"] == "rows"
+    operation = client.get("/openapi.json").json()["paths"]["/dropout/forward"]["post"]
+    assert "shared_axes" in operation["description"]
+    assert "rows" in operation["requestBody"]["content"]["application/json"]["examples"]
+"""
+
+
+def test_a_new_line_of_the_table_is_all_that_a_new_variant_needs(tmp_path: Path):
+    support = Path(app_client.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", NEW_VARIANT, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(support), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
