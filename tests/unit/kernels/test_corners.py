@@ -50,3 +50,13 @@ def test_every_format_is_written_whole_where_arrays_are_large(dtype, monkeypatch
     out = np.full(x.shape, 7, dtype)
     dropout.forward(x, 0.3, seed=6, out=out)
     assert out.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_large_array_may_begin_at_any_byte(dtype, monkeypatch):  # noqa: ANN001 - as above
+    x = np.linspace(-3, 3, 5000).astype(dtype)
+    expected = dropout.forward(x, 0.3, seed=6)
+    monkeypatch.setattr(dropout, "_STREAMING_BYTES", 0)  # stores past the caches need whole elements, aligned
+    out = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype)
+    dropout.forward(x, 0.3, seed=6, out=out)
+    assert out.tobytes() == expected.tobytes()
