@@ -18,7 +18,7 @@ from numba.core import cgutils
 from dropout_service.kernels.compile_cache import jit
 from dropout_service.kernels.intrinsics import copy_bytes, emits, unpacks
 from dropout_service.kernels.noise_math import DOUBLES, FLOATS, LANES, WORDS, constant, emit_exp, emit_log, emit_normals
-from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES, emit_groups, fill_group, splat
+from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES, emit_groups, splat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +63,7 @@ SUM_ELEMENTS: Final = 4096
 
 _FLOAT_BYTES: Final = 4
 _I16: Final = ir.IntType(16)
+_I32: Final = ir.IntType(32)
 _I64: Final = ir.IntType(64)
 _F32: Final = ir.FloatType()
 _F64: Final = ir.DoubleType()
@@ -247,6 +248,18 @@ def _concrete_backward_groups(_context: Any, builder: Any, *arguments: Any) -> N
         _store(builder, builder.load(total), sums)
 
 
+@emits(types.uint32(types.int64, *_ADDRESS))
+def _draw_seeds(_context: Any, builder: Any, threshold: Any, *address: Any) -> Any:
+    """Draw a group of 32 bits an element: bit i is set where draw i is below the threshold, which is at least 1."""
+    last = builder.sub(threshold, ir.Constant(_I64, 1))  # the threshold itself may be 2^32
+    limit = splat(builder, builder.trunc(last, _I32), LANES)
+    halves = [
+        builder.zext(builder.bitcast(builder.icmp_unsigned("<=", builder.bitcast(lanes, WORDS), limit), _I16), _I32)
+        for lanes in emit_groups(builder, *address)[0]
+    ]
+    return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(_I32, LANES)))
+
+
 @jit
 def affine_by_stream(arguments: int, start: int, stop: int) -> None:
     """Write x * factor + shift where the stream keeps and ``dropped`` elsewhere; ``start`` begins a group."""
@@ -394,14 +407,20 @@ def draw_blocks(arguments: int, start: int, stop: int) -> None:
     """
     mask, height, width, block_height, block_width, threshold, offset, seed = _unpack_draw_blocks(arguments)
     rows, columns = height - block_height + 1, width - block_width + 1
-    flags = carray(_bytes_at(mask), (stop, height, width))
+    flags = carray(_bytes_at(mask), stop * height * width)
     first, last = start * rows * columns, stop * rows * columns
-    lanes = np.empty(GROUP_LANES, np.uint64)
-    words = lanes.view(np.uint32)
+    if threshold == 0:
+        return
     for begin in range(first // GROUP_WORDS * GROUP_WORDS, last, GROUP_WORDS):
-        fill_group(lanes, np.uint64(begin // GROUP_WORDS), offset, seed)  # pyright: ignore[reportCallIssue] - an intrinsic's first parameter is the compiler's
-        for i in range(max(first - begin, 0), min(last - begin, GROUP_WORDS)):
-            if words[i] < threshold:
-                rest, column = divmod(begin + i, columns)
-                index, row = divmod(rest, rows)
-                flags[index, row : row + block_height, column : column + block_width] = 0
+        seeds = np.int64(_draw_seeds(threshold, np.uint64(begin // GROUP_WORDS), offset, seed))
+        place = begin
+        while seeds:
+            if seeds & 1 and first <= place < last:
+                above, column = divmod(place, columns)
+                index, row = divmod(above, rows)
+                corner = (index * height + row) * width + column
+                for line in range(corner, corner + block_height * width, width):
+                    for i in range(line, line + block_width):
+                        flags[i] = 0
+            seeds >>= 1
+            place += 1
