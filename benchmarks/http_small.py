@@ -154,7 +154,13 @@ async def burst(connections: list[Connection], request: bytes) -> tuple[float, l
     return len(latencies) / (time.perf_counter() - begin), latencies
 
 
-async def measure(port: int) -> None:
+def cpu_seconds(pid: int) -> float:
+    """Seconds that the server has computed: the figure that other programs on the machine disturb least."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def measure(port: int, pid: int) -> None:
     x = np.random.default_rng(0).standard_normal((32, 32))
     body = json.dumps({"x": x.tolist(), "rate": 0.5, "seed": 7}).encode()
     requests = {
@@ -170,17 +176,21 @@ async def measure(port: int) -> None:
 
     rates: dict[str, list[float]] = {name: [] for name in requests}
     latencies: dict[str, list[float]] = {name: [] for name in requests}
+    cpu_s = dict.fromkeys(requests, 0.0)
     for number in range(ROUNDS + 1):
         for name, request in requests.items():
+            before = cpu_seconds(pid)
             rate, seconds = await burst(connections, request)
             if number:  # the first round warms caches
                 rates[name].append(rate)
                 latencies[name] += seconds
+                cpu_s[name] += cpu_seconds(pid) - before
     for name in requests:
         percentiles = statistics.quantiles(latencies[name], n=100)
         print(f"http_small_{name}_throughput {statistics.median(rates[name]):.0f} requests/s")
         print(f"http_small_{name}_p50 {percentiles[49] * 1e3:.1f} ms")
         print(f"http_small_{name}_p99 {percentiles[98] * 1e3:.1f} ms")
+        print(f"http_small_{name}_server_cpu {cpu_s[name] / len(latencies[name]) * 1e6:.0f} us/request")
     ratios = [forward / bare for forward, bare in zip(rates["forward"], rates["bare"], strict=True)]
     print(f"http_small_forward_over_bare_throughput {statistics.median(ratios):.2f} ratio")
 
@@ -208,7 +218,7 @@ def main() -> None:
             assert server.stdout is not None
             port = int(server.stdout.readline())
             wait_ready(port)
-            uvloop.run(measure(port))
+            uvloop.run(measure(port, server.pid))
         finally:
             server.terminate()
             server.wait()
