@@ -216,9 +216,9 @@ class VariantDropout:
         return grad_output if input_gradient else None
 
     def _ask(self, dtype: DTypeLike) -> None:
-        """Ask the variant, by a pass over no rows, whether it can work on this shape."""
+        """Ask the variant, by a pass over one row, whether it can work on this shape."""
         try:
-            self._variant.forward(np.empty((0, *self._shape), dtype), self._rate, seed=0, **self._parameters)
+            self._variant.forward(np.zeros((1, *self._shape), dtype), self._rate, seed=0, **self._parameters)
         except InvalidInputError as error:
             if error.errors[0].pointer != "/x":
                 raise

@@ -129,6 +129,8 @@ class Network:
         rows
             Rows of the training part.
         """
+        if not self._learners:
+            return 0.0
         return sum(dropout.regularize(reader.weight, reader.weight_grad, rows) for dropout, reader in self._learners)
 
     def samples(self, x: Floats, masks: Iterable[Masks]) -> Iterator[Floats]:

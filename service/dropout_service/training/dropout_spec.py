@@ -5,6 +5,7 @@ What a variant takes is said by one table, ``kernels.variants.VARIANTS``: it val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCEPTED",
+    "MAX_UNITS",
     "AnyDropout",
     "ConstantRate",
     "CurriculumRate",
@@ -35,6 +37,9 @@ ACCEPTED: dict[str, bool] = {"accepted": True}
 
 So a process that only passes specifications on, as the dispatcher does, does without NumPy.
 """
+
+MAX_UNITS = 1 << 20
+"""Units of a `shape` at most: a layout is tried out on one sample when a specification is validated."""
 
 Rate = Annotated[
     float,
@@ -150,6 +155,8 @@ class DropoutSpec(StrictSpec):
     def _is_in_the_table(self, info: ValidationInfo) -> DropoutSpec:
         if info.context == ACCEPTED:
             return self
+        if self.shape is not None and math.prod(self.shape) > MAX_UNITS:
+            raise ValueError(f"`shape` holds {math.prod(self.shape)} units; at most {MAX_UNITS} can be laid out")
         table = _variants()
         variant = table.get(self.variant)
         if variant is None:

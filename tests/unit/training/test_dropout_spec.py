@@ -117,6 +117,7 @@ def test_one_drop_path_for_all_leaves_the_first_layer_alone():
         ({"residual": True, "hidden": [4, 5]}, "residual", "one width"),
         ({"input_dropout": {"rate": 0.1, "variant": "dropconnect"}}, "input_dropout", "nothing to drop"),
         ({"input_dropout": {"rate": 0.1, "variant": "feature1d"}}, "input_dropout/shape", r"axes (n, c, l)"),
+        ({"input_dropout": {"rate": 0.1, "shape": [65536, 65536]}}, "input_dropout", "at most 1048576"),
         ({"input_dropout": [0.1]}, "input_dropout", "a rate, or an object"),
         ({"dropout": None}, "dropout", "valid number"),
         ({"dropout": [0.1, "half"]}, "dropout/1", "valid number"),
