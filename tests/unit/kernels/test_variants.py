@@ -74,10 +74,14 @@ def test_a_range_is_put_into_words(parameter, words):
 @pytest.mark.parametrize(
     ("bounds", "accepted", "refused"),
     [
-        ({"minimum": 0, "maximum": 1}, [0, 1, 0.5, np.float32(0.5)], [-1e-9, 1 + 1e-9, "0.5", None, True, np.nan]),
+        (
+            {"minimum": 0, "maximum": 1},
+            [0, 1, 0.5, np.float32(0.5)],
+            [-1e-9, 1 + 1e-9, 10**400, "0.5", None, True, np.nan],
+        ),
         ({"minimum": 0, "exclusive_minimum": True}, [1e-300, 1e300], [0, -1, np.inf]),
         ({"maximum": 1, "exclusive_maximum": True}, [-5, 1 - 1e-9], [1, 2]),
-        ({}, [-1e300, 0], [np.inf, np.nan, 1j, [1]]),
+        ({}, [-1e300, 0], [10**400, np.inf, np.nan, 1j, [1]]),
     ],
 )
 def test_numbers_are_checked_against_their_bounds(bounds, accepted, refused):

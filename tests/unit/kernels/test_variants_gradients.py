@@ -159,6 +159,9 @@ def test_concrete_is_finite_at_the_ends_of_its_range(rate, temperature):
     y = VARIANTS["concrete"].forward(np.ones(100), rate, seed=1, temperature=temperature)
     assert np.isfinite(y).all()
     assert (y >= 0).all()
+    x = np.ones(100)
+    gradients = VARIANTS["concrete"].backward(x, rate, seed=1, x=x, temperature=temperature)
+    np.testing.assert_array_equal(gradients.grad_input, y)
 
 
 # ---- PyTorch, given its own mask

@@ -22,7 +22,8 @@ from dropout_service.kernels.variants.noise_shapes import (
     LOCKED,
     STANDARD,
 )
-from dropout_service.kernels.variants.table import Gradients, Parameter, Variant
+from dropout_service.kernels.variants.parameters import Parameter
+from dropout_service.kernels.variants.table import Gradients, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,8 @@ from dropout_service.kernels import noise_loops, parallel
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.noise_math import LANES
 from dropout_service.kernels.variants import elementwise
-from dropout_service.kernels.variants.table import RATE, Parameter, Pass, Variant
+from dropout_service.kernels.variants.parameters import RATE, Parameter
+from dropout_service.kernels.variants.table import Pass, Variant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class ConcreteVariant(Variant):
         if np.may_share_memory(x, given.out):
             x = x.copy()
         sums = np.zeros((-(-x.size // noise_loops.SUM_ELEMENTS), LANES))
-        slope = 1 / (given.parameters["temperature"] * given.rate)
+        slope = 1 / given.parameters["temperature"] / given.rate
 
         def work(grad_output: NDArray[Any], grad_input: NDArray[Any]) -> None:
             addresses = (grad_output.ctypes.data, x.ctypes.data, grad_input.ctypes.data, sums.ctypes.data)

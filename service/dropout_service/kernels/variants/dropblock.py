@@ -12,7 +12,8 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import noise_loops, parallel
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.variants import elementwise
-from dropout_service.kernels.variants.table import Parameter, Pass, Variant
+from dropout_service.kernels.variants.parameters import Parameter
+from dropout_service.kernels.variants.table import Pass, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

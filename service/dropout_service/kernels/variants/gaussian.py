@@ -11,7 +11,8 @@ import numpy as np
 from dropout_service.kernels import noise_loops, parallel
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.variants import elementwise
-from dropout_service.kernels.variants.table import RATE, Pass, Variant
+from dropout_service.kernels.variants.parameters import RATE
+from dropout_service.kernels.variants.table import Pass, Variant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import dropout
 from dropout_service.kernels.arguments import checked_noise_shape
-from dropout_service.kernels.variants.table import Parameter, Pass, Variant
+from dropout_service.kernels.variants.parameters import Parameter
+from dropout_service.kernels.variants.table import Pass, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

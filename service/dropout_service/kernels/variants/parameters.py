@@ -1,0 +1,148 @@
+"""The parameters that a request may give a variant: what they mean, and what is accepted."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.kernels.arguments import SCALINGS, Scaling
+
+__all__ = ["OFFSET", "RATE", "SEED", "TRAINING", "Parameter", "scaling_parameter"]
+
+Kind = Literal["number", "integer", "axis", "shape", "boolean", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a variant.
+
+    Parameters
+    ----------
+    name
+        Its name in requests.
+    description
+        What it means.
+    kind
+        ``number``, ``integer``, ``boolean`` or ``text``; ``axis``, an integer that counts from the end if negative; or
+        ``shape``, a list with 1, a size or null for each axis.
+    default
+        What holds where it is left out; None where it is required or drawn.
+    minimum, maximum
+        Its range, both ends included; None for no bound.
+    exclusive_minimum, exclusive_maximum
+        Whether that end is not part of the range after all.
+    """
+
+    name: str
+    description: str
+    kind: Kind
+    default: float | int | str | bool | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
+
+    @property
+    def range(self) -> str:
+        """The range in words, as in "from 0 to 1" or "above 0 and below 1"; empty where there are no bounds."""
+        if None not in {self.minimum, self.maximum} and not (self.exclusive_minimum or self.exclusive_maximum):
+            return f"from {self.minimum:g} to {self.maximum:g}"
+        low = "above" if self.exclusive_minimum else "of at least"
+        high = "below" if self.exclusive_maximum else "of at most"
+        bounds = ((low, self.minimum), (high, self.maximum))
+        return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+
+    def checked(self, value: Any) -> Any:
+        """Return the value, of this parameter's kind and in its range.
+
+        Parameters
+        ----------
+        value
+            What was given.
+
+        Raises
+        ------
+        InvalidInputError
+            With a pointer to the parameter.
+        """
+        if self.kind == "shape":
+            return value  # its entries mean something beside an array only
+        number = _number(value) if self.kind == "number" else _integer(value)
+        if number is None or not self._contains(number):
+            message = f"{self.name} is {_ARTICLES[self.kind]}{' ' + self.range if self.range else ''}, not {value!r}"
+            raise InvalidInputError.at(f"/{self.name}", message)
+        return number
+
+    def _contains(self, value: float) -> bool:
+        below = self.minimum is not None and (
+            value < self.minimum or (self.exclusive_minimum and value == self.minimum)
+        )
+        above = self.maximum is not None and (
+            value > self.maximum or (self.exclusive_maximum and value == self.maximum)
+        )
+        return not below and not above
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number as a float; None for anything else."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond float64
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _integer(value: Any) -> int | None:
+    """Return an integer as Python's; None for anything else."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+_ARTICLES: Final = {"number": "a number", "integer": "an integer", "axis": "an axis, an integer"}
+
+RATE: Final = Parameter("rate", "probability of dropping", "number", minimum=0, maximum=1)
+"""The parameter that every variant has; some leave an end of its range out."""
+
+SEED: Final = Parameter(
+    "seed",
+    "fixes what is drawn; drawn itself and returned where it is left out",
+    "integer",
+    minimum=0,
+    maximum=2**64 - 1,
+)
+OFFSET: Final = Parameter(
+    "offset",
+    "number of the stream: one for each independent draw of a seed",
+    "integer",
+    default=0,
+    minimum=0,
+    maximum=2**64 - 1,
+)
+TRAINING: Final = Parameter("training", "false for the evaluation pass, which drops nothing", "boolean", default=True)
+
+
+def scaling_parameter(scalings: tuple[Scaling, ...]) -> Parameter:
+    """Return the parameter ``scaling`` of a variant.
+
+    Parameters
+    ----------
+    scalings
+        Those that it has.
+    """
+    if scalings == SCALINGS:
+        description = "inverted (scale in training) or classic (scale in evaluation)"
+    else:
+        description = "inverted: the scale belongs to training, and evaluation is the identity"
+    return Parameter("scaling", description, "text", default="inverted")
