@@ -24,10 +24,14 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annota
 from starlette.responses import Response
 
 from dropout_service.app import create_app
+from dropout_service.kernels.variants import VARIANTS
 from dropout_service.settings import Settings
 
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)
+
+SHAPES = {2: (4096, 4096), 3: (64, 64, 4096), 4: (64, 16, 128, 128), 5: (64, 16, 16, 32, 32)}
+"""Of 64 MB of float32, by the number of axes that a variant wants."""
 
 NPY = {"Content-Type": "application/x-npy"}
 JSON = {"Content-Type": "application/json"}
@@ -126,9 +130,13 @@ def measure(port: int, pid: int) -> None:
     x = np.random.default_rng(0).standard_normal(1 << 24, dtype=np.float32)
     body = npy(x)
 
-    before = current_memory(pid)
-    forward.post("/dropout/forward?rate=0.5&seed=7", body, NPY)
-    print(f"http_forward_64MB_peak_memory {(peak_memory(pid) - before) / len(body):.2f} bodies")
+    for variant in VARIANTS.values():
+        shaped = npy(x.reshape(SHAPES[len(variant.example_shape)]))
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak starts anew
+        before = current_memory(pid)
+        forward.post(f"/dropout/forward?rate=0.5&seed=7&variant={variant.name}", shaped, NPY)
+        peak = (peak_memory(pid) - before) / len(body)
+        print(f"http_forward_64MB_{variant.name}_peak_memory {peak:.2f} bodies")
 
     medians = interleaved(
         {
