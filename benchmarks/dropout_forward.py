@@ -1,13 +1,12 @@
 """Dropout forward and backward against PyTorch, against plain NumPy, and against a pass that only doubles.
 
-    python benchmarks/dropout_forward.py [--threads 2] [--rounds 9] [--sizes 20 24]
+    python benchmarks/dropout_forward.py [--threads 1 2] [--rounds 9] [--sizes 16 20 24]
 
-Every contender runs in each round, one after the other, with a pause between (an OpenMP team goes on spinning for some
-milliseconds after its work, on the core that the next contender needs), a call to warm up, and the median of a few
-calls in a row; a figure is the median over the rounds, a ratio the median of the rounds' ratios. One line a figure:
-``name value unit``.
+Every contender runs in each round, one after the other: a pause (an OpenMP team goes on spinning for some milliseconds
+after its work, on the core that the next contender needs), calls to warm up, and the median of up to 25 calls. A figure
+is the median over the rounds, a ratio the median of the rounds' ratios. One line a figure: ``name value unit``.
 
-The ceiling is the fastest of three parallel ``out = 2 * x`` passes: our own pool, Numba's prange, and PyTorch.
+The ceiling is the fastest of three parallel ``out = 2 * x`` passes: our own team, Numba's prange, and PyTorch.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import argparse
 import os
 import statistics
 import time
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
@@ -24,20 +24,35 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from numba import njit, prange  # noqa: E402
+from llvmlite import ir  # noqa: E402
+from numba import carray, njit, prange, types  # noqa: E402
 
 from dropout_service.kernels import dropout, parallel  # noqa: E402
+from dropout_service.kernels.intrinsics import emits, unpacks  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RATE = 0.3
-CALLS = 3
+CALLS = 25
+WARMING_CALLS = 6
+ENOUGH_S = 0.1
 PAUSE_S = 0.02
+TINY = (1, 100, 1000)
+
+ADDRESSES = Struct("qq")
+unpack = unpacks(ADDRESSES)
+
+
+@emits(types.CPointer(types.float32)(types.int64))
+def floats(_context: Any, builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, ir.FloatType().as_pointer())
 
 
 @njit(nogil=True)
-def double_part(x: Any, y: Any) -> None:
+def double_part(arguments: int, start: int, stop: int) -> None:
+    x_address, y_address = unpack(arguments)
+    x, y = carray(floats(x_address), stop)[start:], carray(floats(y_address), stop)[start:]
     for i in range(x.size):
         y[i] = np.float32(2) * x[i]
 
@@ -49,15 +64,16 @@ def double_prange(x: Any, y: Any) -> None:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Return the median of a few calls in a row, after one that wakes threads and caches."""
+    """Return the median of calls in a row: 25 after six to warm up, but fewer where they take long."""
     time.sleep(PAUSE_S)
-    call()
     taken_s: list[float] = []
-    for _ in range(CALLS):
-        begin_s = time.perf_counter()
+    begin_s = before_s = time.perf_counter()
+    while len(taken_s) < WARMING_CALLS + CALLS and (before_s - begin_s < ENOUGH_S or len(taken_s) < 2):
         call()
-        taken_s.append(time.perf_counter() - begin_s)
-    return statistics.median(taken_s)
+        after_s = time.perf_counter()
+        taken_s.append(after_s - before_s)
+        before_s = after_s
+    return statistics.median(taken_s[min(WARMING_CALLS, len(taken_s) // 2) :])
 
 
 def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
@@ -69,14 +85,10 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
     scale = dropout.scale(RATE)
     generator = np.random.default_rng(1)
 
+    addresses = ADDRESSES.pack(x.ctypes.data, y.ctypes.data)
+
     def double() -> None:
-        parallel.run(
-            lambda start, stop: double_part(x[start:stop], y[start:stop]),
-            size,
-            align=64,
-            grain=1 << 16,
-            threads=threads,
-        )
+        parallel.run(double_part, addresses, size, grain=1 << 15, threads=threads)
 
     def plain_numpy() -> object:
         mask = generator.random(size, np.float32) >= RATE
@@ -87,7 +99,7 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
         "ours_allocating": lambda: dropout.forward(x, RATE, seed=1, threads=threads),
         "torch": lambda: torch.nn.functional.dropout(x_torch, RATE),
         "numpy": plain_numpy,
-        "double_pool": double,
+        "double_team": double,
         "double_prange": lambda: double_prange(x, y),
         "double_torch": lambda: torch.mul(x_torch, 2, out=y_torch),
         "backward_ours": lambda: dropout.backward(gradient, RATE, seed=1, out=y, threads=threads),
@@ -100,7 +112,7 @@ RATIOS = {
     "forward_over_torch": ("torch", "ours"),
     "forward_allocating_over_torch": ("torch", "ours_allocating"),
     "forward_over_numpy": ("numpy", "ours"),
-    "forward_over_double_pool": ("double_pool", "ours"),
+    "forward_over_double_team": ("double_team", "ours"),
     "forward_over_double_prange": ("double_prange", "ours"),
     "forward_over_double_torch": ("double_torch", "ours"),
     "forward_over_double_best": ("double_best", "ours"),
@@ -115,27 +127,47 @@ def measure(exponent: int, threads: int, rounds: int) -> None:
     numba.set_num_threads(threads)
     calls = contenders(size, threads)
     taken: list[dict[str, float]] = []
-    for _ in range(rounds):
-        one = {name: seconds(call) for name, call in calls.items()}
-        one["double_best"] = min(one[name] for name in ("double_pool", "double_prange", "double_torch"))
+    names = list(calls)
+    for turn in range(rounds):
+        first = turn % len(names)  # so that nobody always comes after the same peer
+        one = {name: seconds(calls[name]) for name in names[first:] + names[:first]}
+        one["double_best"] = min(one[name] for name in ("double_team", "double_prange", "double_torch"))
         taken.append(one)
     prefix = f"2^{exponent}_threads{threads}"
-    for name in taken[0]:
+    for name in (*names, "double_best"):
         rate = size / statistics.median(one[name] for one in taken) / 1e6
         print(f"{prefix}_{name} {rate:.0f} million_elements/s")
     for name, (peer, ours) in RATIOS.items():
         print(f"{prefix}_{name} {statistics.median(one[peer] / one[ours] for one in taken):.2f} ratio")
 
 
+def measure_tiny(rounds: int) -> None:
+    """Measure what a call costs apart from its elements."""
+    torch.set_num_threads(1)
+    for size in TINY:
+        x = np.ones(size, np.float32)
+        x_torch = torch.from_numpy(x)
+        calls = {
+            "ours_allocating": lambda x=x: dropout.forward(x, RATE, seed=1),
+            "torch": lambda x=x_torch: torch.nn.functional.dropout(x, RATE),
+        }
+        taken = [{name: seconds(call) for name, call in calls.items()} for _ in range(rounds)]
+        for name in calls:
+            print(f"{size}_elements_{name} {statistics.median(one[name] for one in taken) * 1e6:.2f} us")
+        ratio = statistics.median(one["torch"] / one["ours_allocating"] for one in taken)
+        print(f"{size}_elements_forward_allocating_over_torch {ratio:.2f} ratio")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="dropout against its peers")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[20, 24], help="exponents of two")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 20, 24], help="exponents of two")
     options = parser.parse_args()
     print(f"numpy {np.__version__} version")
     print(f"numba {numba.__version__} version")
     print(f"torch {torch.__version__} version")
+    measure_tiny(options.rounds)
     for exponent in options.sizes:
         for threads in options.threads:
             measure(exponent, threads, options.rounds)

@@ -17,13 +17,14 @@ from dropout_service import __version__
 from dropout_service.api import datasets, dropout, health, jobs, models
 from dropout_service.api.body_limit import BodyLimitMiddleware
 from dropout_service.api.dependencies import known_query
+from dropout_service.api.dropout_openapi import REQUESTS
 from dropout_service.api.job_schemas import EventPage
 from dropout_service.api.openapi import describe
 from dropout_service.api.predictions import PredictionRequest
 from dropout_service.api.problems import install_problem_handlers
 from dropout_service.api.readiness import Readiness
 from dropout_service.api.request_id import RequestIdMiddleware
-from dropout_service.api.schemas import BackwardAnswer, BackwardRequest, ForwardAnswer, ForwardRequest
+from dropout_service.api.schemas import BackwardAnswer, ForwardAnswer
 from dropout_service.api.state import Limits
 from dropout_service.blobs import BlobStore
 from dropout_service.database.changes import ChangeDetector
@@ -107,7 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(dropout.router)
     for module in (datasets, jobs, models, health):
         app.include_router(module.router, dependencies=[Depends(known_query)])
-    describe(app, [ForwardRequest, ForwardAnswer, BackwardRequest, BackwardAnswer, EventPage, PredictionRequest])
+    describe(app, [*REQUESTS, ForwardAnswer, BackwardAnswer, EventPage, PredictionRequest])
     return app
 
 

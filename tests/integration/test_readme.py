@@ -47,6 +47,22 @@ def test_make_targets_exist(command: str):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_demo_shows_what_dropout_gains():
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"],
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [re.split(r"\s*│\s*", line.strip("│ \n")) for line in done.stdout.splitlines() if "dropout" in line]
+    likelihood = {cells[0]: float(cells[2]) for cells in rows if len(cells) == 4}
+    assert likelihood["with dropout, 100 passes"] < likelihood["without dropout"]
+
+
 def test_docker_commands_match_the_image():
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     run = next(command for command in starting_with("docker ") if command.startswith("docker run"))

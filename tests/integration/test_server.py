@@ -73,9 +73,18 @@ def test_a_body_above_the_limit_is_refused_before_it_is_sent(tmp_path: Path):
         assert answer.status == 413
         assert answer.getheader("content-type") == "application/problem+json"
         assert "2,000" in problem["detail"]
-        chunked = httpx.post(f"{server.url}/dropout/forward?rate=0.5", content=iter([b"x" * 1500] * 3), headers=NPY)
-        assert chunked.status_code == 413
-        assert chunked.headers["content-type"] == "application/problem+json"
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            chunk = b"5dc\r\n" + b"x" * 1500 + b"\r\n"
+            connection.sendall(
+                b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: service\r\nContent-Type: application/x-npy\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 2
+            )
+            chunked = http.client.HTTPResponse(connection)
+            chunked.begin()
+            assert chunked.status == 413
+            assert chunked.getheader("content-type") == "application/problem+json"
+            assert "goes on after 2,000 bytes" in json.loads(chunked.read())["detail"]
+            assert connection.recv(1) == b"", "the server ends the connection, and reads no more of the body"
         assert httpx.get(f"{server.url}/livez").status_code == 200
 
 

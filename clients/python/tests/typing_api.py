@@ -19,6 +19,7 @@ from dropout_client import (
     EpochMetrics,
     Event,
     ForwardResult,
+    Gradients,
     Job,
     Model,
     TrainingSpec,
@@ -33,6 +34,9 @@ def blocking(client: Client, x: NDArray[np.float32]) -> None:
     assert_type(client.dropout.backward(x, dropped), NDArray[Any])
     assert_type(client.dropout.backward([[1, 2]], rate=0.5, mask=[[True, False]]), NDArray[Any])
     assert_type(client.dropout.variants(), tuple[Variant, ...])
+    assert_type(client.dropout.forward(x, rate=0.1, variant="dropblock", block_size=3), ForwardResult)
+    assert_type(client.dropout.gradients(x, dropped), Gradients)
+    assert_type(client.dropout.gradients(x, dropped).grad_rate, float | None)
 
     assert_type(client.datasets.upload(Path("iris.csv"), name="iris"), Dataset)
     assert_type(client.datasets.upload(x=x, y=["a", "b"]), Dataset)
@@ -56,6 +60,7 @@ def blocking(client: Client, x: NDArray[np.float32]) -> None:
     client.jobs.submit(epoch=3)  # pyright: ignore[reportCallIssue]
     client.dropout.forward(x, p=0.5)  # pyright: ignore[reportCallIssue]
     client.dropout.forward(x, scaling="none")  # pyright: ignore[reportArgumentType]
+    client.dropout.forward(x, variant="dropblok")  # pyright: ignore[reportArgumentType]
     client.with_options(time=3)  # pyright: ignore[reportCallIssue]
 
 

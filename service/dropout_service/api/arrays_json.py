@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from dropout_service.api.faults import pointer_to
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -148,7 +149,9 @@ def nested(array: NDArray[Any]) -> Any:
 
 
 def _decode(value: Any, leaves: frozenset[type], dtype: np.dtype[Any], pointer: str) -> NDArray[Any]:
-    named = _check(value, _expected_shape(value, pointer), leaves, pointer)
+    shape = _expected_shape(value, pointer)
+    regular = _is_regular(value, shape, leaves)
+    named = not regular and _check(value, shape, leaves, pointer)
     try:
         array = np.array(_with_non_finite(value) if named else value, dtype=dtype)
     except OverflowError:  # an integer that no float can hold
@@ -156,6 +159,20 @@ def _decode(value: Any, leaves: frozenset[type], dtype: np.dtype[Any], pointer: 
     if not named and dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidInputError.at(pointer, 'a number is beyond the range of float64; infinity is "Infinity"')
     return array
+
+
+def _is_regular(value: Any, shape: tuple[int, ...], leaves: frozenset[type]) -> bool:
+    """Whether all lists have the lengths of the shape and all leaves a right type, told at the speed of C.
+
+    The rare rest, which is wrong or has names of non-finite numbers, is left to the walk that finds the place.
+    """
+    level: Iterable[Any] = [value]
+    for size in shape:
+        rows: list[Any] = list(level)
+        if any(kind is not list for kind in set(map(type, rows))) or any(one != size for one in set(map(len, rows))):
+            return False
+        level = chain.from_iterable(rows)
+    return leaves.issuperset(map(type, level))
 
 
 def _expected_shape(value: Any, pointer: str) -> tuple[int, ...]:
@@ -171,10 +188,7 @@ def _expected_shape(value: Any, pointer: str) -> tuple[int, ...]:
 
 
 def _check(value: Any, shape: tuple[int, ...], leaves: frozenset[type], pointer: str) -> bool:
-    """Check types and lengths; return whether names of non-finite numbers occur.
-
-    The set of a row's types is taken at the speed of C, so that no number is looked at in Python.
-    """
+    """Check types and lengths, pointing to the first fault; return whether names of non-finite numbers occur."""
     if not shape:
         return _check_leaf(value, leaves, pointer)
     if type(value) is not list:
@@ -184,9 +198,6 @@ def _check(value: Any, shape: tuple[int, ...], leaves: frozenset[type], pointer:
         raise InvalidInputError.at(
             pointer, f"this list has {len(row)} entries where the first one has {shape[0]}; rows must have one length"
         )
-    kinds = frozenset(map(type, row))
-    if len(shape) == 1 and kinds <= leaves:
-        return False
     named = False
     for i, entry in enumerate(row):
         named |= _check(entry, shape[1:], leaves, f"{pointer}/{i}")

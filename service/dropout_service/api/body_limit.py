@@ -5,7 +5,7 @@ FastAPI's own ``max_body_size`` does the same counting, but answers a declared l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["BodyLimitMiddleware"]
+
+_UNREAD: Final = {"Connection": "close"}
+"""The body stays unread, so the connection cannot carry another request; the server would read on to find its end."""
 
 
 class BodyLimitMiddleware:
@@ -52,8 +55,7 @@ class BodyLimitMiddleware:
                     code=TooLargeError.code,
                     problem=PROBLEMS[TooLargeError],
                     detail=f"the body has {int(declared):,} bytes; this operation takes at most {max_bytes:,}",
-                    # The body stays unread, so the connection cannot carry another request.
-                    headers={"Connection": "close"},
+                    headers=_UNREAD,
                 )
                 await response(scope, receive, send)
             else:
@@ -69,7 +71,9 @@ class BodyLimitMiddleware:
                 if received > max_bytes:
                     # The one error that FastAPI lets pass while it reads a body.
                     raise HTTPException(
-                        413, f"the body goes on after {max_bytes:,} bytes, the most that this operation takes"
+                        413,
+                        f"the body goes on after {max_bytes:,} bytes, the most that this operation takes",
+                        headers=_UNREAD,
                     )
             return message
 

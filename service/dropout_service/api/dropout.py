@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -22,35 +22,52 @@ from dropout_service.api.dropout_forms import (
     Outputs,
     decode_inputs,
     encode_outputs,
-    mask_shape_of,
 )
-from dropout_service.api.dropout_openapi import BACKWARD_EXTRA, BACKWARD_RESPONSES, FORWARD_EXTRA, FORWARD_RESPONSES
+from dropout_service.api.dropout_openapi import (
+    BACKWARD_DESCRIPTION,
+    BACKWARD_EXTRA,
+    BACKWARD_RESPONSES,
+    FORWARD_DESCRIPTION,
+    FORWARD_EXTRA,
+    FORWARD_RESPONSES,
+)
 from dropout_service.api.media import JSON, accepted_media_type, body_media_type
 from dropout_service.api.problems import problem_responses
 from dropout_service.api.schemas import ForwardParameters, VariantEntry, VariantList, VariantParameter
+from dropout_service.api.variant_models import own_parameters, variant_of
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import dropout
 from dropout_service.kernels.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
+    from dropout_service.api.schemas import Parameters
+    from dropout_service.kernels.variants import Variant
+
 __all__ = ["router"]
 
 router = APIRouter(prefix="/dropout", tags=["dropout"])
 
-_INLINE_BYTES: Final = 16 * 1024
-"""Up to this body size the event loop computes by itself: a few microseconds, less than a change of threads."""
+_INLINE_BYTES: Final = 32 * 1024
+"""Up to this body size the event loop computes by itself: less work than what a change of threads costs all others."""
+
+_SEEDS: Final = 1 << 53
+"""A drawn seed is below this, so that every JSON client can carry it."""
 
 _VARIANTS: Final = VariantList(
     items=[
         VariantEntry(
             name=variant.name,
+            title=variant.title,
             drops=variant.drops,
-            parameters=[
-                VariantParameter(name=one.name, description=one.description, default=one.default)
-                for one in variant.parameters
-            ],
+            constraints=variant.constraints,
+            parameters=[VariantParameter(**asdict(one)) for one in variant.all_parameters],
+            masked=variant.masked,
+            learns_rate=variant.needs_x,
+            scalings=list(variant.scalings),
+            algorithm=variant.algorithm,
             formula=variant.formula,
             gradient=variant.gradient,
             paper=variant.paper,
@@ -64,16 +81,13 @@ _VARIANTS: Final = VariantList(
     "/forward",
     operation_id="dropout_forward",
     summary="Drop elements of an array",
+    description=FORWARD_DESCRIPTION,
     response_class=Response,
     responses=FORWARD_RESPONSES,
     openapi_extra=FORWARD_EXTRA,
 )
 async def forward(request: Request) -> Response:
-    """Set each element to zero with probability `rate` and multiply the others by `scale`.
-
-    Send the array as JSON, npy or safetensors; the answer has the same form, unless `Accept` asks for another.
-    The answer tells the seed: the backward pass regenerates the mask from it.
-    """
+    """Answer the forward pass."""
     return await _answer(request, FORWARD)
 
 
@@ -81,15 +95,13 @@ async def forward(request: Request) -> Response:
     "/backward",
     operation_id="dropout_backward",
     summary="Carry a gradient back through dropout",
+    description=BACKWARD_DESCRIPTION,
     response_class=Response,
     responses=BACKWARD_RESPONSES,
     openapi_extra=BACKWARD_EXTRA,
 )
 async def backward(request: Request) -> Response:
-    """Multiply the gradient by the mask and the scale of the forward pass: exactly its derivative.
-
-    Give the rate, the seed and whatever else the forward pass was given; or, in place of the seed, the mask.
-    """
+    """Answer the backward pass."""
     return await _answer(request, BACKWARD)
 
 
@@ -101,7 +113,7 @@ async def backward(request: Request) -> Response:
     dependencies=[Depends(known_query)],
 )
 async def variants() -> VariantList:
-    """Tell what each variant drops, its parameters, its formulas and its paper."""
+    """Tell what each variant drops, what it takes, its parameters with their bounds, its formulas and its paper."""
     return _VARIANTS
 
 
@@ -122,60 +134,95 @@ async def _answer(request: Request, operation: Operation) -> Response:
 
 def _compute(operation: Operation, decode: Callable[[], Inputs], *, answer_form: str, threads: int | None) -> Response:
     inputs = decode()
-    returned = inputs.parameters.return_mask if isinstance(inputs.parameters, ForwardParameters) else "none"
-    if returned != "none" and answer_form == NPY:
-        raise InvalidInputError.at(
-            "/return_mask", "npy holds one array; accept application/vnd.safetensors or application/json for the mask"
-        )
-    outputs = _drop(operation, inputs, threads, returned)
+    parameters = inputs.parameters
+    returned = parameters.return_mask if isinstance(parameters, ForwardParameters) else "none"
+    if returned != "none":
+        _check_mask_can_be_returned(variant_of(parameters), answer_form)
+    outputs = _backward(inputs, threads) if operation.backward else _forward(inputs, returned, threads)
     return encode_outputs(operation, answer_form, outputs, encoded=inputs.encoded)
 
 
-def _drop(operation: Operation, inputs: Inputs, threads: int | None, returned: str) -> Outputs:
+def _check_mask_can_be_returned(variant: Variant, answer_form: str) -> None:
+    if not variant.masked:
+        masked = ", ".join(one.name for one in VARIANTS.values() if one.masked)
+        raise InvalidInputError.at(
+            "/return_mask", f"the noise of `{variant.name}` is not a mask; leave this out. These have one: {masked}"
+        )
+    if answer_form == NPY:
+        raise InvalidInputError.at(
+            "/return_mask", "npy holds one array; accept application/vnd.safetensors or application/json for the mask"
+        )
+
+
+def _forward(inputs: Inputs, returned: str, threads: int | None) -> Outputs:
     parameters, array = inputs.parameters, inputs.array
-    seed = _seed(operation, inputs)
-    noise_shape = None if parameters.noise_shape is None else tuple(parameters.noise_shape)
-    own = array.flags.writeable and array.flags.c_contiguous
-    kernel = dropout.forward if operation is FORWARD else dropout.backward
-    result = kernel(
+    variant, own = variant_of(parameters), own_parameters(parameters)
+    seed = secrets.randbelow(_SEEDS) if parameters.seed is None else parameters.seed
+    y = variant.forward(
+        array,
+        parameters.rate,
+        seed=seed,
+        offset=parameters.offset,
+        scaling=parameters.scaling,
+        training=parameters.training,
+        out=_in_place(array),
+        threads=threads,
+        **own,
+    )
+    mask = None
+    if returned != "none":
+        rate = parameters.rate if parameters.training else 0.0  # evaluation keeps all
+        mask = variant.mask(array.shape, rate, seed=seed, offset=parameters.offset, threads=threads, **own)
+    return Outputs(y, mask, returned == "packed", _facts(parameters, seed))
+
+
+def _backward(inputs: Inputs, threads: int | None) -> Outputs:
+    parameters, array = inputs.parameters, inputs.array
+    seed = _seed_of_forward(inputs)
+    gradients = variant_of(parameters).backward(
         array,
         parameters.rate,
         seed=0 if seed is None else seed,
         offset=parameters.offset,
         scaling=parameters.scaling,
         training=parameters.training,
-        noise_shape=noise_shape,
         mask=inputs.mask,
-        out=array if own else None,
+        x=inputs.x,
+        out=_in_place(array),
         threads=threads,
+        **own_parameters(parameters),
     )
-    mask = None
-    if returned != "none":
-        shape = mask_shape_of(array.shape, parameters.noise_shape)
-        mask = (
-            dropout.keep_mask(shape, parameters.rate, seed=seed or 0, offset=parameters.offset, threads=threads)
-            if parameters.training
-            else np.ones(shape, np.bool)
-        )
-    facts = {
+    facts = _facts(parameters, seed)
+    if gradients.grad_rate is not None:
+        facts["grad_rate"] = gradients.grad_rate
+    return Outputs(gradients.grad_input, None, packed=False, facts=facts)
+
+
+def _in_place(array: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the array to write into: the request's own memory where that can be."""
+    return array if array.flags.writeable and array.flags.c_contiguous else None
+
+
+def _facts(parameters: Parameters, seed: int | None) -> dict[str, Any]:
+    variant = variant_of(parameters)
+    return {
+        "variant": variant.name,
         "rate": parameters.rate,
-        "effective_rate": dropout.effective_rate(parameters.rate),
-        "scale": dropout.scale(parameters.rate, parameters.scaling, parameters.training),
+        "effective_rate": variant.effective_rate(parameters.rate),
+        "scale": variant.scale(parameters.rate, parameters.scaling, parameters.training),
         "seed": seed,
         "offset": parameters.offset,
-        "algorithm": dropout.ALGORITHM,
+        "algorithm": variant.algorithm,
     }
-    return Outputs(result, mask, returned == "packed", facts)
 
 
-def _seed(operation: Operation, inputs: Inputs) -> int | None:
-    seed = inputs.parameters.seed
+def _seed_of_forward(inputs: Inputs) -> int | None:
+    parameters = inputs.parameters
     if inputs.mask is not None:
-        if seed is not None:
+        if parameters.seed is not None:
             raise InvalidInputError.at("/seed", "given beside a `mask`, which takes its place; give one of them")
         return None
-    if seed is None and operation is BACKWARD and inputs.parameters.training:
-        raise InvalidInputError.at("/seed", "give the `seed` that the forward pass answered, or its `mask`")
-    if seed is None:
-        return secrets.randbelow(1 << 53)  # every JSON client can carry it
-    return seed
+    if parameters.seed is None and parameters.training:
+        mask = ", or its `mask`" if variant_of(parameters).masked else ""
+        raise InvalidInputError.at("/seed", f"give the `seed` that the forward pass answered{mask}")
+    return parameters.seed

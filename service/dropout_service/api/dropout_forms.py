@@ -22,8 +22,9 @@ from dropout_service.api.arrays_json import (
 from dropout_service.api.arrays_npy import NPY, decode_npy, encode_npy
 from dropout_service.api.arrays_safetensors import SAFETENSORS, decode_safetensors, encode_safetensors
 from dropout_service.api.bodies import PartsResponse
+from dropout_service.api.faults import summary
 from dropout_service.api.media import JSON
-from dropout_service.api.parameters import read_json_object, read_query, read_texts, validated
+from dropout_service.api.parameters import read_json_object, read_query, read_texts
 from dropout_service.api.schemas import (
     BackwardParameters,
     BackwardRequest,
@@ -31,6 +32,7 @@ from dropout_service.api.schemas import (
     ForwardRequest,
     Parameters,
 )
+from dropout_service.api.variant_models import own_parameters, validated_parameters, variant_of
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.dropout import pack_mask, unpack_mask
 
@@ -48,7 +50,6 @@ __all__ = [
     "Outputs",
     "decode_inputs",
     "encode_outputs",
-    "mask_shape_of",
 ]
 
 FORMS: Final = (JSON, NPY, SAFETENSORS)
@@ -62,19 +63,19 @@ class Operation:
     output: str
     parameters: type[Parameters]
     request: type[Parameters]
-    takes_mask: bool
+    backward: bool
     example: str
 
 
 FORWARD: Final = Operation(
-    "x", "y", ForwardParameters, ForwardRequest, takes_mask=False, example='{"x": [[1, 2], [3, 4]], "rate": 0.5}'
+    "x", "y", ForwardParameters, ForwardRequest, backward=False, example='{"x": [[1, 2], [3, 4]], "rate": 0.5}'
 )
 BACKWARD: Final = Operation(
     "grad_output",
     "grad_input",
     BackwardParameters,
     BackwardRequest,
-    takes_mask=True,
+    backward=True,
     example='{"grad_output": [[1, 1], [1, 1]], "rate": 0.5, "seed": 7}',
 )
 
@@ -89,6 +90,8 @@ class Inputs:
         ``x`` or ``grad_output``. Where its memory is writable it is the request's own, free to be overwritten.
     mask
         A mask to use instead of the seed's.
+    x
+        The input of the forward pass, where a backward pass was given it.
     encoded
         Whether JSON held the array as encoded bytes; its answer then does too.
     """
@@ -96,6 +99,7 @@ class Inputs:
     parameters: Parameters
     array: NDArray[Any]
     mask: NDArray[np.bool] | None = None
+    x: NDArray[Any] | None = None
     encoded: bool = False
 
 
@@ -126,7 +130,11 @@ def decode_inputs(operation: Operation, form: str, body: Any, query_string: byte
     if form == JSON:
         return _decode_json(operation, body, query_string)
     if form == NPY:
-        parameters = validated(operation.parameters, read_query(query_string))
+        parameters = validated_parameters(operation.parameters, read_query(query_string))
+        if operation.backward and variant_of(parameters).needs_x:
+            raise InvalidInputError.at(
+                "/x", f"npy holds one array, and `{parameters.variant}` needs `x` too; send {SAFETENSORS} or {JSON}"
+            )
         return Inputs(parameters, decode_npy(body, f"/{operation.input}"))
     return _decode_safetensors(operation, body, query_string)
 
@@ -166,19 +174,28 @@ def _decode_json(operation: Operation, body: bytes, query_string: bytes) -> Inpu
     if query_string:
         name = next(iter(read_query(query_string)), "")
         raise InvalidInputError.at(f"/{name}", f"beside a JSON body the query is empty; put `{name}` into the body")
-    request = validated(operation.request, read_json_object(body, operation.example))
+    request = validated_parameters(operation.request, read_json_object(body, operation.example))
     assert isinstance(request, ForwardRequest | BackwardRequest)  # noqa: S101 - `Operation.request` is one of them
     value: Any = getattr(request, operation.input)
-    pointer = f"/{operation.input}"
-    encoded = isinstance(value, dict)
-    if encoded:
-        if request.dtype is not None:
-            raise InvalidInputError.at("/dtype", "an encoded array brings its own dtype; leave this one out")
-        array = decode_encoded(value, FLOAT_DTYPES, pointer)
-    else:
-        array = decode_numbers(value, FLOAT_DTYPES[request.dtype or "float64"], pointer)
-    mask = _decode_json_mask(request.mask, array.shape) if isinstance(request, BackwardRequest) else None
-    return Inputs(request, array, mask, encoded=encoded)
+    array = _decode_json_array(value, request.dtype, f"/{operation.input}")
+    if isinstance(request, ForwardRequest):
+        return Inputs(request, array, encoded=isinstance(value, dict))
+    x: Any = getattr(request, "x", None)
+    return Inputs(
+        request,
+        array,
+        mask=_decode_json_mask(request.mask, array.shape),
+        x=None if x is None else _decode_json_array(x, request.dtype, "/x"),
+        encoded=isinstance(value, dict),
+    )
+
+
+def _decode_json_array(value: Any, dtype: str | None, pointer: str) -> NDArray[Any]:
+    if not isinstance(value, dict):
+        return decode_numbers(value, FLOAT_DTYPES[dtype or "float64"], pointer)
+    if dtype is not None:
+        raise InvalidInputError.at("/dtype", "an encoded array brings its own dtype; leave this one out")
+    return decode_encoded(value, FLOAT_DTYPES, pointer)
 
 
 def _decode_json_mask(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool] | None:
@@ -203,24 +220,34 @@ def _decode_safetensors(operation: Operation, body: memoryview, query_string: by
     if twice:
         raise InvalidInputError.at(f"/{twice[0]}", "given in the query and in __metadata__; give it in one of them")
     texts = dict(tensors.metadata)
-    mask_shape = texts.pop("mask_shape", None) if operation.takes_mask else None
-    parameters = validated(operation.parameters, {**read_texts(texts), **query})
-    expected = {operation.input, "mask"} if operation.takes_mask else {operation.input}
-    faults = [
-        FieldError(f"/{name}", f"there is no such tensor here; there are {', '.join(sorted(expected))}")
-        for name in tensors.arrays
-        if name not in expected
-    ]
-    if operation.input not in tensors.arrays:
-        faults.append(FieldError(f"/{operation.input}", "this tensor is required"))
-    if faults:
-        raise InvalidInputError(f"{faults[0].pointer}: {faults[0].message}", errors=faults)
+    mask_shape = texts.pop("mask_shape", None) if operation.backward else None
+    parameters = validated_parameters(operation.parameters, {**read_texts(texts), **query})
+    _check_names(operation, parameters, tensors.arrays)
     array = tensors.arrays[operation.input]
     check_float(array.dtype, f"/{operation.input}")
-    mask = tensors.arrays.get("mask")
+    if not operation.backward:
+        return Inputs(parameters, array)
+    mask, x = tensors.arrays.get("mask"), tensors.arrays.get("x")
     if mask is not None:
         mask = _tensor_mask(mask, mask_shape, array.shape, parameters)
-    return Inputs(parameters, array, mask)
+    if x is not None:
+        check_float(x.dtype, "/x")
+    return Inputs(parameters, array, mask, x)
+
+
+def _check_names(operation: Operation, parameters: Parameters, arrays: Mapping[str, NDArray[Any]]) -> None:
+    expected = [operation.input]
+    if operation.backward:
+        expected += ["mask", "x"] if variant_of(parameters).needs_x else ["mask"]
+    faults = [
+        FieldError(f"/{name}", f"there is no such tensor here; there are {', '.join(expected)}")
+        for name in arrays
+        if name not in expected
+    ]
+    if operation.input not in arrays:
+        faults.append(FieldError(f"/{operation.input}", "this tensor is required"))
+    if faults:
+        raise InvalidInputError(summary(faults), errors=faults)
 
 
 def _tensor_mask(
@@ -232,7 +259,9 @@ def _tensor_mask(
     if mask.dtype != np.uint8:
         raise InvalidInputError.at("/mask", f"the dtype is {mask.dtype.name}; send BOOL, or U8 with packed bits")
     if mask_shape is None:
-        return unpack_mask(mask, mask_shape_of(shape, parameters.noise_shape))
+        # What the variant draws has the shape that is meant; at rate 0 it is known without drawing.
+        drawn = variant_of(parameters).mask(shape, 0.0, seed=0, **own_parameters(parameters))
+        return unpack_mask(mask, drawn.shape)
     sizes = read_texts({"noise_shape": mask_shape})["noise_shape"]
     if not isinstance(sizes, list):
         raise InvalidInputError.at("/mask_shape", "should be the sizes of the mask, such as [2, 3]")
@@ -249,13 +278,6 @@ def _broadcastable(sizes: list[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
             "/mask", f"a mask of shape {sizes} does not fit shape {list(shape)}: each size is 1 or that of the axis"
         )
     return tuple(sizes)
-
-
-def mask_shape_of(shape: tuple[int, ...], noise_shape: list[int | None] | None) -> tuple[int, ...]:
-    """Return the shape that a mask is drawn on."""
-    if noise_shape is None:
-        return shape
-    return tuple(full if size is None else size for size, full in zip(noise_shape, shape, strict=False))
 
 
 def _encode_json(operation: Operation, outputs: Outputs, *, encoded: bool) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,12 +12,26 @@ from dropout_service.api.arrays_safetensors import SAFETENSORS, encode_safetenso
 from dropout_service.api.media import JSON
 from dropout_service.api.openapi import BINARY_SCHEMA, binary_example, query_parameters
 from dropout_service.api.problems import problem_responses
-from dropout_service.api.schemas import BackwardParameters, ForwardParameters
+from dropout_service.api.schemas import BackwardParameters, BackwardRequest, ForwardParameters, ForwardRequest
+from dropout_service.api.variant_models import documented
+from dropout_service.kernels.variants import VARIANTS
 
 if TYPE_CHECKING:
     from dropout_service.api.schemas import Parameters
+    from dropout_service.kernels.variants import Variant
 
-__all__ = ["BACKWARD_EXTRA", "BACKWARD_RESPONSES", "FORWARD_EXTRA", "FORWARD_RESPONSES"]
+__all__ = [
+    "BACKWARD_DESCRIPTION",
+    "BACKWARD_EXTRA",
+    "BACKWARD_RESPONSES",
+    "FORWARD_DESCRIPTION",
+    "FORWARD_EXTRA",
+    "FORWARD_RESPONSES",
+    "REQUESTS",
+]
+
+REQUESTS: Final = (documented(ForwardRequest), documented(BackwardRequest))
+"""The models of JSON bodies, for the document's schemas."""
 
 _X: Final = np.array([[1, 2], [3, 4]], np.float32)
 _ONES: Final = np.ones((2, 2), np.float32)
@@ -24,6 +39,7 @@ _MASK: Final = np.array([[True, False], [True, True]])
 _FACTS: Final = {
     "dtype": "float64",
     "shape": [2, 2],
+    "variant": "standard",
     "rate": 0.5,
     "effective_rate": 0.5,
     "scale": 2.0,
@@ -71,6 +87,40 @@ _BACKWARD_JSON: Final = {
 }
 
 
+def _variant_example(variant: Variant, arrays: tuple[str, ...]) -> dict[str, Any]:
+    """Make a request of the variant with its own parameters written out, where they have a default."""
+    x = np.arange(1, 1 + math.prod(variant.example_shape)).reshape(variant.example_shape).tolist()
+    own = {one.name: one.default for one in variant.parameters if one.default is not None}
+    return {
+        "summary": f"{variant.title}: {variant.drops}",
+        "value": {**dict.fromkeys(arrays, x), "rate": 0.5, "seed": 7, "variant": variant.name, **own},
+    }
+
+
+def _forward_examples() -> dict[str, Any]:
+    made = {variant.name: _variant_example(variant, ("x",)) for variant in VARIANTS.values()}
+    return {**_FORWARD_JSON, **made}
+
+
+def _backward_examples() -> dict[str, Any]:
+    made = {
+        variant.name: _variant_example(variant, ("grad_output", "x") if variant.needs_x else ("grad_output",))
+        for variant in VARIANTS.values()
+    }
+    return {**_BACKWARD_JSON, **made}
+
+
+def _described(text: str) -> str:
+    """Put the table of variants below a text, in Markdown."""
+    rows = [
+        f"| `{variant.name}` | {variant.title}: {variant.drops} | {variant.constraints} "
+        f"| {', '.join(f'`{one.name}`' for one in variant.parameters) or '-'} | {variant.paper} |"
+        for variant in VARIANTS.values()
+    ]
+    head = "| `variant` | Drops | Takes | Own parameters | Paper |\n|---|---|---|---|---|\n"
+    return f"{text}\n\n{head}" + "\n".join(rows)
+
+
 def _extra(
     parameters: type[Parameters],
     request: str,
@@ -79,7 +129,7 @@ def _extra(
     safetensors_examples: dict[str, Any],
 ) -> dict[str, Any]:
     return {
-        "parameters": query_parameters(parameters, condition="Beside a binary body."),
+        "parameters": query_parameters(documented(parameters), condition="Beside a binary body."),
         "requestBody": {
             "required": True,
             "content": {
@@ -91,8 +141,12 @@ def _extra(
     }
 
 
-def _responses(answer: str, example: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
-    facts = ("Rate", "Effective-Rate", "Scale", "Seed", "Offset", "Algorithm")
+_FACT_HEADERS: Final = ("Variant", "Rate", "Effective-Rate", "Scale", "Seed", "Offset", "Algorithm")
+
+
+def _responses(
+    answer: str, example: dict[str, Any], description: str, facts: tuple[str, ...] = _FACT_HEADERS
+) -> dict[int | str, dict[str, Any]]:
     return {
         200: {
             "description": description,
@@ -113,10 +167,19 @@ def _responses(answer: str, example: dict[str, Any], description: str) -> dict[i
     }
 
 
+FORWARD_DESCRIPTION: Final = _described(
+    "Set each element to zero with probability `rate` and multiply the others by `scale`; or do what another `variant` "
+    "does.\n\nSend the array as JSON, npy or safetensors; the answer has the same form, unless `Accept` asks for "
+    "another. The answer tells the seed: the backward pass regenerates the mask from it."
+)
+BACKWARD_DESCRIPTION: Final = _described(
+    "Multiply the gradient by the mask and the scale of the forward pass: exactly its derivative, of each `variant`."
+    "\n\nGive the rate, the seed and whatever else the forward pass was given; or, in place of the seed, the mask."
+)
 FORWARD_EXTRA: Final = _extra(
     ForwardParameters,
     "ForwardRequest",
-    _FORWARD_JSON,
+    _forward_examples(),
     binary_example("A 2 x 2 float32 array", encode_npy(_X), "rate=0.5&seed=7"),
     {
         "query": binary_example("Tensor `x`", encode_safetensors({"x": _X}), "rate=0.5&seed=7&return_mask=packed"),
@@ -128,7 +191,7 @@ FORWARD_EXTRA: Final = _extra(
 BACKWARD_EXTRA: Final = _extra(
     BackwardParameters,
     "BackwardRequest",
-    _BACKWARD_JSON,
+    _backward_examples(),
     binary_example("A 2 x 2 float32 array", encode_npy(_ONES), "rate=0.5&seed=7"),
     {
         "seed": binary_example(
@@ -145,5 +208,8 @@ FORWARD_RESPONSES: Final = _responses(
     "ForwardAnswer", {"y": [[2.0, 4.0], [0.0, 8.0]], **_FACTS}, "The array with elements dropped"
 )
 BACKWARD_RESPONSES: Final = _responses(
-    "BackwardAnswer", {"grad_input": [[2.0, 2.0], [0.0, 2.0]], **_FACTS}, "The gradient with regard to the input"
+    "BackwardAnswer",
+    {"grad_input": [[2.0, 2.0], [0.0, 2.0]], **_FACTS},
+    "The gradient with regard to the input",
+    (*_FACT_HEADERS, "Grad-Rate"),
 )

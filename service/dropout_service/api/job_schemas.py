@@ -32,6 +32,14 @@ class EpochReport(_Report):
     )
     validation: dict[str, Number] | None = Field(description="Metrics of the validation part, with dropout off.")
     best_epoch: int | None = Field(description="Epoch with the best validation loss so far, under early stopping.")
+    dropout_rates: list[float] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Dropout rate of each hidden layer at its last step, or as learned by then.",
+    )
+    input_dropout_rate: float | None = Field(
+        default=None, exclude_if=lambda value: value is None, description="Likewise that of the inputs."
+    )
 
 
 class FailureReport(_Report):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from dropout_service.api.faults import field_errors, summary
 from dropout_service.errors import InvalidInputError
+from dropout_service.kernels.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -97,28 +98,35 @@ def _read_sizes(text: str) -> list[int | None]:
     return [None if size.strip() == "null" else int(size) for size in sizes if size.strip()]
 
 
-_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "rate": float,
-    "seed": int,
-    "offset": int,
-    "training": {"true": True, "false": False}.__getitem__,
-    "noise_shape": _read_sizes,
+_READERS_BY_KIND: Final[Mapping[str, Callable[[str], Any]]] = {
+    "number": float,
+    "integer": int,
+    "axis": int,
+    "boolean": {"true": True, "false": False}.__getitem__,
+    "shape": _read_sizes,
+}
+_READERS: Final = {
+    one.name: _READERS_BY_KIND.get(one.kind, str) for variant in VARIANTS.values() for one in variant.all_parameters
 }
 
 
 def _may_repeat(body: bytes, value: Mapping[str, Any]) -> bool:
     r"""Whether some name might occur twice: then, and only then, the slower parser that sees it is worth its time.
 
-    An escape such as ``\u0061`` may hide a name from the search.
+    It cannot where the text has no more quotation marks than the names and texts that were read from it. Text inside
+    lists, as NaN is written, makes for more; then each name is looked for. An escape such as ``\u0061`` may hide one.
     """
-    return b"\\" in body or any(body.count(f'"{name}"'.encode()) > 1 for name in _names(value))
+    if b"\\" in body:
+        return True
+    known = [text for pair in _pairs(value) for text in pair if isinstance(text, str)]
+    return body.count(b'"') > 2 * len(known) and any(body.count(f'"{name}"'.encode()) > 1 for name, _ in _pairs(value))
 
 
-def _names(value: Mapping[str, Any]) -> Iterable[str]:
+def _pairs(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for name, below in value.items():
-        yield name
+        yield name, below
         if isinstance(below, dict):
-            yield from below
+            yield from cast("dict[str, Any]", below).items()
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> None:

@@ -85,13 +85,10 @@ class Parameters(BaseModel):
         "`classic` (Srivastava et al. 2014): training only drops, evaluation multiplies by the probability of keeping.",
     )
     training: bool = Field(default=True, description="Whether elements are dropped; false for evaluation.")
-    noise_shape: list[Annotated[int, Field(ge=0)] | None] | None = Field(
-        default=None,
-        description="Shape the mask is drawn on, then broadcast: for each axis 1 (one decision for the whole axis) or "
-        "its size (null stands for it). In a query: `noise_shape=1,784`.",
-        examples=[[1, None]],
+    variant: str = Field(
+        default="standard",
+        description="Which dropout: `GET /dropout/variants` tells what each drops and which parameters it takes.",
     )
-    variant: Literal["standard"] = Field(default="standard", description="Which dropout: `GET /dropout/variants`.")
 
 
 class ForwardParameters(Parameters):
@@ -125,18 +122,23 @@ class BackwardRequest(BackwardParameters, _JsonArrays):
     """The gradient with regard to the output, and what identifies the mask: the `seed`, or the `mask` itself."""
 
     grad_output: Numbers = Field(examples=[[[1, 1], [1, 1]]])
-    mask: Bools | None = Field(default=None, description="The mask of the forward pass, instead of its seed.")
+    mask: Bools | None = Field(
+        default=None, description="The mask of the forward pass, instead of its seed; for variants that have one."
+    )
 
 
 class _Facts(BaseModel):
     dtype: str = Field(description="What was computed in.", examples=["float64"])
     shape: list[int] = Field(description="Size of each axis.", examples=[[2, 2]])
+    variant: str = Field(description="Which dropout it was.", examples=["standard"])
     rate: float = Field(description="The rate that was asked for.")
     effective_rate: float = Field(description="The probability of dropping that was in force.")
-    scale: float = Field(description="What kept elements were multiplied by.")
+    scale: float | None = Field(
+        description="What kept elements were multiplied by; null for a variant where that depends on what was drawn."
+    )
     seed: int | None = Field(description="Seed of the mask: give it to the backward pass. Null beside a given mask.")
     offset: int = Field(description="Offset of the mask.")
-    algorithm: str = Field(description="Version of the mask stream.", examples=["philox4x32-10/u16"])
+    algorithm: str = Field(description="Version of the stream of the noise.", examples=["philox4x32-10/u16"])
 
 
 class ForwardAnswer(_Facts):
@@ -150,22 +152,41 @@ class BackwardAnswer(_Facts):
     """The gradient with regard to the input."""
 
     grad_input: Numbers
+    grad_rate: float | Literal["NaN", "Infinity", "-Infinity"] | None = Field(
+        default=None, description="The gradient with regard to the rate, for a variant that learns it."
+    )
 
 
 class VariantParameter(BaseModel):
     """A parameter of a variant."""
 
     name: str = Field(description="Its name in requests.")
-    description: str = Field(description="What it means, and its range.")
+    description: str = Field(description="What it means.")
+    kind: Literal["number", "integer", "axis", "shape", "boolean", "text"] = Field(
+        description="`axis`: an integer that counts from the last axis if negative; `shape`: a list with 1, a size or "
+        "null for each axis."
+    )
     default: float | int | str | bool | None = Field(description="What holds where it is left out, if anything does.")
+    minimum: float | int | None = Field(description="Least value.")
+    maximum: float | int | None = Field(description="Greatest value.")
+    exclusive_minimum: bool = Field(description="Whether `minimum` itself is not allowed.")
+    exclusive_maximum: bool = Field(description="Whether `maximum` itself is not allowed.")
 
 
 class VariantEntry(BaseModel):
     """One way of dropping."""
 
     name: str = Field(description="Its name in requests, as `variant`.")
+    title: str = Field(description="Its name in prose.")
     drops: str = Field(description="What is dropped.")
-    parameters: list[VariantParameter] = Field(description="The parameters that it reads.")
+    constraints: str = Field(description="What the array must look like.")
+    parameters: list[VariantParameter] = Field(description="The parameters that it takes, shared and its own.")
+    masked: bool = Field(description="Whether its noise is a mask, which `return_mask` and `mask` work with.")
+    learns_rate: bool = Field(
+        description="Whether its backward pass takes `x` too, and answers `grad_rate`, the gradient of the rate."
+    )
+    scalings: list[Literal["inverted", "classic"]] = Field(description="The values of `scaling` that it has.")
+    algorithm: str = Field(description="Version of the stream of its noise.")
     formula: str = Field(description="The forward pass in training.")
     gradient: str = Field(description="The backward pass.")
     paper: str = Field(description="Where it was introduced.")

@@ -12,6 +12,7 @@ from dropout_service.datasets.cells import TRUTH, numbers
 from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.training.data import Label, TrainingData
+from dropout_service.training.networks import check_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +37,9 @@ def check(dataset: Dataset, spec: TrainingSpec) -> None:
     ------
     InvalidInputError
         With pointers into the spec: a column that is not there or cannot be used, a target that does not fit the
-        task, too few rows.
+        task, too few rows, a layout of the inputs that is not one of so many features.
     """
-    choose(dataset.schema, spec)
+    check_inputs(spec, len(choose(dataset.schema, spec).features))
 
 
 def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -> TrainingData:

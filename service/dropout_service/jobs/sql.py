@@ -17,6 +17,7 @@ from dropout_service.jobs.events import Event, EventType
 from dropout_service.jobs.job import MAX_ATTEMPTS, Failure, Job, JobStatus, StopReason
 from dropout_service.jobs.tables import events as events_table
 from dropout_service.jobs.tables import jobs as jobs_table
+from dropout_service.training.dropout_spec import ACCEPTED
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def _job(row: RowMapping) -> Job:
     values = {name: row[name] for name in _STORED}
     reason, failure = cast("str | None", values["stop_reason"]), values["failure"]
     values |= {
-        "spec": TrainingSpec.model_validate(values["spec"]),
+        "spec": TrainingSpec.model_validate(values["spec"], context=ACCEPTED),
         "status": JobStatus(values["status"]),
         "stop_reason": None if reason is None else StopReason(reason),
         "failure": None if failure is None else Failure(**failure),

@@ -30,12 +30,14 @@ __all__ = [
 ]
 
 Scaling = Literal["inverted", "classic"]
+_WORD: Final = (1 << 64) - 1
 SCALINGS: Final[tuple[Scaling, ...]] = ("inverted", "classic")
 
 
 def checked_rate(rate: float) -> float:
     """Return the rate as a float in [0, 1]."""
-    if isinstance(rate, bool | np.bool_) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
+    number = isinstance(rate, float) or (isinstance(rate, numbers.Real) and not isinstance(rate, bool | np.bool_))
+    if not number or not 0 <= rate <= 1:
         message = f"rate is the probability of dropping, a number from 0 to 1, not {rate!r}"
         raise InvalidInputError.at("/rate", message)
     return float(rate)
@@ -49,17 +51,16 @@ def checked_scaling(scaling: str) -> str:
     return scaling
 
 
-def checked_word(pointer: str, value: int) -> Any:
-    """Return the unsigned 64-bit integer, as NumPy's."""
-    name = pointer.removeprefix("/")
+def checked_word(pointer: str, value: int) -> int:
+    """Return the unsigned 64-bit integer."""
     try:
         number = operator.index(value)
     except TypeError:
         number = -1
-    if isinstance(value, bool) or not 0 <= number < 1 << 64:
-        message = f"{name} is an unsigned 64-bit integer, not {value!r}"
+    if isinstance(value, bool) or not 0 <= number <= _WORD:
+        message = f"{pointer.removeprefix('/')} is an unsigned 64-bit integer, not {value!r}"
         raise InvalidInputError.at(pointer, message)
-    return np.uint64(number)
+    return number
 
 
 def checked_format(x: NDArray[Any], pointer: str) -> int:

@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from dropout_service.kernels.philox import splat
 
-__all__ = ["FORMATS", "LANES", "SIZES", "UNSCALED", "WIDE", "emit_select"]
+__all__ = ["FORMATS", "LANES", "SIZES", "UNSCALED", "WIDE", "emit_narrowed", "emit_select", "emit_widened"]
 
 LANES: Final = 32
 """Elements in one vector step."""
@@ -102,12 +102,21 @@ def _scaled(builder: Any, format_: int, raw: Any, scale: Any) -> Any:
     factor = splat(builder, builder.fptrunc(scale, _F32), LANES)
     if format_ == _FLOAT32:
         return builder.fmul(raw, factor)
+    return emit_narrowed(builder, format_, builder.fmul(emit_widened(builder, format_, raw), factor))
+
+
+def emit_widened(builder: Any, format_: int, raw: Any) -> Any:
+    """Emit the float32 vector of one of 16-bit numbers, exact."""
     bits = builder.zext(raw, _vector(_I32))
     if format_ == _FLOAT16:
-        product = builder.fmul(_half_to_float(builder, bits), factor)
-        return builder.trunc(_float_to_half(builder, product), _vector(_I16))
-    widened = builder.bitcast(builder.shl(bits, _integers(16)), _vector(_F32))
-    return builder.trunc(_float_to_bfloat(builder, builder.fmul(widened, factor)), _vector(_I16))
+        return _half_to_float(builder, bits)
+    return builder.bitcast(builder.shl(bits, _integers(16)), _vector(_F32))
+
+
+def emit_narrowed(builder: Any, format_: int, value: Any) -> Any:
+    """Emit the vector of 16-bit numbers nearest to one of float32, ties to even."""
+    narrow = _float_to_half if format_ == _FLOAT16 else _float_to_bfloat
+    return builder.trunc(narrow(builder, value), _vector(_I16))
 
 
 def emit_select(  # noqa: PLR0917 - mirrors the order of an instruction's operands

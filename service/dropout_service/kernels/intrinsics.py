@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from struct import Struct
 
-__all__ = ["emits"]
+__all__ = ["copy_bytes", "emits", "unpacks"]
 
 
 def emits(signature: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -38,3 +42,35 @@ def emits(signature: Any) -> Callable[[Callable[..., Any]], Any]:
         return intrinsic(step)
 
     return decorate
+
+
+_PACKED: Final = {
+    "q": (types.int64, ir.IntType(64)),
+    "Q": (types.uint64, ir.IntType(64)),
+    "d": (types.float64, ir.DoubleType()),
+}
+
+
+def unpacks(layout: Struct) -> Any:
+    """Make a step that reads at an address what ``layout.pack`` wrote, and returns the tuple.
+
+    Parameters
+    ----------
+    layout
+        Of 64-bit fields only, so that there is no padding: q, Q and d.
+    """
+    fields = [_PACKED[code] for code in layout.format]
+
+    @emits(types.Tuple([field for field, _ in fields])(types.int64))
+    def unpack(_context: Any, builder: Any, address: Any) -> Any:
+        packed = ir.LiteralStructType([field for _, field in fields])
+        return builder.load(builder.inttoptr(address, packed.as_pointer()), align=1)
+
+    return unpack
+
+
+@emits(types.void(types.int64, types.int64, types.int64))
+def copy_bytes(_context: Any, builder: Any, target: Any, source: Any, size_bytes: Any) -> None:
+    """Copy bytes between addresses."""
+    to, origin = (builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in (target, source))
+    cgutils.raw_memcpy(builder, to, origin, size_bytes, 1)

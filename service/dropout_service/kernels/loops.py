@@ -1,14 +1,16 @@
 """The compiled loops of dropout.
 
 A group of 64 elements is decided by one 64-bit *keep word* (bit i set: element i is kept), drawn from the stream or
-read from a mask; then 64 elements are selected by it. The kernels take addresses and plain numbers, not arrays: one
-specialisation serves every dtype, layout and read-only flag, so little is compiled, and a call costs less than
-unpacking two arrays. `dropout` owns the arrays and answers for their bounds.
+read from a mask; then 64 elements are selected by it. The kernels are what `parallel.run` calls, and unpack their
+arguments themselves: addresses and plain numbers, not arrays. One specialisation serves every dtype, layout and
+read-only flag, so little is compiled, and a call costs less than unpacking two arrays. `dropout` owns the arrays and
+answers for their bounds.
 """
 # ruff: noqa: PLR0917 - compiled code takes its arguments by position
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -18,10 +20,17 @@ from numba.core import cgutils
 
 from dropout_service.kernels.compile_cache import jit
 from dropout_service.kernels.formats import LANES, SIZES, WIDE, emit_select
-from dropout_service.kernels.intrinsics import emits
+from dropout_service.kernels.intrinsics import emits, unpacks
 from dropout_service.kernels.philox import GROUP_ELEMENTS, batch, emit_groups, splat
 
-__all__ = ["draw_mask", "drop_by_mask", "drop_by_stream"]
+__all__ = ["DRAW_MASK", "DROP_BY_MASK", "DROP_BY_STREAM", "draw_mask", "drop_by_mask", "drop_by_stream"]
+
+DROP_BY_STREAM: Final = Struct("qqqqqdqQQ")
+"""Arguments: format, bytes of an element, whether to write past the caches, x, y, scale, threshold, offset, seed."""
+DROP_BY_MASK: Final = Struct("qqqqdqqqq")
+"""Arguments: format, bytes of an element, x, y, scale, mask, and the axes' number, sizes and steps."""
+DRAW_MASK: Final = Struct("qqQQ")
+"""Arguments: mask, threshold, offset, seed."""
 
 _I1: Final = ir.IntType(1)
 _I8: Final = ir.IntType(8)
@@ -31,6 +40,10 @@ _I64: Final = ir.IntType(64)
 _FLAGS: Final = ir.VectorType(_I8, LANES)
 _LINE_BYTES: Final = 64
 _WORD_BYTES: Final = 4
+
+_unpack_drop_by_stream = unpacks(DROP_BY_STREAM)
+_unpack_drop_by_mask = unpacks(DROP_BY_MASK)
+_unpack_draw_mask = unpacks(DRAW_MASK)
 
 _STREAM: Final = (types.int64, types.uint64, types.uint64, types.uint64)  # threshold, group, offset, seed
 
@@ -181,33 +194,40 @@ def _copy(_context: Any, builder: Any, target: Any, source: Any, size_bytes: Any
     cgutils.raw_memcpy(builder, to, origin, size_bytes, 1)
 
 
+@emits(types.int64(types.int64))
+def _read_word(_context: Any, builder: Any, address: Any) -> Any:
+    return builder.load(builder.inttoptr(address, _I64.as_pointer()), align=8)
+
+
+@emits(types.void(types.int64, types.int64))
+def _fill(_context: Any, builder: Any, flags: Any, flag: Any) -> None:
+    """Copy one byte to 64."""
+    byte = builder.load(builder.inttoptr(flag, _I8.as_pointer()))
+    cgutils.memset(builder, builder.inttoptr(flags, _I8.as_pointer()), ir.Constant(_I64, GROUP_ELEMENTS), byte)
+
+
+@emits(types.int64())
+def _room(_context: Any, builder: Any) -> Any:
+    """Return the address of room for a group on the stack: to ask for memory could fail, which a kernel must not."""
+    return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(_I64, GROUP_ELEMENTS)), _I64)
+
+
 @jit
 def _select_part(format_: int, keep: int, x: int, y: int, scale: float, size_bytes: int) -> None:
     """Select fewer than 64 elements: a vector step must not reach past the end of an array."""
-    room = np.empty(GROUP_ELEMENTS, np.uint64)
-    _copy(room.ctypes.data, x, size_bytes)
-    _select(format_, keep, room.ctypes.data, room.ctypes.data, scale)
-    _copy(y, room.ctypes.data, size_bytes)
+    room = _room()
+    _copy(room, x, size_bytes)
+    _select(format_, keep, room, room, scale)
+    _copy(y, room, size_bytes)
 
 
 @jit
-def drop_by_stream(
-    format_: int,
-    item_bytes: int,
-    streaming: bool,  # noqa: FBT001 - as above
-    x: int,
-    y: int,
-    start: int,
-    stop: int,
-    scale: float,
-    threshold: int,
-    offset: int,
-    seed: int,
-) -> None:
+def drop_by_stream(arguments: int, start: int, stop: int) -> None:
     """Drop elements ``start .. stop - 1`` of ``x`` into ``y`` by the stream.
 
     ``start`` is a multiple of 64. ``streaming`` writes past the caches; ``y`` is then aligned to its elements.
     """
+    format_, item_bytes, streaming, x, y, scale, threshold, offset, seed = _unpack_drop_by_stream(arguments)
     group = np.uint64(start // GROUP_ELEMENTS)
     x += start * item_bytes
     y += start * item_bytes
@@ -235,16 +255,17 @@ def drop_by_stream(
 
 
 @jit
-def draw_mask(mask: int, start: int, stop: int, threshold: int, offset: int, seed: int) -> None:
+def draw_mask(arguments: int, start: int, stop: int) -> None:
     """Write elements ``start .. stop - 1`` of the boolean mask itself; ``start`` is a multiple of 64."""
+    mask, threshold, offset, seed = _unpack_draw_mask(arguments)
     first, last = start // GROUP_ELEMENTS, stop // GROUP_ELEMENTS
     for group in range(first, last):
         _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, group, offset, seed))
     rest = stop - last * GROUP_ELEMENTS
     if rest:
-        room = np.empty(GROUP_ELEMENTS, np.uint8)
-        _write_keep_word(room.ctypes.data, _draw_keep_word(threshold, last, offset, seed))
-        _copy(mask + last * GROUP_ELEMENTS, room.ctypes.data, rest)
+        room = _room()
+        _write_keep_word(room, _draw_keep_word(threshold, last, offset, seed))
+        _copy(mask + last * GROUP_ELEMENTS, room, rest)
 
 
 @jit
@@ -252,49 +273,38 @@ def _drop_run(
     format_: int, item_bytes: int, x: int, y: int, size: int, mask: int, mask_step: int, scale: float
 ) -> None:
     """Drop a run of elements by consecutive flags (``mask_step`` 1) or by one flag for all (0)."""
-    flags = np.empty(GROUP_ELEMENTS, np.uint8)
+    flags = _room()
     if mask_step == 0:
-        _copy(flags.ctypes.data, mask, 1)
-        flags[:] = flags[0]
+        _fill(flags, mask)
     whole = size // GROUP_ELEMENTS * GROUP_ELEMENTS
     for i in range(0, whole, GROUP_ELEMENTS):
-        keep = _read_keep_word(mask + i if mask_step else flags.ctypes.data)
+        keep = _read_keep_word(mask + i if mask_step else flags)
         _select(format_, keep, x + i * item_bytes, y + i * item_bytes, scale)
     rest = size - whole
     if rest:
         if mask_step:
-            _copy(flags.ctypes.data, mask + whole, rest)
-        keep = _read_keep_word(flags.ctypes.data)
+            _copy(flags, mask + whole, rest)
+        keep = _read_keep_word(flags)
         _select_part(format_, keep, x + whole * item_bytes, y + whole * item_bytes, scale, rest * item_bytes)
 
 
 @jit
-def drop_by_mask(
-    format_: int,
-    item_bytes: int,
-    x: int,
-    y: int,
-    start: int,
-    stop: int,
-    mask: int,
-    shape: Any,
-    steps: Any,
-    scale: float,
-) -> None:
+def drop_by_mask(arguments: int, start: int, stop: int) -> None:
     """Drop elements ``start .. stop - 1`` of ``x`` into ``y`` by a mask that is broadcast.
 
-    ``shape`` are the axes of x, and ``steps`` is how far one step along each moves in the mask: 0 where it is
-    broadcast. The last step is 0 or 1.
+    ``steps`` is how far one step along each axis of x moves in the mask: 0 where it is broadcast. The last is 0 or 1.
     """
-    length = shape[-1]
+    format_, item_bytes, x, y, scale, mask, axes, sizes, steps = _unpack_drop_by_mask(arguments)
+    last = 8 * (axes - 1)
+    length, mask_step = _read_word(sizes + last), _read_word(steps + last)
     position = start
     while position < stop:
         rows, column = divmod(position, length)
-        place = mask + column * steps[-1]
-        for axis in range(shape.size - 2, -1, -1):
-            rows, index = divmod(rows, shape[axis])
-            place += index * steps[axis]
+        place = mask + column * mask_step
+        for axis in range(last - 8, -1, -8):
+            rows, index = divmod(rows, _read_word(sizes + axis))
+            place += index * _read_word(steps + axis)
         run = min(length - column, stop - position)
         begin = position * item_bytes
-        _drop_run(format_, item_bytes, x + begin, y + begin, run, place, steps[-1], scale)
+        _drop_run(format_, item_bytes, x + begin, y + begin, run, place, mask_step, scale)
         position += run

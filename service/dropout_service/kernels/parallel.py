@@ -1,182 +1,126 @@
 """Run a compiled kernel over a range on several threads.
 
-One small pool of daemon threads for the process. The caller works too and never waits for a helper that has not
-begun, so concurrent callers share the pool without blocking one another, and a small range runs in the caller alone.
-Kernels release the GIL and write disjoint ranges: the result does not depend on the number of threads.
+One team of daemon threads for the process, who take chunks of the range from a `board`, and the caller works too. To
+hand out work, to help and to finish takes no GIL: a thread that finds the GIL taken is put to sleep, which on a virtual
+machine costs as much as 200 000 elements of dropout. A helper that finds nothing to do goes on looking for some 100 us;
+then it sleeps until it is called.
 
-To put a thread to sleep and wake it on another core costs about 50 us on a virtual machine, as much as 200 000 elements
-of dropout. So a helper that has run out of work, and a caller whose helpers are on their last chunk, first watch a
-counter for a moment, without the GIL.
+The board holds one job at a time. A caller who finds it taken does its range alone, and nobody waits for a helper that
+has not begun. Chunks are disjoint: the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import ctypes
+import functools
 import os
 import threading
-from queue import Empty, SimpleQueue
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 
-from dropout_service.kernels.compile_cache import jit, warms
-from dropout_service.kernels.intrinsics import emits
+from dropout_service.kernels.board import BOARD_BYTES, do, lend_a_hand
+from dropout_service.kernels.compile_cache import warms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Kernel = Callable[[int, int, int], None]
+
 __all__ = ["run", "set_threads", "threads_in_use"]
 
-_CHUNKS_A_THREAD: Final = 4
+_CHUNKS_A_THREAD: Final = 8
 """Chunks are claimed as threads come free, so that one slow core does not hold up the rest."""
-_LOOKS: Final = 1 << 16
-"""How often a counter is looked at before its watcher goes to sleep: about 100 us."""
+_LOOKS: Final = 4000
+"""How often a helper looks for work before it sleeps: some 100 us."""
+_WAKING_GRAINS: Final = 8
+"""From how many grains on helpers are woken: to wake one costs the caller itself some 50 us on a virtual machine."""
+
+_this_core: Final = getattr(ctypes.CDLL(None), "sched_getcpu", None)
 
 
-@emits(types.int64(types.int64))
-def _peek(_context: Any, builder: Any, counter: Any) -> Any:
-    """Read a counter that another thread writes."""
-    return builder.load_atomic(builder.inttoptr(counter, ir.IntType(64).as_pointer()), "acquire", 8)
+def _keep_off_this_core(thread: int) -> None:
+    """Let a sleeping thread wake on another core than the caller's.
 
-
-@emits(types.void(types.int64))
-def _poke(_context: Any, builder: Any, counter: Any) -> None:
-    """Set a counter that another thread watches to 1."""
-    word = ir.IntType(64)
-    builder.store_atomic(ir.Constant(word, 1), builder.inttoptr(counter, word.as_pointer()), "release", 8)
-
-
-@jit
-def _watch(counter: int, value: int, looks: int, signal: int) -> bool:
-    """Look at a counter until it is no longer ``value``; False when that did not happen in time.
-
-    ``signal`` is the address of a counter to set first, or 0. Setting it here, without the GIL, spares the thread that
-    watches it a wait for the GIL, which ends in a sleep.
+    Linux wakes a thread where it last ran, and in a virtual machine it hardly ever moves it to an idle core then:
+    caller and helper would share one for some milliseconds.
     """
-    if signal:
-        _poke(signal)
-    for _ in range(looks):  # noqa: SIM110 - Numba compiles no generators in any()
-        if _peek(counter) != value:
-            return True
-    return False
+    if _this_core is not None:
+        others = os.sched_getaffinity(0) - {_this_core()}
+        with contextlib.suppress(OSError):  # a core may just have been taken away from the process
+            os.sched_setaffinity(thread, others)
 
 
-class _Counter:
-    """An integer that compiled code can watch."""
+class _Team:
+    """A board, and the threads that look at it; grown on demand."""
 
     def __init__(self) -> None:
-        self._cell = np.zeros(1, np.int64)
-        self.address = self._cell.ctypes.data
+        self._cells = np.zeros(BOARD_BYTES, np.uint8)
+        self.board = self._cells.ctypes.data
+        self._threads: list[threading.Thread] = []
+        self._growing = threading.Lock()
+        self._asleep: deque[tuple[int, threading.Lock]] = deque()
+        self._dissolved = False
 
-    @property
-    def value(self) -> int:
-        return int(self._cell[0])
+    def call(self, helpers: int) -> None:
+        """See to it that so many helpers are awake, or on their way."""
+        if len(self._threads) < helpers:
+            self._grow(helpers)
+        for _ in range(helpers):
+            try:
+                thread, bed = self._asleep.pop()
+            except IndexError:
+                return
+            _keep_off_this_core(thread)
+            bed.release()
 
-    def advance(self) -> None:
-        self._cell[0] += 1
+    def dissolve(self) -> None:
+        """End the threads: none must come back from compiled code into an interpreter that is going down."""
+        self._dissolved = True
+        self.call(len(self._threads))
+        for thread in self._threads:
+            thread.join(timeout=1)
 
-    def watch(self, value: int, signal: _Counter | None = None) -> bool:
-        return _watch(self.address, value, _LOOKS, signal.address if signal else 0)
-
-
-class _Job:
-    """One range being worked off by its caller and any helpers that come in time."""
-
-    def __init__(self, work: Callable[[int, int], None], size: int, chunk: int) -> None:
-        self._work = work
-        self._size = size
-        self._chunk = chunk
-        self._starts = iter(range(0, size, chunk))
-        self._lock = threading.Lock()
-        self._helping = 0
-        self._closed = False
-        self._finished = threading.Lock()
-        self._left = _Counter()
-        self._fault: BaseException | None = None
-
-    def drain(self) -> None:
-        for start in self._starts:  # advancing a range iterator is atomic under the GIL
-            self._work(start, min(start + self._chunk, self._size))
-
-    def help(self) -> _Counter | None:
-        """Work until nothing is left; return the counter by which to tell the caller, if it is waiting."""
-        with self._lock:
-            if self._closed:
-                return None
-            self._helping += 1
-        try:
-            self.drain()
-        except BaseException as fault:  # noqa: BLE001 - carried to the caller, who raises it
-            self._fault = fault
-        with self._lock:
-            self._helping -= 1
-            if not self._closed or self._helping:
-                return None
-            self._finished.release()
-            return self._left
-
-    def finish(self) -> None:
-        with self._lock:
-            self._closed = True
-            waiting = self._helping > 0
-            if waiting:
-                self._finished.acquire()
-        if waiting:
-            self._left.watch(0)
-            self._finished.acquire()
-        if self._fault is not None:
-            raise self._fault
-
-
-class _Pool:
-    """Daemon threads that wait for jobs; grown on demand, started anew in a forked child."""
-
-    def __init__(self) -> None:
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        self._offered = _Counter()
-        self._size = 0
-        self._lock = threading.Lock()
-
-    def offer(self, job: _Job, helpers: int) -> None:
-        with self._lock:
-            while self._size < helpers:
-                threading.Thread(target=self._serve, name=f"kernel-{self._size}", daemon=True).start()
-                self._size += 1
-            for _ in range(helpers):
-                self._jobs.put(job)
-            self._offered.advance()
+    def _grow(self, helpers: int) -> None:
+        with self._growing:
+            while len(self._threads) < helpers and not self._dissolved:
+                name = f"kernel-{len(self._threads)}"
+                thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def _serve(self) -> None:
-        done: _Counter | None = None
+        bed = threading.Lock()
+        bed.acquire()
         while True:
-            seen = self._offered.value
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                offered = self._offered.watch(seen, done)
-                done = None
-                if offered:
-                    continue
-                job = self._jobs.get()
-            else:
-                if done is not None:
-                    done.advance()
-            done = job.help()
+            lend_a_hand(self.board, _LOOKS)
+            self._asleep.append((threading.get_native_id(), bed))
+            if self._dissolved:
+                return
+            bed.acquire()  # a job that was offered since the last look is done without this helper
 
 
 class _State:
     def __init__(self) -> None:
-        self.pool = _Pool()
-        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.team = _Team()
+        self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = self.cpus
 
-    def renew_pool(self) -> None:
-        self.pool = _Pool()
+    def renew_team(self) -> None:
+        self.team = _Team()
+
+    def dissolve_team(self) -> None:
+        self.team.dissolve()
 
 
 _state = _State()
+atexit.register(_state.dissolve_team)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_state.renew_pool)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_state.renew_team)  # threads do not survive a fork
 
 
 def set_threads(threads: int) -> None:
@@ -189,38 +133,42 @@ def threads_in_use() -> int:
     return _state.threads
 
 
-def run(work: Callable[[int, int], None], size: int, *, align: int, grain: int, threads: int | None = None) -> None:
-    """Call ``work(start, stop)`` over disjoint ranges that cover ``[0, size)``.
+def run(kernel: Kernel, arguments: bytes, size: int, *, grain: int, threads: int | None = None) -> None:
+    """Run ``kernel(address of the arguments, start, stop)`` over disjoint ranges that cover ``[0, size)``.
 
     Parameters
     ----------
-    work
-        Must release the GIL to gain anything, and write only what belongs to its range.
+    kernel
+        A compiled function that releases the GIL, raises nothing and writes only what belongs to its range.
+    arguments
+        What else it needs, packed; see `intrinsics.unpacks`.
     size
         Length of the whole range.
-    align
-        Every start is a multiple of it.
     grain
-        The least that is worth a thread of its own; a range up to twice as long runs in the caller.
+        The least that is worth a thread of its own: a shorter range than two of them is done by the caller alone, and
+        one shorter than eight unless helpers happen to be awake. Every range starts at a multiple of it.
     threads
-        How many threads at most, the caller among them; None for the process-wide number.
+        How many threads at most, the caller among them; None for the process-wide number. There are never more than
+        CPUs.
     """
-    threads = threads_in_use() if threads is None else max(1, threads)
-    helpers = min(threads, size // grain) - 1
-    if helpers < 1:
-        work(0, size)
-        return
-    chunk = max(grain, size // ((helpers + 1) * _CHUNKS_A_THREAD))
-    job = _Job(work, size, -(-chunk // align) * align)
-    _state.pool.offer(job, helpers)
-    try:
-        job.drain()
-    finally:
-        job.finish()
+    helpers = min(_state.threads if threads is None else threads, _state.cpus, size // grain) - 1
+    team, chunk = _state.team, size
+    if helpers > 0:
+        if size >= _WAKING_GRAINS * grain:
+            team.call(helpers)
+        chunk = max(1, size // ((helpers + 1) * _CHUNKS_A_THREAD * grain)) * grain
+    do(team.board, _entry(kernel), arguments, size, chunk, max(0, helpers))
+
+
+@functools.cache
+def _entry(kernel: Any) -> int:
+    """Return the address of a kernel's compiled code, as a C function."""
+    signature = (types.int64,) * 3
+    kernel.compile(signature)
+    compiled = kernel.overloads[signature]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
 
 
 @warms
 def _exercise() -> None:
-    counter = _Counter()
-    counter.advance()
-    counter.watch(0)
+    lend_a_hand(_state.team.board, 0)

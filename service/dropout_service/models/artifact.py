@@ -12,9 +12,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.nn.network import parameter_shapes
 from dropout_service.training.data import Label
+from dropout_service.training.dropout_spec import Rate
 from dropout_service.training.metrics import EpochMetrics
-from dropout_service.training.networks import output_units, parameter_shapes, resolve_loss
+from dropout_service.training.networks import resolve_loss
 from dropout_service.training.scaling import Scaling
 from dropout_service.training.spec import TrainingSpec
 from dropout_service.training.tensors import pack, unpack
@@ -46,6 +48,8 @@ class _MetricsFields(BaseModel):
     train: dict[str, float]
     validation: dict[str, float] | None
     best_epoch: int | None
+    dropout_rates: list[Rate] | None = None
+    input_dropout_rate: Rate | None = None
 
 
 class _Description(BaseModel):
@@ -149,7 +153,10 @@ def _check(model: TrainedModel, read: _Description) -> None:
         raise InvalidInputError.at("/artifact/classes", error.message) from error
     if loss != model.loss or (classes is None) != (model.target_scaling is not None):
         raise InvalidInputError.at("/artifact/loss", "loss, classes and scaling do not fit the specification")
-    expected = parameter_shapes(model.spec.model, len(model.feature_names), output_units(model.loss, classes))
+    try:
+        expected = parameter_shapes(model.bare_layers())
+    except InvalidInputError as error:
+        raise InvalidInputError.at("/artifact/spec/model", error.message) from error
     for name, shape in expected.items():
         if name not in model.params:
             raise InvalidInputError.at(f"/artifact/{name}", "the tensor is missing")
@@ -161,6 +168,10 @@ def _check(model: TrainedModel, read: _Description) -> None:
         raise InvalidInputError.at("/artifact/weights_digest", "the weights do not match it: the file is damaged")
     if list(model.layers) != read.layers:
         raise InvalidInputError.at("/artifact/layers", "the layers do not fit the specification")
+    try:
+        model.sampling_layers()
+    except InvalidInputError as error:
+        raise InvalidInputError.at("/artifact/metrics/dropout_rates", error.message) from error
 
 
 def _check_tensor(name: str, tensor: NDArray[Any], shape: tuple[int, ...]) -> None:

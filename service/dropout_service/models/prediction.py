@@ -14,7 +14,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.losses import LOG_VARIANCE_FLOOR
 from dropout_service.kernels.streams import Purpose
-from dropout_service.nn.layers import Masks
+from dropout_service.nn.layer import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.nn.concrete import ConcreteDropout
+from dropout_service.nn.dropouts import Dropout, DropoutRule, VariantDropout, WeightDropout
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer
-from dropout_service.nn.layers import Dense, Dropout
+from dropout_service.nn.layers import Dense, Residual
 from dropout_service.nn.parameters import Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.nn.layers import Layer, Masks
+    from dropout_service.nn.layer import Layer, Masks
 
     Floats = NDArray[np.floating]
 
-__all__ = ["Network", "mlp"]
+__all__ = ["AnyDropout", "Network", "dropouts", "mlp_layers", "parameter_shapes"]
+
+AnyDropout = Dropout | VariantDropout
+
+
+def parameter_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all parameters by name: ``layers.<number>.<name>``."""
+    return {f"layers.{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.shapes.items()}
+
+
+def dropouts(layers: Sequence[Layer]) -> tuple[AnyDropout | None, ...]:
+    """Return the dropout of the inputs, if there is one, and after it that of each hidden layer of a perceptron."""
+    hidden = (_dropout_of(layer) for layer in layers[:-1] if isinstance(layer, Dense))
+    return (None if isinstance(layers[0], Dense) else _dropout_of(layers[0]), *hidden)
 
 
 class Network:
@@ -28,21 +45,14 @@ class Network:
     Parameters
     ----------
     layers
-        In the order of the forward pass; their parameters are named ``layers.<number>.<name>``.
+        In the order of the forward pass; their parameters are named as in ``parameter_shapes``.
     dtype
         ``float32``, or ``float64`` for gradient checks; the layers must have the same.
     """
 
     def __init__(self, layers: Sequence[Layer], dtype: DTypeLike = np.float32) -> None:
         self.layers = tuple(layers)
-        self.parameters = Parameters(
-            {
-                f"layers.{i}.{name}": shape
-                for i, layer in enumerate(self.layers)
-                for name, shape in layer.shapes.items()
-            },
-            dtype,
-        )
+        self.parameters = Parameters(parameter_shapes(layers), dtype)
         params = self.parameters.views()
         grads = self.parameters.views(self.parameters.grads)
         for i, layer in enumerate(self.layers):
@@ -52,6 +62,12 @@ class Network:
             )
         # The first layer with parameters has nobody below it that wants a gradient.
         self._lowest = next((i for i, layer in enumerate(self.layers) if layer.shapes), 0)
+        # What learns its rate, with the layer that reads its units
+        self._learners = [
+            (dropout, reader)
+            for layer, reader in pairwise(self.layers)
+            if isinstance(dropout := _dropout_of(layer), ConcreteDropout) and isinstance(reader, Dense)
+        ]
 
     @property
     def dense_layers(self) -> tuple[Dense, ...]:
@@ -59,7 +75,7 @@ class Network:
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
 
     def initialize(self, initializer: str, *, seed: int) -> None:
-        """Draw the initial weights; biases are 0.
+        """Draw the initial weights; biases are 0, and learned rates what their rules say.
 
         Parameters
         ----------
@@ -73,6 +89,9 @@ class Network:
                 name = default_initializer(layer.activation) if initializer == "auto" else initializer
                 layer.weight[:] = INITIALIZERS[name](*layer.weight.shape, seed=seed, layer=i, dtype=layer.weight.dtype)
                 layer.bias[:] = 0
+            dropout = _dropout_of(layer)
+            if isinstance(dropout, ConcreteDropout):
+                dropout.initialize()
 
     def forward(self, x: Floats, masks: Masks | None = None, *, differentiable: bool = False) -> Floats:
         """Return the outputs of ``x``.
@@ -102,13 +121,23 @@ class Network:
             if grad is not None:
                 grad = self.layers[i].backward(grad, input_gradient=i > self._lowest)
 
+    def regularize(self, rows: int) -> float:
+        """Add the gradients of the penalties that learned rates need, see ``ConcreteDropout``; return their sum.
+
+        Parameters
+        ----------
+        rows
+            Rows of the training part.
+        """
+        return sum(dropout.regularize(reader.weight, reader.weight_grad, rows) for dropout, reader in self._learners)
+
     def samples(self, x: Floats, masks: Iterable[Masks]) -> Iterator[Floats]:
         """Yield the outputs of ``x`` under each of ``masks``, each lent until the next.
 
         What comes before the first dropout is the same in every sample and is computed once.
         """
         first = self.layers[0]
-        if not isinstance(first, Dense):
+        if not isinstance(first, Dense) or not first.drops_last:
             for draw in masks:
                 yield self.forward(x, draw)
             return
@@ -116,25 +145,38 @@ class Network:
         value = np.empty_like(shared)
         for draw in masks:
             np.copyto(value, shared)
-            if first.rate > 0:
-                first.drop(value, draw)
-            outputs: Floats = value
+            outputs = first.drop(value, draw)
             for layer in self.layers[1:]:
                 outputs = layer.forward(outputs, draw, differentiable=False)
             yield outputs
 
 
-def mlp(
+def _dropout_of(layer: Layer) -> AnyDropout | None:
+    if isinstance(layer, Dense):
+        return layer.dropout
+    return layer if isinstance(layer, Dropout | VariantDropout) else None
+
+
+_LAYERS: dict[str, Callable[..., VariantDropout]] = {"dropconnect": WeightDropout, "concrete": ConcreteDropout}
+"""Variants that need more of their layer than the table says."""
+_WEIGHTS = {"dropconnect"}
+_BRANCHES = {"drop_path"}
+
+
+def mlp_layers(
     inputs: int,
     hidden: Sequence[int],
     outputs: int,
     *,
     activation: str = "relu",
-    rates: Sequence[float],
-    input_rate: float = 0.0,
+    dropouts: Sequence[DropoutRule],
+    input_dropout: DropoutRule | None = None,
+    residual: bool = False,
     dtype: DTypeLike = np.float32,
-) -> Network:
-    """Build a multi-layer perceptron: ``hidden`` dense layers with activation and dropout, then a linear one.
+) -> tuple[Layer, ...]:
+    """Make the layers of a multi-layer perceptron: ``hidden`` dense ones with activation and dropout, a linear one.
+
+    Until a ``Network`` binds them, they take no memory.
 
     Parameters
     ----------
@@ -142,19 +184,48 @@ def mlp(
         Numbers of units.
     activation
         Of the hidden layers, a name of ``ACTIVATIONS``.
-    rates
-        Dropout rate after each hidden layer.
-    input_rate
-        Dropout rate of the inputs; 0 adds no layer.
+    dropouts
+        Dropout after each hidden layer.
+    input_dropout
+        Dropout of the inputs.
+    residual
+        Whether hidden layers after the first, which are then all of one width, have a connection around them.
     dtype
         ``float32`` or ``float64``.
+
+    Raises
+    ------
+    InvalidInputError
+        A rule that does not fit its variant or its layer: ``/dropout/<number>``, ``/input_dropout``.
     """
     layers: list[Layer] = []
-    if input_rate > 0:
-        layers.append(Dropout(inputs, input_rate, layer=0, dtype=dtype))
+    if input_dropout is not None:
+        if input_dropout.variant in {*_WEIGHTS, *_BRANCHES}:
+            raise InvalidInputError.at("/input_dropout", f"`{input_dropout.variant}` has nothing to drop at the inputs")
+        layers.append(_dropout(input_dropout, inputs, layer=0, dtype=dtype, pointer="/input_dropout"))
     width = inputs
-    for units, rate in zip(hidden, rates, strict=True):
-        layers.append(Dense(width, units, activation=activation, rate=rate, layer=len(layers), dtype=dtype))
+    for i, (units, rule) in enumerate(zip(hidden, dropouts, strict=True)):
+        dropout = _dropout(rule, units, layer=len(layers), dtype=dtype, pointer=f"/dropout/{i}")
+        if rule.variant in _BRANCHES and not (residual and i > 0):
+            message = (
+                f"`{rule.variant}` drops what a residual connection leads past; "
+                "with `residual` true, hidden layers after the first have one"
+            )
+            raise InvalidInputError.at(f"/dropout/{i}", message)
+        if residual and i > 0:
+            layers.append(Residual(units, activation=activation, dropout=dropout, dtype=dtype))
+        else:
+            layers.append(Dense(width, units, activation=activation, dropout=dropout, dtype=dtype))
         width = units
-    layers.append(Dense(width, outputs, layer=len(layers), dtype=dtype))
-    return Network(layers, dtype)
+    layers.append(Dense(width, outputs, dtype=dtype))
+    return tuple(layers)
+
+
+def _dropout(rule: DropoutRule, units: int, *, layer: int, dtype: DTypeLike, pointer: str) -> AnyDropout:
+    if rule.variant == "standard":
+        return Dropout(units, rule.rate, layer=layer, dtype=dtype)
+    try:
+        return _LAYERS.get(rule.variant, VariantDropout)(units, rule, layer=layer, dtype=dtype)
+    except InvalidInputError as error:
+        errors = [FieldError(pointer + fault.pointer, fault.message) for fault in error.errors]
+        raise InvalidInputError(error.message, errors=errors) from error

@@ -34,10 +34,16 @@ class EpochMetrics:
         such a part.
     best_epoch
         With early stopping: the epoch whose weights are kept so far.
+    dropout_rates
+        The dropout rate of each hidden layer at the epoch's last step, or as learned by then. ``None`` in records
+        from before rates could move.
+    input_dropout_rate
+        Likewise that of the inputs.
 
     Notes
     -----
-    ``loss`` is what is minimised: for a regression it is in units of the standardised target. ``rmse`` and ``mae``
+    ``loss`` is what is minimised, without penalties on parameters (weight decay, what a learned rate costs): for a
+    regression it is in units of the standardised target. ``rmse`` and ``mae``
     are in the target's own unit.
     """
 
@@ -48,15 +54,23 @@ class EpochMetrics:
     train: Mapping[str, float]
     validation: Mapping[str, float] | None
     best_epoch: int | None
+    dropout_rates: tuple[float, ...] | None = None
+    input_dropout_rate: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return asdict(self)
+        fields = asdict(self)
+        if self.dropout_rates is not None:
+            fields["dropout_rates"] = list(self.dropout_rates)
+        return fields
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Build from what ``to_json`` gave."""
-        return cls(**fields)
+        values: dict[str, Any] = dict(fields)
+        if values.get("dropout_rates") is not None:
+            values["dropout_rates"] = tuple(values["dropout_rates"])
+        return cls(**values)
 
 
 def summarize(

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.errors import InvalidInputError
+from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.nn.dropouts import DropoutRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import mlp
+from dropout_service.nn.network import Network, dropouts, mlp_layers
 from dropout_service.nn.optimizers import OPTIMIZERS
+from dropout_service.nn.rate_schedules import RATE_SCHEDULES
 from dropout_service.nn.schedules import SCHEDULES, warm_up
+from dropout_service.training.dropout_spec import DropoutSpec
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from dropout_service.nn.network import Network
+    from dropout_service.nn.layer import Layer
+    from dropout_service.nn.network import AnyDropout
     from dropout_service.nn.optimizers import Optimizer
+    from dropout_service.nn.rate_schedules import RateSchedule
     from dropout_service.nn.schedules import Schedule
     from dropout_service.training.spec import ModelSpec, TrainingSpec
 
-__all__ = ["build_network", "build_optimizer", "build_schedule", "output_units", "parameter_shapes", "resolve_loss"]
+__all__ = [
+    "build_layers",
+    "build_network",
+    "build_optimizer",
+    "build_rate_schedules",
+    "build_schedule",
+    "check_inputs",
+    "output_units",
+    "resolve_loss",
+]
 
 _BINARY = 2
 
@@ -64,28 +77,69 @@ def output_units(loss: str, classes: int | None) -> int:
     return classes
 
 
-def parameter_shapes(model: ModelSpec, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that the parameters of ``build_network`` have, without allocating them."""
-    first = int(model.input_dropout > 0)
-    widths = (inputs, *model.hidden, outputs)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for i, (fan_in, units) in enumerate(pairwise(widths), start=first):
-        shapes[f"layers.{i}.weight"] = (fan_in, units)
-        shapes[f"layers.{i}.bias"] = (units,)
-    return shapes
+def build_layers(model: ModelSpec, inputs: int, outputs: int, dtype: DTypeLike = np.float32) -> tuple[Layer, ...]:
+    """Return the layers that a specification describes; they take no memory yet.
 
-
-def build_network(model: ModelSpec, inputs: int, outputs: int, dtype: DTypeLike = np.float32) -> Network:
-    """Return the network that a specification describes, its parameters all 0."""
-    return mlp(
+    Raises
+    ------
+    InvalidInputError
+        A dropout that does not fit its layer, with a pointer into the model.
+    """
+    return mlp_layers(
         inputs,
         model.hidden,
         outputs,
         activation=model.activation,
-        rates=model.hidden_rates,
-        input_rate=model.input_dropout,
+        dropouts=[_rule(dropout) for dropout in model.hidden_dropouts],
+        input_dropout=_rule(model.input_dropout) if _active(model.input_dropout) else None,
+        residual=model.residual,
         dtype=dtype,
     )
+
+
+def check_inputs(spec: TrainingSpec, features: int) -> None:
+    """Check that what a specification says of its inputs fits the data.
+
+    Raises
+    ------
+    InvalidInputError
+        The layout of the inputs that a variant of dropout is told is not one of so many features.
+    """
+    try:
+        build_layers(spec.model, features, 1)
+    except InvalidInputError as error:
+        errors = [FieldError(f"/model{fault.pointer}", fault.message) for fault in error.errors]
+        raise InvalidInputError(error.message, errors=errors) from error
+
+
+def build_network(model: ModelSpec, inputs: int, outputs: int, dtype: DTypeLike = np.float32) -> Network:
+    """Return the network that a specification describes, its parameters all 0."""
+    return Network(build_layers(model, inputs, outputs, dtype), dtype)
+
+
+def _rule(dropout: float | DropoutSpec) -> DropoutRule:
+    if isinstance(dropout, DropoutSpec):
+        return DropoutRule(dropout.rate, dropout.variant, dropout.shape, dropout.parameters)
+    return DropoutRule(dropout)
+
+
+def _active(dropout: float | DropoutSpec) -> bool:
+    return dropout.active if isinstance(dropout, DropoutSpec) else dropout > 0
+
+
+def build_rate_schedules(spec: TrainingSpec, network: Network) -> list[tuple[AnyDropout, RateSchedule]]:
+    """Return the dropouts of a network whose rate is scheduled, each with its rate as a function of time in epochs."""
+    specs = (spec.model.input_dropout, *spec.model.hidden_dropouts)
+    return [
+        (dropout, _rate_schedule(one, spec.epochs))
+        for one, dropout in zip(specs, dropouts(network.layers), strict=True)
+        if isinstance(one, DropoutSpec) and one.schedule is not None and dropout is not None
+    ]
+
+
+def _rate_schedule(dropout: DropoutSpec, epochs: int) -> RateSchedule:
+    options = {} if dropout.schedule is None else dropout.schedule.model_dump()
+    return RATE_SCHEDULES[options.pop("kind", "constant")](dropout.rate, epochs=epochs, **options)
 
 
 def build_optimizer(spec: TrainingSpec, network: Network) -> Optimizer:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.training.dropout_spec import ACCEPTED, AnyDropout, Dropouts, DropoutSpec
+from dropout_service.training.strict import StrictSpec, located
 
 __all__ = [
     "AdamSpec",
@@ -22,19 +27,8 @@ __all__ = [
     "TrainingSpec",
 ]
 
-Rate = Annotated[
-    float,
-    Field(ge=0, le=1, allow_inf_nan=False, description="Probability of dropping a unit, from 0 to 1."),
-]
 
-
-class _Spec(BaseModel):
-    """Frozen; an unknown field is an error, so that a typing mistake is not silently ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataSpec(_Spec):
+class DataSpec(StrictSpec):
     """The data to train on: a stored dataset, or arrays given in place."""
 
     dataset: str | None = Field(
@@ -70,7 +64,7 @@ class DataSpec(_Spec):
         return self
 
 
-class ModelSpec(_Spec):
+class ModelSpec(StrictSpec):
     """A multi-layer perceptron with dropout."""
 
     hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
@@ -81,12 +75,23 @@ class ModelSpec(_Spec):
     activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"] = Field(
         default="relu", description="Activation of the hidden layers. `gelu` is its tanh form."
     )
-    dropout: Rate | tuple[Rate, ...] = Field(
-        default=0.5,
-        description="Dropout rate after each hidden activation: one rate for all hidden layers, or one for each.",
-        examples=[0.5, [0.2, 0.5]],
+    residual: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description="Lead past each hidden layer but the first: y = x + dropout(activation(x weight + bias)). All "
+        "hidden layers then have one width.",
     )
-    input_dropout: Rate = Field(default=0.0, description="Dropout rate of the inputs.")
+    dropout: Dropouts = Field(
+        default=0.5,
+        description="Dropout after each hidden activation: one for all hidden layers, or one for each. A number is the "
+        "rate of standard dropout; an object names a variant. `dropconnect` drops weights of its hidden layer instead; "
+        "`drop_path` drops what `residual` leads past, and so needs it.",
+        examples=[0.5, [0.2, 0.5], {"variant": "gaussian", "rate": 0.3}],
+    )
+    input_dropout: AnyDropout = Field(
+        default=0.0,
+        description="Dropout of the inputs, in the same forms; `dropconnect` and `drop_path` have no place here.",
+    )
     initializer: Literal[
         "auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"
     ] = Field(
@@ -95,22 +100,52 @@ class ModelSpec(_Spec):
         "glorot_uniform otherwise.",
     )
 
-    @model_validator(mode="after")
-    def _one_rate_each(self) -> ModelSpec:
-        if isinstance(self.dropout, tuple) and len(self.dropout) != len(self.hidden):
+    @field_validator("residual")
+    @classmethod
+    def _one_width(cls, residual: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a field
+        hidden = info.data.get("hidden", ())
+        if residual and len(set(hidden)) > 1:
+            raise ValueError(f"residual connections need hidden layers of one width, not {list(hidden)}")
+        return residual
+
+    @field_validator("dropout")
+    @classmethod
+    def _one_each(cls, dropout: Dropouts, info: ValidationInfo) -> Dropouts:
+        hidden = info.data.get("hidden")
+        if isinstance(dropout, tuple) and hidden is not None and len(dropout) != len(hidden):
             raise ValueError(
-                f"`dropout` has {len(self.dropout)} rates for {len(self.hidden)} hidden layers; "
-                "give one rate, or one for each hidden layer"
+                f"{len(dropout)} rates for {len(hidden)} hidden layers; give one rate, or one for each hidden layer"
             )
+        return dropout
+
+    @model_validator(mode="after")
+    def _fits_the_layers(self, info: ValidationInfo) -> ModelSpec:
+        special = any(isinstance(one, DropoutSpec) for one in (*self.hidden_dropouts, self.input_dropout))
+        if special and info.context != ACCEPTED:
+            # Not at the top, for the same reason as the table in `dropout_spec`
+            from dropout_service.training.networks import build_layers  # noqa: PLC0415 - as said
+
+            # How many features there are is known when there are data
+            shape = self.input_dropout.shape if isinstance(self.input_dropout, DropoutSpec) else None
+            try:
+                build_layers(self, math.prod(shape or (1,)), 1)
+            except InvalidInputError as error:
+                raise located(error) from error
         return self
 
     @property
-    def hidden_rates(self) -> tuple[float, ...]:
-        """The dropout rate after each hidden layer."""
-        return self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * len(self.hidden)
+    def hidden_dropouts(self) -> tuple[AnyDropout, ...]:
+        """The dropout of each hidden layer.
+
+        One `drop_path` for all is for the layers that have a connection around them: not for the first.
+        """
+        if isinstance(self.dropout, tuple):
+            return self.dropout
+        first = 0.0 if isinstance(self.dropout, DropoutSpec) and self.dropout.variant == "drop_path" else self.dropout
+        return (first, *(self.dropout for _ in self.hidden[1:]))[: len(self.hidden)]
 
 
-class _OptimizerSpec(_Spec):
+class _OptimizerSpec(StrictSpec):
     learning_rate: float = Field(default=1e-3, gt=0, le=1e3, description="Initial learning rate.")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty on the weights, never on the biases.")
 
@@ -146,14 +181,14 @@ class AdamWSpec(_OptimizerSpec):
 OptimizerSpec = Annotated[SGDSpec | AdamSpec | AdamWSpec, Field(discriminator="kind")]
 
 
-class ConstantSchedule(_Spec):
+class ConstantSchedule(StrictSpec):
     """The learning rate stays as it is."""
 
     kind: Literal["constant"] = "constant"
     warmup_epochs: int = Field(default=0, ge=0, description="Epochs of linear warm-up from zero.")
 
 
-class StepSchedule(_Spec):
+class StepSchedule(StrictSpec):
     """The learning rate is multiplied by `factor` every `every_epochs` epochs."""
 
     kind: Literal["step"] = "step"
@@ -162,7 +197,7 @@ class StepSchedule(_Spec):
     warmup_epochs: int = Field(default=0, ge=0, description="Epochs of linear warm-up from zero.")
 
 
-class ExponentialSchedule(_Spec):
+class ExponentialSchedule(StrictSpec):
     """The learning rate is multiplied by `factor` every epoch."""
 
     kind: Literal["exponential"] = "exponential"
@@ -170,7 +205,7 @@ class ExponentialSchedule(_Spec):
     warmup_epochs: int = Field(default=0, ge=0, description="Epochs of linear warm-up from zero.")
 
 
-class CosineSchedule(_Spec):
+class CosineSchedule(StrictSpec):
     """The learning rate falls along half a cosine to `final_factor` of its start (Loshchilov and Hutter 2017)."""
 
     kind: Literal["cosine"] = "cosine"
@@ -183,14 +218,14 @@ ScheduleSpec = Annotated[
 ]
 
 
-class EarlyStoppingSpec(_Spec):
+class EarlyStoppingSpec(StrictSpec):
     """Stop when the validation loss has not improved for a while; the best weights are kept."""
 
     patience: int = Field(default=10, ge=1, description="Epochs without improvement before the training stops.")
     min_delta: float = Field(default=0.0, ge=0, description="An improvement is a fall of the loss by more than this.")
 
 
-class TrainingSpec(_Spec):
+class TrainingSpec(StrictSpec):
     """One training: the data, the network, and how to fit it."""
 
     name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropout_service.training.networks import build_network, output_units
+from dropout_service.errors import InvalidInputError
+from dropout_service.nn.network import Network, dropouts
+from dropout_service.training.networks import build_layers, output_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from dropout_service.nn.network import Network
+    from dropout_service.nn.layer import Layer
     from dropout_service.training.data import Label
     from dropout_service.training.metrics import EpochMetrics
     from dropout_service.training.scaling import Scaling
@@ -66,19 +68,45 @@ class TrainedModel:
 
     @property
     def layers(self) -> tuple[dict[str, Any], ...]:
-        """The layers in order, each with its kind and numbers of units."""
-        return tuple(layer.description for layer in self._bare_network().layers)
+        """The layers in order, each with its kind, its numbers of units and its dropout as specified."""
+        return tuple(dict(layer.description) for layer in self.bare_layers())
+
+    def bare_layers(self) -> tuple[Layer, ...]:
+        """Return new layers without parameters, which take no memory.
+
+        Raises
+        ------
+        InvalidInputError
+            The specification does not fit the features.
+        """
+        classes = None if self.classes is None else len(self.classes)
+        return build_layers(self.spec.model, len(self.feature_names), output_units(self.loss, classes))
+
+    def sampling_layers(self) -> tuple[Layer, ...]:
+        """Return ``bare_layers`` at the dropout rates that the training ended with.
+
+        Raises
+        ------
+        InvalidInputError
+            The specification does not fit the features, or the rates do not fit the specification.
+        """
+        layers = self.bare_layers()
+        if self.metrics.dropout_rates is not None:
+            places = dropouts(layers)
+            rates = (self.metrics.input_dropout_rate, *self.metrics.dropout_rates)
+            if len(rates) != len(places):
+                raise InvalidInputError.at("/dropout_rates", f"{len(rates) - 1} rates for {len(places) - 1} layers")
+            for dropout, rate in zip(places, rates, strict=True):
+                if dropout is not None and rate is not None and not dropout.learned:
+                    dropout.rate = rate
+        return layers
 
     def network(self) -> Network:
         """Return a new network that holds a copy of the parameters."""
-        network = self._bare_network()
+        network = Network(self.sampling_layers())
         for name, view in network.parameters.views().items():
             view[:] = self.params[name]
         return network
-
-    def _bare_network(self) -> Network:
-        classes = None if self.classes is None else len(self.classes)
-        return build_network(self.spec.model, len(self.feature_names), output_units(self.loss, classes))
 
 
 def weights_digest(params: Mapping[str, NDArray[Any]]) -> str:

@@ -13,14 +13,17 @@ import numpy as np
 from dropout_service.errors import InvalidInputError, TrainingError
 from dropout_service.kernels.optimizer_steps import max_norm
 from dropout_service.kernels.streams import Purpose, permutation, stream
-from dropout_service.nn.layers import Masks
+from dropout_service.nn.layer import Masks
 from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.network import dropouts
 from dropout_service.training import checkpoint
 from dropout_service.training.metrics import EpochMetrics, summarize
 from dropout_service.training.networks import (
     build_network,
     build_optimizer,
+    build_rate_schedules,
     build_schedule,
+    check_inputs,
     output_units,
     resolve_loss,
 )
@@ -85,6 +88,7 @@ class Trainer:
         self._loss = LOSSES[self._loss_name]
         self._rows = prepare(spec, data)
 
+        check_inputs(spec, data.x.shape[1])
         self._network = build_network(spec.model, data.x.shape[1], output_units(self._loss_name, classes))
         self._network.initialize(spec.model.initializer, seed=spec.seed)
         self._optimizer = build_optimizer(spec, self._network)
@@ -95,6 +99,7 @@ class Trainer:
         self._batch_rows = min(spec.batch_size, rows)
         self._steps_per_epoch = math.ceil(rows / self._batch_rows)
         self._schedule = build_schedule(spec, self._steps_per_epoch)
+        self._rate_schedules = build_rate_schedules(spec, self._network)
         self._order = np.arange(0)
         self._x_batch = np.empty((self._batch_rows, x.shape[1]), x.dtype)
         self._y_batch = np.empty(self._batch_rows, y.dtype)
@@ -222,10 +227,17 @@ class Trainer:
         offset = stream(Purpose.SHUFFLE, step=self._position.epoch)
         self._order = permutation(len(self._rows.x), seed=self._spec.seed, offset=offset)
 
+    def _time_epochs(self, batch: int) -> float:
+        """Return the training time at which a mini-batch (from 0) of the epoch under way begins."""
+        return self._position.epoch + batch / self._steps_per_epoch
+
     def _learning_rate(self, batch: int) -> float:
-        """Return the learning rate of a mini-batch (from 0) of the epoch under way."""
-        time_epochs = self._position.epoch + batch / self._steps_per_epoch
-        return self._spec.optimizer.learning_rate * self._schedule(time_epochs)
+        return self._spec.optimizer.learning_rate * self._schedule(self._time_epochs(batch))
+
+    def _set_rates(self, batch: int) -> None:
+        """Put the dropout rates of a mini-batch in force."""
+        for dropout, schedule in self._rate_schedules:
+            dropout.rate = schedule(self._time_epochs(batch))
 
     def _step(self) -> None:
         """Take one optimizer step."""
@@ -236,10 +248,12 @@ class Trainer:
         # mode="clip" lets NumPy write into `out` without a buffer; the indices are in range
         np.take(self._rows.x, chosen, axis=0, out=x, mode="clip")
         np.take(self._rows.y, chosen, out=y, mode="clip")
+        self._set_rates(position.batch)
         with np.errstate(all="ignore"):  # what overflows is found below, with a better message
             outputs = network.forward(x, Masks(self._spec.seed, position.step), differentiable=True)
             self._loss(outputs, y, grad, position.sums)
             network.backward(grad)
+            network.regularize(len(self._rows.x))
             norm = network.parameters.grad_norm()
         if not math.isfinite(position.sums[0]) or not math.isfinite(norm):
             raise self._diverged("the training loss or its gradient")
@@ -262,6 +276,8 @@ class Trainer:
         if not np.isfinite(self._network.parameters.values).all():
             raise self._diverged("a weight")
         complete = position.batch == self._steps_per_epoch
+        self._set_rates(position.batch - 1)
+        input_rate, *rates = (0.0 if dropout is None else dropout.rate for dropout in dropouts(self._network.layers))
         metrics = EpochMetrics(
             epoch=position.epoch + 1,
             epochs=spec.epochs,
@@ -270,6 +286,8 @@ class Trainer:
             train=self._summary(position.sums, min(position.batch * self._batch_rows, len(self._rows.x))),
             validation=self._validate() if len(self._rows.x_validation) else None,
             best_epoch=None,
+            dropout_rates=tuple(rates),
+            input_dropout_rate=input_rate,
         )
         waited = 0
         if spec.early_stopping is not None:

@@ -47,6 +47,7 @@ def test_the_simplest_request(service: httpx.Client):
         "y",
         "dtype",
         "shape",
+        "variant",
         "rate",
         "effective_rate",
         "scale",
@@ -273,11 +274,3 @@ def test_concurrent_requests_do_not_mix(service: httpx.Client):
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(exchange, range(32)))
-
-
-def test_variants(service: httpx.Client):
-    [standard] = service.get("/dropout/variants").json()["items"]
-    assert standard["name"] == "standard"
-    assert "Srivastava" in standard["paper"]
-    assert {"rate", "seed", "noise_shape"} <= {parameter["name"] for parameter in standard["parameters"]}
-    assert set(standard) == {"name", "drops", "parameters", "formula", "gradient", "paper"}

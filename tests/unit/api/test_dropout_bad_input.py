@@ -66,6 +66,7 @@ def encoded(dtype: Any = "float32", shape: Any = (2,), data: Any = "AACAPwAAAEA=
 
 
 FLOATS = np.ones((2, 3), np.float32)
+IMAGE = [[[[1, 2, 3], [4, 5, 6]]]]
 RATE = "/dropout/forward?rate=0.5"
 BACK = "/dropout/backward"
 CASES: dict[str, Bad] = {
@@ -121,7 +122,88 @@ CASES: dict[str, Bad] = {
     "noise_shape negative": Bad(forward(noise_shape=[1, -2]), "/noise_shape/1", "greater than or equal to 0"),
     "noise_shape text": Bad(forward(noise_shape="1,2"), "/noise_shape", "valid list"),
     "dtype integer": Bad(forward(dtype="int8"), "/dtype", "float16"),
-    "variant": Bad(forward(variant="alpha"), "/variant", "'standard'"),
+    "variant": Bad(forward(variant="standart"), "/variant", "did you mean `standard`? there are standard, "),
+    "variant of another kind": Bad(forward(variant=3), "/variant", "there is no variant 3"),
+    "variant unhashable": Bad(forward(variant={}), "/variant", "there is no variant {}"),
+    "parameter of another variant": Bad(forward(axis=1), "/axis", "a parameter of `locked`, not of `standard`, which"),
+    "noise_shape of another variant": Bad(
+        forward(variant="batchwise", noise_shape=[1, 2]), "/noise_shape", "takes no parameters of its own"
+    ),
+    "parameter misspelt": Bad(forward(variant="locked", axes=1), "/axes", "did you mean `axis`?"),
+    "axis beyond the array": Bad(forward(variant="locked", axis=2), "/axis", "axis 2 is not one of x"),
+    "axis fractional": Bad(forward(variant="locked", axis=0.5), "/axis", "valid integer"),
+    "axis null": Bad(forward(variant="locked", axis=None), "/axis", "got null"),
+    "rank": Bad(forward(variant="feature2d"), "/x", "(n, c, h, w), not shape [2, 2]"),
+    "rank of a gradient": Bad(
+        backward(variant="feature1d", seed=1), "/grad_output", "(n, c, l), not shape [2, 2]", path=BACK
+    ),
+    "block larger than the image": Bad(
+        forward(x=IMAGE, variant="dropblock", block_size=3), "/block_size", "at most the size of a map, 2, not 3"
+    ),
+    "block of the default size": Bad(forward(x=IMAGE, variant="dropblock"), "/block_size", "2, not 7"),
+    "block of size 0": Bad(forward(x=IMAGE, variant="dropblock", block_size=0), "/block_size", "or equal to 1; got 0"),
+    "block of a matrix": Bad(forward(variant="dropblock", block_size=1), "/x", "(n, c, h, w), not shape [2, 2]"),
+    "temperature 0": Bad(forward(variant="concrete", temperature=0), "/temperature", "greater than 0; got 0"),
+    "temperature as text": Bad(forward(variant="concrete", temperature="0.1"), "/temperature", "valid number"),
+    "temperature beyond floats": Bad(
+        '{"x": [1], "rate": 0.5, "variant": "concrete", "temperature": 1e999}', "/temperature", "finite number"
+    ),
+    "two parameters of other variants": Bad(
+        forward(variant="concrete", block_size=3, axis=1), "/axis", "of `concrete`, which takes `temperature`"
+    ),
+    "rate 1 of a normal noise": Bad(forward(variant="gaussian", rate=1), "/rate", "below 1, not 1"),
+    "rate 0 that is learned": Bad(forward(variant="concrete", rate=0), "/rate", "above 0 and below 1, not 0"),
+    "classic scaling where there is none": Bad(
+        forward(variant="alpha", scaling="classic"), "/scaling", "is \"inverted\", not 'classic'"
+    ),
+    "mask where there is none": Bad(
+        forward(variant="gaussian", return_mask="packed"), "/return_mask", "is not a mask; leave this out"
+    ),
+    "mask given where there is none": Bad(
+        backward(variant="gaussian", mask=True), "/mask", "is not a mask: give the seed", path=BACK
+    ),
+    "learned rate without x": Bad(
+        backward(variant="concrete", seed=1), "/x", "needs x, the input of the forward pass", path=BACK
+    ),
+    "learned rate with another x": Bad(
+        backward(variant="concrete", seed=1, x=[1, 2]), "/x", "of shape [2, 2] like grad_output", path=BACK
+    ),
+    "learned rate with a ragged x": Bad(
+        backward(variant="concrete", seed=1, x=[[1, 2], [3]]), "/x/1", "rows must have one length", path=BACK
+    ),
+    "learned rate in npy": Bad(
+        npy(FLOATS), "/x", "npy holds one array", path=f"{BACK}?rate=0.5&seed=1&variant=concrete", content_type=NPY
+    ),
+    "learned rate without the tensor x": Bad(
+        safetensors(tensor("grad_output"), b"8" * 8),
+        "/x",
+        "needs x",
+        path=f"{BACK}?rate=0.5&seed=1&variant=concrete",
+        content_type=SAFETENSORS,
+    ),
+    "tensor x where it is not needed": Bad(
+        safetensors(tensor("grad_output") | tensor("x", offsets=(8, 16)), b"8" * 16),
+        "/x",
+        "there are grad_output, mask",
+        path=f"{BACK}?rate=0.5&seed=1",
+        content_type=SAFETENSORS,
+    ),
+    "integer tensor x": Bad(
+        safetensors(tensor("grad_output") | tensor("x", "I32", offsets=(8, 16)), b"8" * 16),
+        "/x",
+        "int32; send one of",
+        path=f"{BACK}?rate=0.5&seed=1&variant=concrete",
+        content_type=SAFETENSORS,
+    ),
+    "query: variant": Bad(npy(FLOATS), "/variant", "`locked`?", path=f"{RATE}&variant=loked", content_type=NPY),
+    "query: axis word": Bad(npy(FLOATS), "/axis", "integer", path=f"{RATE}&variant=locked&axis=x", content_type=NPY),
+    "query: foreign": Bad(npy(FLOATS), "/axis", "a parameter of `locked`", path=f"{RATE}&axis=0", content_type=NPY),
+    "metadata: foreign": Bad(
+        safetensors(tensor() | {"__metadata__": {"rate": "0.5", "axis": "0"}}, b"8" * 8),
+        "/axis",
+        "a parameter of `locked`",
+        content_type=SAFETENSORS,
+    ),
     "return_mask": Bad(forward(return_mask=True), "/return_mask", "'none', 'bool' or 'packed'"),
     # the JSON body
     "empty body": Bad("", "", "not valid JSON"),
@@ -131,6 +213,11 @@ CASES: dict[str, Bad] = {
     "list": Bad([1, 2], "", 'object such as {"x": [[1, 2], [3, 4]], "rate": 0.5}'),
     "name twice": Bad('{"x": [1], "rate": 0.5, "rate": 0.6}', "/rate", "twice"),
     "name twice, hidden": Bad('{"x": [1], "rate": 0.5, "r\\u0061te": 0.6}', "/rate", "twice"),
+    "name twice beside texts": Bad('{"x": ["NaN", "NaN"], "rate": 0.5, "rate": 0.6}', "/rate", "twice"),
+    "name twice, a text": Bad('{"x": [1], "rate": 0, "variant": "alpha", "variant": "standard"}', "/variant", "twice"),
+    "name twice inside": Bad(
+        '{"x": {"dtype": "float32", "dtype": "float32", "shape": [0], "data": ""}, "rate": 0}', "/dtype", "twice"
+    ),
     "query beside JSON": Bad(forward(), "/rate", "into the body", path=RATE),
     # the query of a binary body
     "query: unknown": Bad(npy(FLOATS), "/rat", "did you mean `rate`?", path=f"{RATE}&rat=0.5", content_type=NPY),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from dropout_specs import DROPOUTS, SCHEDULES, model_with
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.models import artifact
@@ -34,6 +35,41 @@ def test_a_loaded_model_is_the_dumped_one(make_model: Callable[..., TrainedModel
         figures = "probabilities" if model.classes else "values"
         np.testing.assert_array_equal(getattr(ours, figures), getattr(theirs, figures))
     assert read.classes == model.classes
+
+
+@pytest.mark.parametrize("variant", DROPOUTS)
+def test_a_model_of_every_variant_is_kept_whole(make_model: Callable[..., TrainedModel], variant: str):
+    model = make_model("squared_error", model=model_with(variant), epochs=2)
+    data = artifact.dump(model)
+    read = artifact.load(data)
+    assert artifact.description(read) == artifact.description(model)
+    assert artifact.dump(read) == data
+    assert read.spec == model.spec
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    for samples in (None, 3):
+        ours, theirs = (predict(one, x, mc_samples=samples, seed=1) for one in (read, model))
+        np.testing.assert_array_equal(ours.values, theirs.values)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_model_samples_at_the_rate_that_it_ended_with(make_model: Callable[..., TrainedModel], schedule: str):
+    model = make_model("squared_error", model=model_with("standard", schedule), epochs=4)
+    read = artifact.load(artifact.dump(model))
+    assert read.metrics.dropout_rates == model.metrics.dropout_rates
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    spread = predict(read, x, mc_samples=20).std
+    assert (spread > 0).all() if schedule != "early" else (spread == 0).all()
+
+
+def test_a_model_from_before_rates_could_move_is_read(make_model: Callable[..., TrainedModel]):
+    model = make_model()
+    tensors, fields = unpack(artifact.dump(model), pointer="/")
+    for name in ("dropout_rates", "input_dropout_rate"):
+        del fields["metrics"][name]
+    read = artifact.load(pack(tensors, fields))
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    ours, theirs = (predict(one, x, mc_samples=3).probabilities for one in (read, model))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_labels_keep_their_type(make_model: Callable[..., TrainedModel]):
@@ -99,6 +135,8 @@ def changed(model: Any, path: str, value: Any) -> bytes:
         ("target_scaling", {"mean": [0.0], "scale": [1.0]}, "/artifact/loss"),
         ("metrics/epoch", 0, "/artifact/metrics/epoch"),
         ("metrics", {}, "/artifact/metrics/epoch"),
+        ("metrics/dropout_rates", [0.3], "/artifact/metrics/dropout_rates"),
+        ("metrics/dropout_rates", [0.3, 1.5], "/artifact/metrics/dropout_rates/1"),
         ("weights_digest", "sha256:0", "/artifact/weights_digest"),
         ("extra", 1, "/artifact/extra"),
     ],

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from dropout_specs import DROPOUTS, model_with
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.models.prediction import predict
@@ -129,6 +130,31 @@ def test_without_dropout_samples_do_not_spread(make_model: Callable[..., Trained
     np.testing.assert_allclose(getattr(sampled, name), getattr(plain, name), rtol=1e-12)
     deviation = sampled.std if model.classes is None else sampled.probabilities_std
     np.testing.assert_allclose(deviation, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", DROPOUTS)
+def test_every_variant_gives_samples(make_model: Callable[..., TrainedModel], variant: str):
+    """Over more than one pass of rows: the same by their seed, others by another, and none without."""
+    model = make_model("squared_error", model=model_with(variant), epochs=3)
+    one, same, other = (predict(model, X, mc_samples=3, seed=seed) for seed in (7, 7, 8))
+    assert one.values.tobytes() == same.values.tobytes()
+    assert not np.array_equal(one.values, other.values)
+    assert (one.std > 0).mean() > 0.5  # three samples of drop_path agree on a third of the rows
+    np.testing.assert_array_equal(predict(model, X, seed=7).values, predict(model, X, seed=8).values)
+    np.testing.assert_allclose(predict(model, X[:512], mc_samples=3, seed=7).values, one.values[:512], rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", DROPOUTS)
+def test_without_samples_a_prediction_is_the_plain_network(make_model: Callable[..., TrainedModel], variant: str):
+    """In evaluation nothing is left of any variant: the composition in float64."""
+    model = make_model("squared_error", model=model_with(variant), epochs=3)
+    h = (X - model.input_scaling.mean) / model.input_scaling.scale
+    for i in range(3):
+        z = h @ model.params[f"layers.{i}.weight"] + model.params[f"layers.{i}.bias"]
+        past = h if i == 1 and model.spec.model.residual else 0
+        h = z if i == 2 else np.maximum(z, 0) + past
+    expected = h[:, 0] * model.target_scaling.scale[0] + model.target_scaling.mean[0]
+    np.testing.assert_allclose(predict(model, X).values, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])

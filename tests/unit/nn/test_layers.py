@@ -8,7 +8,9 @@ import pytest
 from dropout_service.kernels import dropout
 from dropout_service.kernels.streams import Purpose, stream
 from dropout_service.nn.activations import ACTIVATIONS
-from dropout_service.nn.layers import Dense, Dropout, Masks
+from dropout_service.nn.dropouts import Dropout
+from dropout_service.nn.layer import Masks
+from dropout_service.nn.layers import Dense
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +25,8 @@ RATES = [0.0, 0.3, 0.5, 1.0]
 def dense(
     activation: str | None, rate: float, *, inputs: int = 5, units: int = 7, dtype: type = np.float64, layer: int = 2
 ):
-    made = Dense(inputs, units, activation=activation, rate=rate, layer=layer, dtype=dtype)
+    dropout = Dropout(units, rate, layer=layer, dtype=dtype)
+    made = Dense(inputs, units, activation=activation, dropout=dropout, dtype=dtype)
     rng = np.random.default_rng(1)
     made.bind(
         {

@@ -7,9 +7,10 @@ import pytest
 
 from dropout_service.kernels.streams import Purpose
 from dropout_service.nn.activations import ACTIVATIONS
-from dropout_service.nn.layers import Masks
+from dropout_service.nn.dropouts import DropoutRule
+from dropout_service.nn.layer import Masks
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import mlp
+from dropout_service.nn.network import Network, mlp_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,16 @@ def network(
     dtype: type = np.float64,
     rates: tuple[float, ...] = (0.5, 0.3),
 ):
-    made = mlp(4, (6, 5), outputs, activation=activation, rates=rates, input_rate=input_rate, dtype=dtype)
+    layers = mlp_layers(
+        4,
+        (6, 5),
+        outputs,
+        activation=activation,
+        dropouts=[DropoutRule(rate) for rate in rates],
+        input_dropout=DropoutRule(input_rate) if input_rate else None,
+        dtype=dtype,
+    )
+    made = Network(layers, dtype)
     made.initialize("auto", seed=1)
     made.parameters.values += 0.1 * np.random.default_rng(0).standard_normal(made.parameters.values.size)
     return made
@@ -91,7 +101,7 @@ def test_samples_are_the_passes_of_their_masks(rates: tuple[float, ...], input_r
 
 
 def test_a_linear_model_has_equal_samples():
-    made = mlp(4, (), 2, rates=())
+    made = Network(mlp_layers(4, (), 2, dropouts=()))
     made.initialize("auto", seed=0)
     x = np.ones((3, 4), np.float32)
     samples = [outputs.copy() for outputs in made.samples(x, [Masks(0, 0), Masks(0, 1)])]
@@ -107,7 +117,7 @@ def test_buffers_serve_changing_numbers_of_rows():
 
 
 def test_auto_initialisation_suits_each_layer():
-    made = mlp(50, (400,), 300, activation="relu", rates=(0.0,))
+    made = Network(mlp_layers(50, (400,), 300, activation="relu", dropouts=[DropoutRule(0.0)]))
     made.initialize("auto", seed=0)
     hidden, output = (layer.weight for layer in made.dense_layers)
     assert hidden.var() == pytest.approx(2 / 50, rel=0.1)  # He

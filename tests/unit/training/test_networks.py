@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from dropout_service.nn.dropouts import DropoutRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import mlp
-from dropout_service.training.networks import build_network, output_units, parameter_shapes
+from dropout_service.nn.network import dropouts, mlp_layers, parameter_shapes
+from dropout_service.training.networks import build_layers, build_network, output_units
 from dropout_service.training.spec import ModelSpec
 
 
@@ -13,12 +14,12 @@ from dropout_service.training.spec import ModelSpec
 def test_announced_shapes_are_those_of_the_network(hidden: tuple[int, ...], input_dropout: float):
     model = ModelSpec(hidden=hidden, input_dropout=input_dropout)
     views = build_network(model, 4, 3).parameters.views()
-    assert {name: view.shape for name, view in views.items()} == parameter_shapes(model, 4, 3)
+    assert {name: view.shape for name, view in views.items()} == parameter_shapes(build_layers(model, 4, 3))
 
 
 def test_a_rate_for_each_hidden_layer():
     model = ModelSpec(hidden=(5, 6), dropout=(0.1, 0.2))
-    assert [layer.rate for layer in build_network(model, 4, 3).dense_layers] == [0.1, 0.2, 0.0]
+    assert [dropout and dropout.rate for dropout in dropouts(build_layers(model, 4, 3))] == [None, 0.1, 0.2]
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -30,7 +31,7 @@ def test_output_units_follow_the_loss(name: str):
 
 def test_as_many_rates_as_hidden_layers():
     with pytest.raises(ValueError, match="zip"):
-        mlp(4, (5, 6), 3, rates=(0.5,))
+        mlp_layers(4, (5, 6), 3, dropouts=(DropoutRule(0.5),))
 
 
 def test_a_loss_over_classes_needs_them():

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from dropout_specs import DROPOUTS, NOT_FOR_INPUTS, SCHEDULES, UNITS, model_with
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.kernels.variants import VARIANTS
 from dropout_service.training.tensors import pack, unpack
 from dropout_service.training.trainer import Trainer
 
@@ -95,6 +97,44 @@ def test_interrupted_at_random_steps_of_a_larger_training(
     )
     data = make_data(rows=500, features=20, classes=5)
     assert_same(spec, data, {rng.randrange(1, 150) for _ in range(6)})
+
+
+SCHEDULED = [name for name, variant in VARIANTS.items() if not variant.needs_x]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_interrupted_at_every_step(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], variant: str
+):
+    data = make_data(rows=26, features=UNITS)
+    model = model_with(variant)
+    if variant not in NOT_FOR_INPUTS:
+        model["input_dropout"] = DROPOUTS[variant]
+    spec = make_spec(epochs=3, model=model)
+    steps = uninterrupted(spec, data)[0].step
+    assert_same(spec, data, set(range(1, steps + 1)))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("variant", SCHEDULED)
+def test_every_variant_and_schedule_interrupted(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], variant: str, schedule: str
+):
+    data = make_data(rows=26, features=UNITS)
+    spec = make_spec(epochs=4, model=model_with(variant, schedule), early_stopping={"patience": 3})
+    steps = uninterrupted(spec, data)[0].step
+    assert_same(spec, data, set(range(1, steps + 1, 2)))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["kind"])
+def test_a_learned_rate_is_resumed(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], optimizer: dict[str, Any]
+):
+    data = make_data(rows=26, features=UNITS, classes=2)
+    spec = make_spec(task="classification", epochs=3, model=model_with("concrete"), optimizer=optimizer, clip_norm=1.0)
+    straight, history = uninterrupted(spec, data)
+    assert len({metrics.dropout_rates for metrics in history}) == 3, "the rates move"
+    assert_same(spec, data, set(range(1, straight.step + 1)))
 
 
 def test_a_checkpoint_may_be_taken_at_any_time_without_effect(

@@ -37,7 +37,7 @@ def test_the_names_of_the_schema_are_those_of_the_tables():
 def test_a_specification_survives_json():
     spec = TrainingSpec.model_validate(SMALLEST | {"model": {"hidden": [3, 4], "dropout": [0.1, 0.2]}})
     assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
-    assert spec.model.hidden_rates == (0.1, 0.2)
+    assert spec.model.hidden_dropouts == (0.1, 0.2)
 
 
 @pytest.mark.parametrize(

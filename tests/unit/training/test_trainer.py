@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dropout_specs
 import numpy as np
 import pytest
 
 from dropout_service.errors import InvalidInputError, TrainingError
+from dropout_service.nn.network import dropouts
 from dropout_service.training.metrics import EpochMetrics
 from dropout_service.training.trainer import Trainer
 
@@ -231,6 +235,75 @@ def test_the_schedule_is_reported_and_obeyed(
     assert [metrics.learning_rate for metrics in history] == pytest.approx([0.08, 0.08, 0.08, 0.04, 0.04])
 
 
+def test_the_dropout_rates_in_force_are_reported(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    """Of the last step of each epoch: 4 steps an epoch, so after 3/4 of it."""
+    hidden = [{"rate": 0.4, "schedule": {"kind": "late", "first_epochs": 2}}, 0.3]
+    inputs = {"variant": "gaussian", "rate": 0.2, "schedule": {"kind": "linear", "start": 0.1}}
+    spec = make_spec(epochs=4, model={"hidden": [6, 5], "dropout": hidden, "input_dropout": inputs})
+    trainer, history = trained(spec, make_data())
+    assert [metrics.dropout_rates for metrics in history] == [(0.0, 0.3), (0.0, 0.3), (0.4, 0.3), (0.4, 0.3)]
+    expected = [0.1 + 0.1 * (epoch + 0.75) / 4 for epoch in range(4)]
+    assert [metrics.input_dropout_rate for metrics in history] == pytest.approx(expected)
+    rates = [dropout.rate for dropout in dropouts(trainer.finish().network().layers) if dropout is not None]
+    assert rates == [history[-1].input_dropout_rate, 0.4, 0.3]
+
+
+def test_scheduled_rates_are_those_of_the_steps(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    """With dropout in the first epochs only, the rest is a training without: other rates give other weights."""
+
+    def digest(dropout: Any) -> str:
+        return trained(make_spec(model={"hidden": [6], "dropout": dropout}), make_data())[0].finish().weights_digest
+
+    schedules = [{"kind": kind, "first_epochs": epochs} for kind in ("early", "late") for epochs in (1, 2)]
+    digests = [digest(0.5), digest(0), *(digest({"rate": 0.5, "schedule": schedule}) for schedule in schedules)]
+    assert len(set(digests)) == 6
+    assert digest({"rate": 0.5, "schedule": {"kind": "early", "first_epochs": 4}}) == digests[0]
+    assert digest({"rate": 0.5, "schedule": {"kind": "late", "first_epochs": 4}}) == digests[1]
+    assert digest({"rate": 0.5}) == digests[0]
+
+
+def test_a_learned_rate_is_reported_and_kept(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    dropout = {"variant": "concrete", "rate": 0.1}
+    optimizer = {"kind": "adam", "learning_rate": 0.05}
+    spec = make_spec(model={"hidden": [12], "dropout": dropout, "input_dropout": dropout}, optimizer=optimizer)
+    trainer, history = trained(spec, make_data())
+    model = trainer.finish()
+    logits = [float(model.params[f"layers.{layer}.rate_logit"][0]) for layer in (0, 1)]
+    last = history[-1]
+    assert (last.input_dropout_rate, *last.dropout_rates) == pytest.approx([1 / (1 + np.exp(-one)) for one in logits])
+    assert all(abs(rate - 0.1) > 0.01 for rate in (last.input_dropout_rate, *last.dropout_rates))
+
+
+def test_the_penalty_alone_drives_a_learned_rate_to_the_largest_entropy(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    """With a target of noise and weights held at almost 0, nothing speaks against dropping: p goes to 1/2."""
+    spec = make_spec(
+        model={"hidden": [16], "dropout": {"variant": "concrete", "rate": 0.1}},
+        optimizer={"kind": "adam", "learning_rate": 0.1},
+        max_norm=1e-6,
+        epochs=60,
+        validation_fraction=0,
+    )
+    _, history = trained(spec, make_data())
+    assert history[-1].dropout_rates == pytest.approx([0.5], abs=0.02)
+
+
+def test_inputs_laid_out_otherwise_than_the_data_are_refused(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    spec = make_spec(model={"hidden": [6], "input_dropout": {"variant": "feature1d", "rate": 0.1, "shape": [3, 3]}})
+    with pytest.raises(InvalidInputError, match="9 units, not 4") as caught:
+        Trainer(spec, make_data())
+    assert caught.value.errors[0].pointer == "/model/input_dropout/shape"
+
+
 def test_clipping_bounds_the_step(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
     data = make_data()
     optimizer = {"kind": "sgd", "learning_rate": 1.0, "momentum": 0.0}
@@ -292,6 +365,7 @@ def test_warm_kernels_serve_a_training():
     """After `warm`, as the image and the forkserver run it, a training and a prediction compile nothing."""
     program = """
         import numpy as np
+        from dropout_specs import DROPOUTS, model_with
         from dropout_service.kernels import compile_cache
         from dropout_service.models.prediction import predict
         from dropout_service.training.data import TrainingData
@@ -316,7 +390,17 @@ def test_warm_kernels_serve_a_training():
                 trainer = Trainer(spec, TrainingData(x, y, ("a", "b", "c"), "y", classes))
                 list(trainer.run())
                 predict(trainer.finish(), x, mc_samples=2)
+        for variant in DROPOUTS:
+            spec = TrainingSpec.model_validate({
+                "task": "regression", "data": {"dataset": "d"}, "epochs": 1, "model": model_with(variant, None),
+            })
+            trainer = Trainer(spec, TrainingData(x, x[:, 0].copy(), ("a", "b", "c"), "y", None))
+            list(trainer.run())
+            predict(trainer.finish(), x, mc_samples=2)
         print(sorted(signatures() - before))
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(dropout_specs.__file__).parent)}
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True, env=environment
+    )
     assert run.stdout == "[]\n"

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from dropout_client.client import AsyncClient, Client
-from dropout_client.dropout import ForwardResult
+from dropout_client.dropout import ForwardResult, Gradients
 from dropout_client.errors import (
     APIConnectionError,
     APIStatusError,
@@ -76,6 +76,7 @@ __all__ = [
     "Failure",
     "FieldError",
     "ForwardResult",
+    "Gradients",
     "InternalServerError",
     "Job",
     "JobCancelledError",

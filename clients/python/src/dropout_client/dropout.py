@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dropout_client import arrays, safetensors
 from dropout_client.binding import AsyncResource, Resource, awaiting, blocking
@@ -20,9 +20,29 @@ if TYPE_CHECKING:
     from dropout_client.arrays import ArrayLike
     from dropout_client.flows import Flow, Response
 
-__all__ = ["AsyncDropout", "Dropout", "ForwardResult", "Scaling"]
+__all__ = ["AsyncDropout", "Dropout", "ForwardResult", "Gradients", "Scaling", "VariantName"]
 
 Scaling = Literal["inverted", "classic"]
+
+VariantName = Literal[
+    "standard",
+    "feature1d",
+    "feature2d",
+    "feature3d",
+    "gaussian",
+    "alpha",
+    "feature_alpha",
+    "dropconnect",
+    "dropblock",
+    "drop_path",
+    "locked",
+    "batchwise",
+    "concrete",
+]
+"""What ``variant`` may be; ``client.dropout.variants()`` tells what each one drops."""
+
+_RATE_IS_LEARNT: Final = frozenset({"concrete"})
+"""Variants whose gradient needs the input of the forward pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,31 +55,40 @@ class ForwardResult:
     ----------
     y
         The result, of the shape and type of ``x``.
+    variant
+        Which dropout it was.
     rate, effective_rate
-        Probability of dropping an element: as asked for, and as it is in force (a multiple of 1/65536).
+        Probability of dropping an element: as asked for, and as it is in force (a multiple of 1/65536 for masks).
     scale
-        Factor of the elements that were kept.
+        Factor of the elements that were kept; ``None`` for a variant where it depends on what was drawn.
     seed, offset
-        What the mask follows from.
+        What the noise follows from.
     algorithm
-        Name and version of the mask stream.
-    scaling, training, noise_shape
+        Name and version of the stream of the noise.
+    scaling, training, noise_shape, axis, block_size, temperature
         As given to ``forward``.
     mask
         True where kept; ``None`` unless asked for.
+    x
+        The input itself, not a copy, where its gradient needs it (``concrete``); otherwise ``None``.
     """
 
     y: NDArray[Any]
+    variant: VariantName = "standard"
     rate: float
     effective_rate: float
-    scale: float
+    scale: float | None
     seed: int
     offset: int
     algorithm: str
     scaling: Scaling
     training: bool
-    noise_shape: tuple[int | None, ...] | None
+    noise_shape: tuple[int | None, ...] | None = None
+    axis: int | None = None
+    block_size: int | None = None
+    temperature: float | None = None
     mask: NDArray[Any] | None = None
+    x: NDArray[Any] | None = field(default=None, repr=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001  # NumPy's protocol
         """Give ``y``."""
@@ -67,15 +96,35 @@ class ForwardResult:
         return array.copy() if copy else array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gradients:
+    """Gradients of the loss with respect to what ``forward`` was given.
+
+    Attributes
+    ----------
+    grad_input
+        With respect to ``x``, of its shape and type.
+    grad_rate
+        With respect to ``rate``, for a variant that learns it (``concrete``); otherwise ``None``.
+    """
+
+    grad_input: NDArray[Any]
+    grad_rate: float | None = None
+
+
 def forward(
     x: ArrayLike,
     *,
     rate: float = 0.5,
+    variant: VariantName = "standard",
     seed: int | None = None,
     offset: int = 0,
     scaling: Scaling = "inverted",
     training: bool = True,
     noise_shape: Sequence[int | None] | None = None,
+    axis: int | None = None,
+    block_size: int | None = None,
+    temperature: float | None = None,
     return_mask: bool = False,
 ) -> Flow[ForwardResult]:
     """Drop elements of an array at random.
@@ -83,19 +132,27 @@ def forward(
     Parameters
     ----------
     x
-        Floats of any shape: float16, bfloat16, float32 or float64; lists of numbers become float64.
+        Floats: float16, bfloat16, float32 or float64; lists of numbers become float64. Some variants want certain axes.
     rate
         Probability of dropping an element, from 0 to 1.
+    variant
+        Which dropout; ``client.dropout.variants()`` describes them.
     seed
-        Unsigned 64-bit integer that the mask follows from; left out, the service draws one and tells it.
+        Unsigned 64-bit integer that the noise follows from; left out, the service draws one and tells it.
     offset
-        Selects another mask of the same seed.
+        Selects another draw of the same seed.
     scaling
         ``inverted``: what is kept is divided by ``1 - rate`` in training. ``classic``: multiplied by it in evaluation.
     training
         ``False``: evaluation, in which nothing is dropped.
     noise_shape
-        Shape of the mask: the size of an axis, or 1 to share the mask over it.
+        For ``standard``: shape of the mask, the size of an axis, or 1 to share the mask over it.
+    axis
+        For ``locked``: the axis over which the mask is shared.
+    block_size
+        For ``dropblock``: side of the squares that are dropped.
+    temperature
+        For ``concrete``: how far the noise is from a mask.
     return_mask
         Also give the mask. ``backward`` does not need it.
 
@@ -108,29 +165,40 @@ def forward(
     --------
     >>> dropped = client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=7)
     >>> grad_input = client.dropout.backward([[1, 1], [1, 1]], dropped)
+    >>> blocks = client.dropout.forward(images, rate=0.1, variant="dropblock", block_size=3)
     """
+    array = arrays.to_array(x)
     parameters = _parameters(
+        variant=variant,
         rate=rate,
         seed=seed,
         offset=offset,
         scaling=scaling,
         training=training,
         noise_shape=noise_shape,
+        axis=axis,
+        block_size=block_size,
+        temperature=temperature,
         return_mask="packed" if return_mask else None,
     )
-    tensors, facts = yield from _exchange("/dropout/forward", {"x": arrays.to_array(x)}, parameters)
+    tensors, facts = yield from _exchange("/dropout/forward", {"x": array}, parameters)
     return ForwardResult(
         y=_tensor(tensors, "y"),
+        variant=variant,
         rate=rate,
         effective_rate=float(_fact(facts, "effective_rate")),
-        scale=float(_fact(facts, "scale")),
+        scale=float(facts["scale"]) if "scale" in facts else None,
         seed=int(_fact(facts, "seed")),
         offset=int(facts.get("offset", offset)),
         algorithm=facts.get("algorithm", ""),
         scaling=scaling,
         training=training,
         noise_shape=None if noise_shape is None else tuple(noise_shape),
+        axis=axis,
+        block_size=block_size,
+        temperature=temperature,
         mask=_mask(tensors, facts) if return_mask else None,
+        x=array if variant in _RATE_IS_LEARNT else None,
     )
 
 
@@ -139,12 +207,17 @@ def backward(
     y: ForwardResult | None = None,
     *,
     rate: float | None = None,
+    variant: VariantName = "standard",
     seed: int | None = None,
     offset: int = 0,
     scaling: Scaling = "inverted",
     training: bool = True,
     noise_shape: Sequence[int | None] | None = None,
+    axis: int | None = None,
+    block_size: int | None = None,
+    temperature: float | None = None,
     mask: ArrayLike | None = None,
+    x: ArrayLike | None = None,
 ) -> Flow[NDArray[Any]]:
     """Carry a gradient back through dropout.
 
@@ -153,11 +226,13 @@ def backward(
     grad_output
         Gradient of the loss with respect to what ``forward`` gave.
     y
-        What ``forward`` gave. It remembers the seed and the rest; the mask is regenerated from them.
-    rate, seed, offset, scaling, training, noise_shape
+        What ``forward`` gave. It remembers the variant, the seed and the rest; the noise is regenerated from them.
+    rate, variant, seed, offset, scaling, training, noise_shape, axis, block_size, temperature
         In place of ``y``: what ``forward`` was called with.
     mask
         In place of a seed: True where kept, of a shape that broadcasts to ``grad_output``.
+    x
+        In place of ``y``, for ``concrete``: the input of ``forward``.
 
     Returns
     -------
@@ -169,21 +244,67 @@ def backward(
     TypeError
         Neither ``y`` nor ``rate`` with ``seed`` or ``mask`` was given, or both.
     """
-    tensors = {"grad_output": arrays.to_array(grad_output)}
     if y is not None:
-        if rate is not None or seed is not None or mask is not None:
+        if rate is not None or seed is not None or mask is not None or x is not None or variant != "standard":
             raise TypeError("give `y`, or `rate` with `seed` or `mask`; `y` already remembers them")
-        rate, seed, offset = y.rate, y.seed, y.offset
-        scaling, training, noise_shape = y.scaling, y.training, y.noise_shape
-    elif rate is None or (seed is None) == (mask is None):
+        return (yield from gradients(grad_output, y)).grad_input
+    if rate is None or (seed is None) == (mask is None):
         raise TypeError("give what `forward` returned, or `rate` with one of `seed` and `mask`")
+    tensors = {"grad_output": arrays.to_array(grad_output)}
     if mask is not None:
         tensors["mask"] = arrays.to_mask(mask)
+    if x is not None:
+        tensors["x"] = arrays.to_array(x)
     parameters = _parameters(
-        rate=rate, seed=seed, offset=offset, scaling=scaling, training=training, noise_shape=noise_shape
+        variant=variant,
+        rate=rate,
+        seed=seed,
+        offset=offset,
+        scaling=scaling,
+        training=training,
+        noise_shape=noise_shape,
+        axis=axis,
+        block_size=block_size,
+        temperature=temperature,
     )
     answer, _ = yield from _exchange("/dropout/backward", tensors, parameters)
     return _tensor(answer, "grad_input")
+
+
+def gradients(grad_output: ArrayLike, y: ForwardResult) -> Flow[Gradients]:
+    """Carry a gradient back through dropout, to the input and to a rate that is learnt.
+
+    Parameters
+    ----------
+    grad_output
+        Gradient of the loss with respect to what ``forward`` gave.
+    y
+        What ``forward`` gave.
+
+    Returns
+    -------
+    Gradients
+        ``grad_input`` as ``backward`` gives it, and for ``concrete`` also ``grad_rate``.
+    """
+    tensors = {"grad_output": arrays.to_array(grad_output)}
+    if y.x is not None:
+        tensors["x"] = y.x
+    parameters = _parameters(
+        variant=y.variant,
+        rate=y.rate,
+        seed=y.seed,
+        offset=y.offset,
+        scaling=y.scaling,
+        training=y.training,
+        noise_shape=y.noise_shape,
+        axis=y.axis,
+        block_size=y.block_size,
+        temperature=y.temperature,
+    )
+    answer, facts = yield from _exchange("/dropout/backward", tensors, parameters)
+    return Gradients(
+        grad_input=_tensor(answer, "grad_input"), grad_rate=float(facts["grad_rate"]) if "grad_rate" in facts else None
+    )
 
 
 def variants() -> Flow[tuple[Variant, ...]]:
@@ -192,7 +313,7 @@ def variants() -> Flow[tuple[Variant, ...]]:
     Returns
     -------
     tuple[Variant, ...]
-        Each with what it drops, its parameters, formula and paper.
+        Each with what it drops, what it takes, its parameters with their bounds, its formulas and its paper.
     """
     response: Response = yield from send(Request(method="GET", path="/dropout/variants"))
     return tuple(Variant.from_json(item) for item in response.json()["items"])
@@ -203,6 +324,7 @@ class Dropout(Resource):
 
     forward = blocking(forward)
     backward = blocking(backward)
+    gradients = blocking(gradients)
     variants = blocking(variants)
 
 
@@ -211,6 +333,7 @@ class AsyncDropout(AsyncResource):
 
     forward = awaiting(forward)
     backward = awaiting(backward)
+    gradients = awaiting(gradients)
     variants = awaiting(variants)
 
 

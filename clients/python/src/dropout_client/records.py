@@ -281,20 +281,37 @@ class ModelRecord(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantParameter(_Record):
-    """A parameter of a kind of dropout; ``default`` is ``None`` where it is required or drawn."""
+    """A parameter of a kind of dropout.
+
+    ``default`` is ``None`` where it is required or drawn, ``minimum`` and ``maximum`` where there is no bound.
+    """
 
     name: str
     description: str = ""
+    kind: str = ""
     default: Any = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant(_Record):
-    """A kind of dropout that the service offers: what it drops, its formulas forward and backward, and its paper."""
+    """A kind of dropout that the service offers: what it drops, its formulas forward and backward, and its paper.
+
+    ``masked`` tells whether its noise is a mask, ``learns_rate`` whether its gradient includes that of the rate.
+    """
 
     name: str
+    title: str = ""
     drops: str = ""
+    constraints: str = ""
     parameters: tuple[VariantParameter, ...] = ()
+    masked: bool = True
+    learns_rate: bool = False
+    scalings: tuple[str, ...] = ()
+    algorithm: str = ""
     formula: str | None = None
     gradient: str | None = None
     paper: str | None = None
@@ -302,7 +319,8 @@ class Variant(_Record):
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
         parameters = tuple(VariantParameter.from_json(one) for one in document.get("parameters") or ())
-        return super(Variant, cls)._build(document, parameters=parameters, **converted)
+        scalings = tuple(document.get("scalings") or ())
+        return super(Variant, cls)._build(document, parameters=parameters, scalings=scalings, **converted)
 
 
 def _moment(text: str) -> datetime:

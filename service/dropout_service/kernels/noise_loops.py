@@ -1,0 +1,426 @@
+"""The compiled loops of the variants whose noise is more than a mask times one scale.
+
+Like those of `loops` they take addresses and plain numbers, packed, and are what `parallel.run` calls. They read and
+write float32 and float64; narrower formats go through float32. Noise is drawn in groups: 64 elements of 16 bits each,
+the mask stream, or 32 elements of 32 bits, in the same order of lanes and bits; see docs/mask-stream.md.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - it is public, as its manual has it
+from numba.core import cgutils
+
+from dropout_service.kernels.compile_cache import jit
+from dropout_service.kernels.intrinsics import copy_bytes, emits, unpacks
+from dropout_service.kernels.noise_math import DOUBLES, FLOATS, LANES, WORDS, constant, emit_exp, emit_log, emit_normals
+from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES, emit_groups, splat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "AFFINE_BY_MASK",
+    "AFFINE_BY_STREAM",
+    "CONCRETE",
+    "CONCRETE_BACKWARD",
+    "DRAW_BLOCKS",
+    "GAUSSIAN",
+    "GROUP_WORDS",
+    "SUM_ELEMENTS",
+    "affine_by_mask",
+    "affine_by_stream",
+    "concrete",
+    "concrete_backward",
+    "draw_blocks",
+    "gaussian",
+]
+
+AFFINE_BY_STREAM: Final = Struct("qqqdddqQQ")
+"""Arguments: bytes of an element, x, y, factor, shift, value of dropped elements, threshold, offset, seed."""
+AFFINE_BY_MASK: Final = Struct("qqqdddqq")
+"""Arguments: bytes of an element, x, y, factor, shift, value of dropped elements, mask, elements to each flag of it."""
+GAUSSIAN: Final = Struct("qqqdQQ")
+"""Arguments: bytes of an element, x, y, standard deviation, offset, seed."""
+CONCRETE: Final = Struct("qqqdddQQ")
+"""Arguments: bytes of an element, x, y, odds of dropping, 1 / temperature, 1 / keep_prob, offset, seed."""
+CONCRETE_BACKWARD: Final = Struct("qqqqqddddQQ")
+"""Arguments: bytes of an element, grad_output, x, grad_input, sums, then as CONCRETE, with 1 / (temperature rate)
+before the offset. The sums are 16 doubles to each SUM_ELEMENTS elements, at first zero."""
+DRAW_BLOCKS: Final = Struct("qqqqqqQQ")
+"""Arguments: mask, height and width of a map and of a block, threshold of 32 bits, offset, seed."""
+
+GROUP_WORDS: Final = 2 * GROUP_LANES
+"""Elements in a group of 32 bits each."""
+SUM_ELEMENTS: Final = 4096
+"""Elements that are summed up on their own, so that no sum depends on the number of threads."""
+
+_FLOAT_BYTES: Final = 4
+_I16: Final = ir.IntType(16)
+_I32: Final = ir.IntType(32)
+_I64: Final = ir.IntType(64)
+_F32: Final = ir.FloatType()
+_F64: Final = ir.DoubleType()
+_PIECE: Final = GROUP_ELEMENTS // 2
+_LARGEST_EXPONENT: Final = 708.0
+
+_unpack_affine_by_stream = unpacks(AFFINE_BY_STREAM)
+_unpack_affine_by_mask = unpacks(AFFINE_BY_MASK)
+_unpack_gaussian = unpacks(GAUSSIAN)
+_unpack_concrete = unpacks(CONCRETE)
+_unpack_concrete_backward = unpacks(CONCRETE_BACKWARD)
+_unpack_draw_blocks = unpacks(DRAW_BLOCKS)
+
+_ARRAYS: Final = (types.int64, types.int64, types.int64, types.int64)  # bytes of an element, x, y, groups
+_ADDRESS: Final = (types.uint64, types.uint64, types.uint64)  # group, offset, seed
+
+
+def _pointer(element: Any) -> Any:
+    @emits(types.CPointer(element)(types.int64))
+    def pointer(context: Any, builder: Any, address: Any) -> Any:
+        return builder.inttoptr(address, context.get_value_type(types.CPointer(element)))
+
+    return pointer
+
+
+_bytes_at = _pointer(types.uint8)
+_floats_at = _pointer(types.float32)
+_doubles_at = _pointer(types.float64)
+
+
+def _load(builder: Any, vector: Any, address: Any) -> Any:
+    return builder.load(builder.inttoptr(address, vector.as_pointer()), align=1)
+
+
+def _store(builder: Any, value: Any, address: Any) -> None:
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+
+
+def _each_format(builder: Any, item_bytes: Any) -> Iterator[Any]:
+    """Yield float32 and float64, each within the branch that is taken for it."""
+    for element, size_bytes in ((_F32, 4), (_F64, 8)):
+        with builder.if_then(builder.icmp_signed("==", item_bytes, ir.Constant(_I64, size_bytes))):
+            yield element
+
+
+def _each_group(builder: Any, count: Any, address: Any, elements: int) -> Iterator[Any]:
+    """Yield, within a loop over groups, the number of elements that are before one, and its two vectors of lanes."""
+    group, offset, seed = address
+    with cgutils.for_range(builder, count) as loop:
+        lanes = emit_groups(builder, builder.add(group, loop.index), offset, seed)[0]
+        yield builder.mul(loop.index, ir.Constant(_I64, elements)), lanes
+
+
+def _place(builder: Any, base: Any, elements: Any, element: Any) -> Any:
+    size_bytes = ir.Constant(_I64, 4 if element == _F32 else 8)
+    return builder.add(base, builder.mul(elements, size_bytes))
+
+
+def _times(builder: Any, x: Any, factor: Any) -> Any:
+    """Emit x * factor in the wider of the two formats, rounded to that of x."""
+    if x.type == factor.type:
+        return builder.fmul(x, factor)
+    if factor.type == FLOATS:
+        return builder.fmul(x, builder.fpext(factor, DOUBLES))
+    return builder.fptrunc(builder.fmul(builder.fpext(x, DOUBLES), factor), FLOATS)
+
+
+def _emit_scaled(builder: Any, arrays: Any, address: Any, factors: Callable[[Any, Any], tuple[Any, Any]]) -> None:
+    """Emit y = x * factor for whole groups of 32; ``factors`` makes two vectors of factors from two of draws."""
+    item_bytes, x, y, count = arrays
+    for element in _each_format(builder, item_bytes):
+        vector = ir.VectorType(element, LANES)
+        for begin, lanes in _each_group(builder, count, address, GROUP_WORDS):
+            for i, factor in enumerate(factors(*(builder.bitcast(half, WORDS) for half in lanes))):
+                elements = builder.add(begin, ir.Constant(_I64, i * LANES))
+                value = _load(builder, vector, _place(builder, x, elements, element))
+                _store(builder, _times(builder, value, factor), _place(builder, y, elements, element))
+
+
+@emits(types.void(*_ARRAYS, types.float64, types.float64, types.float64, types.int64, *_ADDRESS))
+def _affine_groups(_context: Any, builder: Any, *arguments: Any) -> None:
+    item_bytes, x, y, count, factor, shift, dropped, threshold, *address = arguments
+    limit = splat(builder, builder.trunc(threshold, _I16), _PIECE)
+    for element in _each_format(builder, item_bytes):
+        numbers = [
+            splat(builder, builder.fptrunc(one, _F32) if element == _F32 else one, _PIECE)
+            for one in (factor, shift, dropped)
+        ]
+        vector = ir.VectorType(element, _PIECE)
+        for begin, lanes in _each_group(builder, count, address, GROUP_ELEMENTS):
+            for i, half in enumerate(lanes):
+                keep = builder.icmp_unsigned(">=", builder.bitcast(half, ir.VectorType(_I16, _PIECE)), limit)
+                elements = builder.add(begin, ir.Constant(_I64, i * _PIECE))
+                value = _load(builder, vector, _place(builder, x, elements, element))
+                kept = builder.fadd(builder.fmul(value, numbers[0]), numbers[1])
+                _store(builder, builder.select(keep, kept, numbers[2]), _place(builder, y, elements, element))
+
+
+@emits(types.void(*_ARRAYS, types.float64, *_ADDRESS))
+def _gaussian_groups(_context: Any, builder: Any, *arguments: Any) -> None:
+    *arrays, deviation, group, offset, seed = arguments
+
+    def factors(radius_draws: Any, angle_draws: Any) -> tuple[Any, Any]:
+        sigma = splat(builder, builder.fptrunc(deviation, _F32), LANES)
+        one, other = (
+            builder.fadd(builder.fmul(normal, sigma), constant(FLOATS, 1.0))
+            for normal in emit_normals(builder, radius_draws, angle_draws)
+        )
+        return one, other
+
+    _emit_scaled(builder, arrays, (group, offset, seed), factors)
+
+
+def _emit_concrete(builder: Any, draws: Any, odds: Any, inverse_temperature: Any) -> tuple[Any, Any]:
+    """Emit z and 1 - z: exp(v) and 1 over 1 + exp(v), with v = log(odds u / (1 - u)) / temperature."""
+    one = constant(DOUBLES, 1.0)
+    u = builder.fadd(builder.uitofp(draws, DOUBLES), constant(DOUBLES, 0.5))
+    u = builder.fmul(u, constant(DOUBLES, 2.0**-32))
+    ratio = builder.fmul(builder.fdiv(u, builder.fsub(one, u)), splat(builder, odds, LANES))
+    ratio = _clamped(builder, ratio, 2.0**-1022, 2.0**1023)  # the logarithm is one of normal numbers
+    v = builder.fmul(emit_log(builder, ratio), splat(builder, inverse_temperature, LANES))
+    power = emit_exp(builder, _clamped(builder, v, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
+    kept = builder.fdiv(one, builder.fadd(one, power))
+    return builder.fmul(power, kept), kept
+
+
+def _clamped(builder: Any, value: Any, low: float, high: float) -> Any:
+    least, most = constant(DOUBLES, low), constant(DOUBLES, high)
+    value = builder.select(builder.fcmp_ordered(">", value, least), value, least)
+    return builder.select(builder.fcmp_ordered("<", value, most), value, most)
+
+
+@emits(types.void(*_ARRAYS, types.float64, types.float64, types.float64, *_ADDRESS))
+def _concrete_groups(_context: Any, builder: Any, *arguments: Any) -> None:
+    *arrays, odds, inverse_temperature, inverse_keep_prob, group, offset, seed = arguments
+
+    def factors(*draws: Any) -> tuple[Any, Any]:
+        scale = splat(builder, inverse_keep_prob, LANES)
+        one, other = (
+            builder.fmul(_emit_concrete(builder, half, odds, inverse_temperature)[1], scale) for half in draws
+        )
+        return one, other
+
+    _emit_scaled(builder, arrays, (group, offset, seed), factors)
+
+
+@emits(
+    types.void(
+        *_ARRAYS,
+        types.int64,
+        types.int64,
+        types.float64,
+        types.float64,
+        types.float64,
+        types.float64,
+        *_ADDRESS,
+    )
+)
+def _concrete_backward_groups(_context: Any, builder: Any, *arguments: Any) -> None:
+    """Write grad_input, and add to 16 sums grad_output * x * factor * (1 - z / (temperature rate))."""
+    item_bytes, grad_output, grad_input, count, x, sums, *numbers, group, offset, seed = arguments
+    odds, inverse_temperature, inverse_keep_prob, inverse_slope = numbers
+    one = constant(DOUBLES, 1.0)
+    for element in _each_format(builder, item_bytes):
+        vector = ir.VectorType(element, LANES)
+        scale, slope = splat(builder, inverse_keep_prob, LANES), splat(builder, inverse_slope, LANES)
+        total = cgutils.alloca_once_value(builder, _load(builder, DOUBLES, sums))
+        for begin, lanes in _each_group(builder, count, (group, offset, seed), GROUP_WORDS):
+            for i, half in enumerate(lanes):
+                z, kept = _emit_concrete(builder, builder.bitcast(half, WORDS), odds, inverse_temperature)
+                factor = builder.fmul(kept, scale)
+                elements = builder.add(begin, ir.Constant(_I64, i * LANES))
+                gradient, value = (
+                    _load(builder, vector, _place(builder, base, elements, element)) for base in (grad_output, x)
+                )
+                _store(builder, _times(builder, gradient, factor), _place(builder, grad_input, elements, element))
+                if element == _F32:
+                    gradient, value = builder.fpext(gradient, DOUBLES), builder.fpext(value, DOUBLES)
+                weight = builder.fmul(factor, builder.fsub(one, builder.fmul(z, slope)))
+                term = builder.fmul(builder.fmul(gradient, value), weight)
+                builder.store(builder.fadd(builder.load(total), term), total)
+        _store(builder, builder.load(total), sums)
+
+
+@emits(types.uint32(types.int64, *_ADDRESS))
+def _draw_seeds(_context: Any, builder: Any, threshold: Any, *address: Any) -> Any:
+    """Draw a group of 32 bits an element: bit i is set where draw i is below the threshold, which is at least 1."""
+    last = builder.sub(threshold, ir.Constant(_I64, 1))  # the threshold itself may be 2^32
+    limit = splat(builder, builder.trunc(last, _I32), LANES)
+    halves = [
+        builder.zext(builder.bitcast(builder.icmp_unsigned("<=", builder.bitcast(lanes, WORDS), limit), _I16), _I32)
+        for lanes in emit_groups(builder, *address)[0]
+    ]
+    return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(_I32, LANES)))
+
+
+@jit
+def affine_by_stream(arguments: int, start: int, stop: int) -> None:
+    """Write x * factor + shift where the stream keeps and ``dropped`` elsewhere; ``start`` begins a group."""
+    item_bytes, x, y, factor, shift, dropped, threshold, offset, seed = _unpack_affine_by_stream(arguments)
+    first, whole = np.uint64(start // GROUP_ELEMENTS), (stop - start) // GROUP_ELEMENTS
+    x += start * item_bytes
+    y += start * item_bytes
+    _affine_groups(item_bytes, x, y, whole, factor, shift, dropped, threshold, first, offset, seed)
+    size_bytes = (stop - start - whole * GROUP_ELEMENTS) * item_bytes
+    if size_bytes:
+        room = np.zeros(GROUP_ELEMENTS, np.float64)
+        place, skip = room.ctypes.data, whole * GROUP_ELEMENTS * item_bytes
+        last = first + np.uint64(whole)
+        copy_bytes(place, x + skip, size_bytes)
+        _affine_groups(item_bytes, place, place, 1, factor, shift, dropped, threshold, last, offset, seed)
+        copy_bytes(y + skip, place, size_bytes)
+
+
+@jit
+def gaussian(arguments: int, start: int, stop: int) -> None:
+    """Write x * (1 + deviation * normal); ``start`` begins a group."""
+    item_bytes, x, y, deviation, offset, seed = _unpack_gaussian(arguments)
+    first, whole = np.uint64(start // GROUP_WORDS), (stop - start) // GROUP_WORDS
+    x += start * item_bytes
+    y += start * item_bytes
+    _gaussian_groups(item_bytes, x, y, whole, deviation, first, offset, seed)
+    size_bytes = (stop - start - whole * GROUP_WORDS) * item_bytes
+    if size_bytes:
+        room = np.zeros(GROUP_WORDS, np.float64)
+        place, skip = room.ctypes.data, whole * GROUP_WORDS * item_bytes
+        copy_bytes(place, x + skip, size_bytes)
+        _gaussian_groups(item_bytes, place, place, 1, deviation, first + np.uint64(whole), offset, seed)
+        copy_bytes(y + skip, place, size_bytes)
+
+
+@jit
+def concrete(arguments: int, start: int, stop: int) -> None:
+    """Write x * (1 - z) / keep_prob; ``start`` begins a group."""
+    item_bytes, x, y, odds, sharpness, scale, offset, seed = _unpack_concrete(arguments)
+    first, whole = np.uint64(start // GROUP_WORDS), (stop - start) // GROUP_WORDS
+    x += start * item_bytes
+    y += start * item_bytes
+    _concrete_groups(item_bytes, x, y, whole, odds, sharpness, scale, first, offset, seed)
+    size_bytes = (stop - start - whole * GROUP_WORDS) * item_bytes
+    if size_bytes:
+        room = np.zeros(GROUP_WORDS, np.float64)
+        place, skip = room.ctypes.data, whole * GROUP_WORDS * item_bytes
+        copy_bytes(place, x + skip, size_bytes)
+        _concrete_groups(item_bytes, place, place, 1, odds, sharpness, scale, first + np.uint64(whole), offset, seed)
+        copy_bytes(y + skip, place, size_bytes)
+
+
+@jit
+def concrete_backward(arguments: int, start: int, stop: int) -> None:
+    """Write the gradient of `concrete` and add up what the rate's is made of; ``start`` begins a sum."""
+    packed = _unpack_concrete_backward(arguments)
+    item_bytes, grad_output, x, grad_input, sums, odds, sharpness, scale, slope, offset, seed = packed
+    room = np.zeros((2, GROUP_WORDS), np.float64)
+    place = room.ctypes.data
+    other = place + GROUP_WORDS * 8
+    for begin in range(start, stop, SUM_ELEMENTS):
+        size = min(SUM_ELEMENTS, stop - begin)
+        whole = size // GROUP_WORDS
+        first, skip = np.uint64(begin // GROUP_WORDS), begin * item_bytes
+        total = sums + begin // SUM_ELEMENTS * LANES * 8
+        _concrete_backward_groups(
+            item_bytes, grad_output + skip, grad_input + skip, whole, x + skip, total,
+            odds, sharpness, scale, slope, first, offset, seed,
+        )  # fmt: skip
+        size_bytes = (size - whole * GROUP_WORDS) * item_bytes
+        if size_bytes:
+            skip += whole * GROUP_WORDS * item_bytes
+            copy_bytes(place, grad_output + skip, size_bytes)
+            copy_bytes(other, x + skip, size_bytes)
+            _concrete_backward_groups(
+                item_bytes, place, place, 1, other, total,
+                odds, sharpness, scale, slope, first + np.uint64(whole), offset, seed,
+            )  # fmt: skip
+            copy_bytes(grad_input + skip, place, size_bytes)
+
+
+@jit
+def _affine_run(  # noqa: PLR0917 - compiled code takes its arguments by position
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    mask: NDArray[np.uint8],
+    factor: float,
+    shift: float,
+    dropped: float,
+) -> None:
+    a, b, c = x.dtype.type(factor), x.dtype.type(shift), x.dtype.type(dropped)
+    for i in range(x.size):
+        y[i] = x[i] * a + b if mask[i] else c
+
+
+@jit
+def _affine_rows(  # noqa: PLR0917 - as above
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    mask: NDArray[np.uint8],
+    length: int,
+    start: int,
+    stop: int,
+    factor: float,
+    shift: float,
+    dropped: float,
+) -> None:
+    a, b, c = x.dtype.type(factor), x.dtype.type(shift), x.dtype.type(dropped)
+    while start < stop:
+        row = start // length
+        end = min(stop, (row + 1) * length)
+        if mask[row]:
+            source, target = x[start:end], y[start:end]
+            for i in range(end - start):
+                target[i] = source[i] * a + b
+        else:
+            y[start:end] = c
+        start = end
+
+
+@jit
+def affine_by_mask(arguments: int, start: int, stop: int) -> None:
+    """Write x * factor + shift where the mask is set and ``dropped`` elsewhere; ``length`` elements share a flag."""
+    item_bytes, x, y, factor, shift, dropped, mask, length = _unpack_affine_by_mask(arguments)
+    flags = carray(_bytes_at(mask), (stop - 1) // length + 1)
+    if item_bytes == _FLOAT_BYTES:
+        x32, y32 = carray(_floats_at(x), stop), carray(_floats_at(y), stop)
+        if length == 1:
+            _affine_run(x32[start:], y32[start:], flags[start:], factor, shift, dropped)
+        else:
+            _affine_rows(x32, y32, flags, length, start, stop, factor, shift, dropped)
+    else:
+        x64, y64 = carray(_doubles_at(x), stop), carray(_doubles_at(y), stop)
+        if length == 1:
+            _affine_run(x64[start:], y64[start:], flags[start:], factor, shift, dropped)
+        else:
+            _affine_rows(x64, y64, flags, length, start, stop, factor, shift, dropped)
+
+
+@jit
+def draw_blocks(arguments: int, start: int, stop: int) -> None:
+    """Clear a block of the mask at each seed of maps ``start .. stop - 1``; the mask is set at first.
+
+    Seeds are numbered in C order over all maps, and lie where a block fits into the map.
+    """
+    mask, height, width, block_height, block_width, threshold, offset, seed = _unpack_draw_blocks(arguments)
+    rows, columns = height - block_height + 1, width - block_width + 1
+    flags = carray(_bytes_at(mask), stop * height * width)
+    first, last = start * rows * columns, stop * rows * columns
+    if threshold == 0:
+        return
+    for begin in range(first // GROUP_WORDS * GROUP_WORDS, last, GROUP_WORDS):
+        seeds = np.int64(_draw_seeds(threshold, np.uint64(begin // GROUP_WORDS), offset, seed))
+        place = begin
+        while seeds:
+            if seeds & 1 and first <= place < last:
+                above, column = divmod(place, columns)
+                index, row = divmod(above, rows)
+                corner = (index * height + row) * width + column
+                for line in range(corner, corner + block_height * width, width):
+                    for i in range(line, line + block_width):
+                        flags[i] = 0
+            seeds >>= 1
+            place += 1

@@ -1,0 +1,154 @@
+"""DropBlock: contiguous squares of a feature map are dropped together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError
+from dropout_service.kernels import noise_loops, parallel
+from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.variants import elementwise
+from dropout_service.kernels.variants.table import Parameter, Pass, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from dropout_service.kernels.arguments import Scaling
+
+__all__ = ["DROPBLOCK", "seed_rate"]
+
+_GRAIN: Final = 1 << 15
+_RANKS: Final = (3, 4)
+
+
+def seed_rate(rate: float, sizes: tuple[int, ...], block_size: int) -> float:
+    """Return gamma, the probability that an element is the first corner of a dropped block.
+
+    rate / b^k * prod(size / (size - b + 1)) over the k axes of a map. Blocks that overlap are counted twice in it, so
+    somewhat less than ``rate`` is dropped. At rate 1 all is dropped.
+
+    Parameters
+    ----------
+    rate
+        Probability of dropping.
+    sizes
+        Sizes of a map.
+    block_size
+        b, at most any of them.
+    """
+    if rate == 1:
+        return 1.0
+    return min(1.0, rate * math.prod(size / (block_size * (size - block_size + 1)) for size in sizes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropBlockVariant(Variant):
+    """Blocks of feature maps, each channel of each sample on its own."""
+
+    algorithm: ClassVar[str] = "philox4x32-10/u32"
+
+    def effective_rate(self, rate: float) -> float:
+        """Return the rate itself: what is dropped in fact depends on the draw."""
+        return self.rate.checked(rate)
+
+    def scale(self, rate: float, scaling: Scaling = "inverted", training: bool = True) -> float | None:  # noqa: FBT001, FBT002 - as in `Variant.scale`
+        """Return None: the factor is the mask's size over the number of elements that it keeps."""
+        self._checked_scaling(scaling)
+        return None if self.rate.checked(rate) and training else 1.0
+
+    def _forward(self, given: Pass) -> None:
+        sizes = self._sizes(given.array.shape, given.pointer, given.parameters)
+        if not given.training or (given.rate == 0 and given.mask is None):
+            elementwise.copy(given)
+            return
+        mask = given.mask
+        if mask is None:
+            mask = _drawn(
+                given.array.shape,
+                sizes,
+                given.parameters["block_size"],
+                given.rate,
+                seed=given.seed,
+                offset=given.offset,
+                threads=given.threads,
+            )
+        kept = np.count_nonzero(mask)
+        elementwise.through_mask(given, mask, (mask.size / kept if kept else 0.0, 0.0, 0.0))
+
+    def _backward(self, given: Pass) -> None:
+        self._forward(given)  # the map is linear and diagonal: its gradient is the same map
+
+    def _mask(
+        self,
+        shape: tuple[int, ...],
+        pointer: str,
+        rate: float,
+        *,
+        seed: int,
+        offset: int,
+        threads: int | None,
+        parameters: Mapping[str, Any],
+    ) -> NDArray[np.bool_]:
+        sizes = self._sizes(shape, pointer, parameters)
+        return _drawn(shape, sizes, parameters["block_size"], rate, seed=seed, offset=offset, threads=threads)
+
+    @staticmethod
+    def _sizes(shape: tuple[int, ...], pointer: str, parameters: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the sizes of a map, which a block fits into."""
+        if len(shape) not in _RANKS:
+            message = f"{pointer.removeprefix('/')} has the axes (n, c, l) or (n, c, h, w), not shape {list(shape)}"
+            raise InvalidInputError.at(pointer, message)
+        sizes, block_size = shape[2:], parameters["block_size"]
+        if math.prod(shape) and block_size > min(sizes):
+            message = f"block_size is at most the size of a map, {min(sizes)}, not {block_size}"
+            raise InvalidInputError.at("/block_size", message)
+        return sizes
+
+
+def _drawn(
+    shape: tuple[int, ...],
+    sizes: tuple[int, ...],
+    block_size: int,
+    rate: float,
+    *,
+    seed: int,
+    offset: int,
+    threads: int | None,
+) -> NDArray[np.bool_]:
+    mask = np.ones(shape, np.bool_)
+    if mask.size:
+        height, width = sizes if len(sizes) > 1 else (1, *sizes)
+        block_height = block_size if len(sizes) > 1 else 1
+        threshold = round(seed_rate(rate, sizes, block_size) * 2**32)
+        arguments = noise_loops.DRAW_BLOCKS.pack(
+            mask.ctypes.data, height, width, block_height, block_size, threshold, offset, seed
+        )
+        grain = -(-_GRAIN // (height * width))
+        parallel.run(noise_loops.draw_blocks, arguments, math.prod(shape[:2]), grain=grain, threads=threads)
+    return mask
+
+
+DROPBLOCK: Final = DropBlockVariant(
+    name="dropblock",
+    title="DropBlock",
+    drops="contiguous blocks of each channel's map",
+    constraints="axes (n, c, l) or (n, c, h, w), with l, h and w at least block_size",
+    formula="y = x * mask * size(mask) / sum(mask); a block of block_size along each axis of the map is dropped at "
+    "each seed, drawn where a block fits with gamma = rate * h * w / (block_size^2 * (h - block_size + 1) * "
+    "(w - block_size + 1)); all zeros at rate 1",
+    gradient="grad_input = grad_output * mask * size(mask) / sum(mask)",
+    paper="Ghiasi, Lin, Le: DropBlock: A regularization method for convolutional networks. NeurIPS 2018, 10750-10760",
+    parameters=(Parameter("block_size", "side of the dropped blocks, in elements", "integer", default=7, minimum=1),),
+    example_shape=(1, 1, 7, 8),
+)
+
+
+@warms
+def _exercise() -> None:
+    DROPBLOCK.forward(np.ones((1, 1, 1), np.float32), 0.5, seed=0, block_size=1)

@@ -1,0 +1,480 @@
+"""What the table of variants is made of.
+
+A `Variant` checks what it is given and leaves the arithmetic to its family's subclass, which has a module of its own
+in this package.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+import numbers
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, SupportsIndex
+
+import numpy as np
+
+from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.kernels import dropout
+from dropout_service.kernels.arguments import Scaling, checked_format, checked_mask, checked_out, checked_word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["RATE", "Gradients", "Parameter", "Pass", "Variant"]
+
+Kind = Literal["number", "integer", "axis", "shape", "boolean", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a variant.
+
+    Parameters
+    ----------
+    name
+        Its name in requests.
+    description
+        What it means.
+    kind
+        ``number``, ``integer``, ``boolean`` or ``text``; ``axis``, an integer that counts from the end if negative; or
+        ``shape``, a list with 1, a size or null for each axis.
+    default
+        What holds where it is left out; None where it is required or drawn.
+    minimum, maximum
+        Its range, both ends included; None for no bound.
+    exclusive_minimum, exclusive_maximum
+        Whether that end is not part of the range after all.
+    """
+
+    name: str
+    description: str
+    kind: Kind
+    default: float | int | str | bool | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
+
+    @property
+    def range(self) -> str:
+        """The range in words, as in "from 0 to 1" or "above 0 and below 1"; empty where there are no bounds."""
+        if None not in {self.minimum, self.maximum} and not (self.exclusive_minimum or self.exclusive_maximum):
+            return f"from {self.minimum:g} to {self.maximum:g}"
+        low = "above" if self.exclusive_minimum else "of at least"
+        high = "below" if self.exclusive_maximum else "of at most"
+        bounds = ((low, self.minimum), (high, self.maximum))
+        return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+
+    def checked(self, value: Any) -> Any:
+        """Return the value, of this parameter's kind and in its range.
+
+        Parameters
+        ----------
+        value
+            What was given.
+
+        Raises
+        ------
+        InvalidInputError
+            With a pointer to the parameter.
+        """
+        if self.kind == "shape":
+            return value  # its entries mean something beside an array only
+        kind = numbers.Real if self.kind == "number" else SupportsIndex
+        is_number = isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+        number: Any = value  # numbers.Real says nothing of what a type checker knows of numbers
+        if not is_number or not math.isfinite(number) or not self._contains(number):
+            message = f"{self.name} is {_ARTICLES[self.kind]}{' ' + self.range if self.range else ''}, not {value!r}"
+            raise InvalidInputError.at(f"/{self.name}", message)
+        return float(number) if self.kind == "number" else operator.index(number)
+
+    def _contains(self, value: float) -> bool:
+        below = self.minimum is not None and (
+            value < self.minimum or (self.exclusive_minimum and value == self.minimum)
+        )
+        above = self.maximum is not None and (
+            value > self.maximum or (self.exclusive_maximum and value == self.maximum)
+        )
+        return not below and not above
+
+
+_ARTICLES: Final = {"number": "a number", "integer": "an integer", "axis": "an axis, an integer"}
+
+RATE: Final = Parameter("rate", "probability of dropping", "number", minimum=0, maximum=1)
+"""The parameter that every variant has; some leave an end of its range out."""
+
+_SEED: Final = Parameter(
+    "seed",
+    "fixes what is drawn; drawn itself and returned where it is left out",
+    "integer",
+    minimum=0,
+    maximum=2**64 - 1,
+)
+_OFFSET: Final = Parameter(
+    "offset",
+    "number of the stream: one for each independent draw of a seed",
+    "integer",
+    default=0,
+    minimum=0,
+    maximum=2**64 - 1,
+)
+_TRAINING: Final = Parameter("training", "false for the evaluation pass, which drops nothing", "boolean", default=True)
+_SCALINGS: Final = {
+    ("inverted",): "inverted: the scale belongs to training, and evaluation is the identity",
+    dropout.SCALINGS: "inverted (scale in training) or classic (scale in evaluation)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """What a backward pass gives.
+
+    Parameters
+    ----------
+    grad_input
+        Gradient with respect to x, of its shape and dtype.
+    grad_rate
+        Gradient with respect to the rate, for variants that can learn it.
+    """
+
+    grad_input: NDArray[Any]
+    grad_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One forward or backward pass: what it was given, checked.
+
+    Parameters
+    ----------
+    array
+        x, or grad_output.
+    pointer
+        What the array is called.
+    rate, seed, offset, scaling, training, mask, threads
+        As in `Variant.forward`; seed is 0 where a mask takes its place.
+    out
+        The array to write into; a new one where the caller had none.
+    x
+        The input of the forward pass, where a backward pass was given it.
+    parameters
+        The variant's own parameters, all of them.
+    """
+
+    array: NDArray[Any]
+    pointer: str
+    rate: float
+    seed: int
+    offset: int
+    scaling: Scaling
+    training: bool
+    mask: NDArray[np.bool_] | None
+    out: NDArray[Any]
+    threads: int | None
+    x: NDArray[Any] | None
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant(abc.ABC):
+    """One variant of dropout.
+
+    Parameters
+    ----------
+    name
+        Its name in requests and in training specifications.
+    title
+        Its name in prose.
+    drops
+        What is dropped, in a line.
+    constraints
+        What x must look like.
+    formula
+        The forward pass in training.
+    gradient
+        The backward pass.
+    paper
+        Where it was introduced.
+    parameters
+        Its own parameters, beyond those that all variants share.
+    rate
+        The rate with its range.
+    scalings
+        Which scalings it has.
+    example_shape
+        A small shape that x may have beside the default parameters, for examples and tests.
+    """
+
+    masked: ClassVar[bool] = True
+    """Whether its noise is a mask of 0 and 1, which can be returned and given."""
+    needs_x: ClassVar[bool] = False
+    """Whether its backward pass needs the input of the forward pass, and then also gives ``grad_rate``."""
+    algorithm: ClassVar[str] = dropout.ALGORITHM
+    """Version of the stream that its noise is drawn from; see docs/mask-stream.md."""
+
+    name: str
+    title: str
+    drops: str
+    constraints: str
+    formula: str
+    gradient: str
+    paper: str
+    parameters: tuple[Parameter, ...] = ()
+    rate: Parameter = RATE
+    scalings: tuple[Scaling, ...] = ("inverted",)
+    example_shape: tuple[int, ...] = (2, 3)
+
+    @property
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """The shared parameters and its own: all that a request may hold beside the arrays."""
+        scaling = Parameter("scaling", _SCALINGS[self.scalings], "text", default="inverted")
+        return (self.rate, _SEED, _OFFSET, scaling, _TRAINING, *self.parameters)
+
+    def forward(
+        self,
+        x: NDArray[Any],
+        rate: float,
+        *,
+        seed: int,
+        offset: int = 0,
+        scaling: Scaling = "inverted",
+        training: bool = True,
+        mask: NDArray[np.bool_] | None = None,
+        out: NDArray[Any] | None = None,
+        threads: int | None = None,
+        **parameters: Any,
+    ) -> NDArray[Any]:
+        """Apply the variant to x.
+
+        Parameters
+        ----------
+        x
+            float16, bfloat16, float32 or float64, of any layout.
+        rate
+            Probability of dropping.
+        seed, offset
+            Unsigned 64-bit integers that address the noise.
+        scaling
+            One of `scalings`.
+        training
+            False for evaluation: nothing is dropped.
+        mask
+            Booleans, True for kept, broadcastable to x: used instead of the stream by a variant that is `masked`.
+        out
+            Array of x's shape and dtype to write into; it may be x itself.
+        threads
+            Threads at most; None for the process-wide number. The result does not depend on it.
+        parameters
+            Its own, by name.
+
+        Returns
+        -------
+        ndarray
+            y, of x's shape and dtype.
+
+        Raises
+        ------
+        InvalidInputError
+            With a pointer to the argument that is wrong.
+        """
+        given = self._given(x, "/x", rate, seed, offset, scaling, training, mask, out, threads, None, parameters)
+        self._forward(given)
+        return given.out
+
+    def backward(
+        self,
+        grad_output: NDArray[Any],
+        rate: float,
+        *,
+        seed: int | None = None,
+        offset: int = 0,
+        scaling: Scaling = "inverted",
+        training: bool = True,
+        mask: NDArray[np.bool_] | None = None,
+        x: NDArray[Any] | None = None,
+        out: NDArray[Any] | None = None,
+        threads: int | None = None,
+        **parameters: Any,
+    ) -> Gradients:
+        """Return the exact gradient of `forward`: its noise is drawn again, not stored.
+
+        Parameters
+        ----------
+        grad_output
+            Gradient with respect to y, of y's shape.
+        rate, offset, scaling, training, out, threads, parameters
+            As given to `forward`.
+        seed
+            As given to `forward`; not needed with a mask.
+        mask
+            The mask that `forward` used, where it was not drawn from the seed.
+        x
+            The input of `forward`, for a variant that `needs_x`.
+
+        Returns
+        -------
+        Gradients
+            With respect to x, and for a variant that `needs_x` to the rate.
+
+        Raises
+        ------
+        InvalidInputError
+            With a pointer to the argument that is wrong.
+        """
+        if seed is None and mask is None:
+            message = f"backward needs the seed of the forward pass{', or its mask' if self.masked else ''}"
+            raise InvalidInputError.at("/seed", message)
+        given = self._given(
+            grad_output, "/grad_output", rate, seed or 0, offset, scaling, training, mask, out, threads, x, parameters
+        )
+        return Gradients(given.out, self._backward(given))
+
+    def mask(
+        self,
+        shape: int | Sequence[int],
+        rate: float,
+        *,
+        seed: int,
+        offset: int = 0,
+        threads: int | None = None,
+        **parameters: Any,
+    ) -> NDArray[np.bool_]:
+        """Draw the mask that `forward` uses on an array of this shape: True for kept, broadcastable to it.
+
+        Parameters
+        ----------
+        shape
+            Shape of x.
+        rate, seed, offset, threads, parameters
+            As in `forward`.
+
+        Raises
+        ------
+        InvalidInputError
+            With a pointer to the argument that is wrong, or to ``/variant`` where it has no mask.
+        """
+        if not self.masked:
+            message = f'the noise of variant "{self.name}" is not a mask'
+            raise InvalidInputError.at("/variant", message)
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        checked_word("/seed", seed)
+        checked_word("/offset", offset)
+        return self._mask(
+            sizes,
+            "/x",
+            self.rate.checked(rate),
+            seed=seed,
+            offset=offset,
+            threads=threads,
+            parameters=self.checked_parameters(parameters),
+        )
+
+    def effective_rate(self, rate: float) -> float:
+        """Return the rate that is in force: the streams of masks round it to 1/65536."""
+        return dropout.effective_rate(self.rate.checked(rate))
+
+    def scale(self, rate: float, scaling: Scaling = "inverted", training: bool = True) -> float | None:  # noqa: FBT001, FBT002 - as in `dropout.scale`
+        """Return the factor of what is kept; None where it depends on what was drawn.
+
+        Parameters
+        ----------
+        rate, scaling, training
+            As in `forward`.
+        """
+        return dropout.scale(self.rate.checked(rate), self._checked_scaling(scaling), training)
+
+    def checked_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all of its own parameters, the defaults filled in.
+
+        Parameters
+        ----------
+        given
+            By name.
+
+        Raises
+        ------
+        InvalidInputError
+            With a pointer to each name that is not its own, or to the first value that is out of range.
+        """
+        own = {one.name: one for one in self.parameters}
+        foreign = [name for name in given if name not in own]
+        if foreign:
+            takes = ", ".join(own) or "no parameters of its own"
+            message = f'variant "{self.name}" takes {takes}, not {", ".join(foreign)}'
+            raise InvalidInputError(message, errors=[FieldError(f"/{name}", message) for name in foreign])
+        return {name: one.checked(given[name]) if name in given else one.default for name, one in own.items()}
+
+    @abc.abstractmethod
+    def _forward(self, given: Pass) -> None:
+        """Write y into ``given.out``."""
+
+    @abc.abstractmethod
+    def _backward(self, given: Pass) -> float | None:
+        """Write grad_input into ``given.out``; return grad_rate where the variant has it."""
+
+    def _mask(
+        self,
+        shape: tuple[int, ...],
+        pointer: str,
+        rate: float,
+        *,
+        seed: int,
+        offset: int,
+        threads: int | None,
+        parameters: Mapping[str, Any],
+    ) -> NDArray[np.bool_]:
+        """Draw the mask; ``pointer`` is what an array of this shape is called."""
+        raise NotImplementedError
+
+    def _checked_scaling(self, scaling: Scaling) -> Scaling:
+        if scaling not in self.scalings:
+            message = f'scaling of variant "{self.name}" is {_quoted(self.scalings)}, not {scaling!r}'
+            raise InvalidInputError.at("/scaling", message)
+        return scaling
+
+    def _given(  # noqa: PLR0917 - private: the two passes list what they were given
+        self,
+        array: NDArray[Any],
+        pointer: str,
+        rate: float,
+        seed: int,
+        offset: int,
+        scaling: Scaling,
+        training: bool,  # noqa: FBT001 - as above
+        mask: NDArray[np.bool_] | None,
+        out: NDArray[Any] | None,
+        threads: int | None,
+        x: NDArray[Any] | None,
+        parameters: Mapping[str, Any],
+    ) -> Pass:
+        array = np.asarray(array)
+        checked_format(array, pointer)
+        checked_word("/seed", seed)
+        checked_word("/offset", offset)
+        if mask is not None:
+            if not self.masked:
+                message = f'the noise of variant "{self.name}" is not a mask: give the seed'
+                raise InvalidInputError.at("/mask", message)
+            mask = checked_mask(mask, array.shape)
+        return Pass(
+            array=array,
+            pointer=pointer,
+            rate=self.rate.checked(rate),
+            seed=seed,
+            offset=offset,
+            scaling=self._checked_scaling(scaling),
+            training=training,
+            mask=mask,
+            out=np.empty(array.shape, array.dtype) if out is None else checked_out(out, array, pointer),
+            threads=threads,
+            x=x,
+            parameters=self.checked_parameters(parameters),
+        )
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return " or ".join(f'"{word}"' for word in words)
