@@ -33,7 +33,7 @@ def test_a_problem_is_told_with_its_places_and_request():
     assert error.status_code == 422
     assert error.request_id == "req-1"
     assert error.problem.errors[1] == FieldError("/x", "ragged")
-    assert str(error) == "422: rate must lie in [0, 1], got 1.5; at /rate; /x: ragged [request req-1]"
+    assert str(error) == "422: /rate: rate must lie in [0, 1], got 1.5; /x: ragged [request req-1]"
 
 
 def test_the_request_id_of_the_body_serves_where_the_header_is_lost():

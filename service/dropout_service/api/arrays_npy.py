@@ -95,7 +95,7 @@ def _read_header(body: memoryview, pointer: str) -> _Header:
 def _parse_header(text: bytes, pointer: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     try:
         fields = ast.literal_eval(text.decode())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a list as a key
         fields = None
     match fields:
         case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape)} if len(fields) == 3 and all(  # noqa: PLR2004

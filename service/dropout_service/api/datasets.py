@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from dropout_service.api.arrays_npy import encode_npy
 from dropout_service.api.dependencies import Blobs, Datasets, Jobs
 from dropout_service.api.downloads import DOWNLOAD_RESPONSES, download
+from dropout_service.api.media import check_encoding
 from dropout_service.api.openapi import BINARY_SCHEMA, binary_example
 from dropout_service.api.pages import Page, PageQuery
 from dropout_service.api.problems import problem_responses
@@ -227,14 +228,12 @@ def _said_format(request: Request) -> DatasetFormat | None:
     media_type = media_type.strip().lower()
     if media_type not in _FORMATS:
         raise UnsupportedMediaTypeError(
-            f"content type {media_type!r} is not one that this operation reads: {', '.join(_FORMATS)}"
+            f"content type {media_type!r} is not read here; this operation reads {', '.join(_FORMATS)}"
         )
     charset = parameters.partition("charset=")[2].strip().strip('"').lower()
     if charset not in {"", "utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaTypeError(f"charset {charset!r} is not read; send the table in UTF-8")
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMediaTypeError(f"content encoding {encoding!r} is not read; send the content as it is")
+    check_encoding(request)
     return _FORMATS[media_type]
 
 

@@ -81,7 +81,7 @@ RequestLimits = Annotated[Limits, Depends(_limits)]
 
 
 async def known_query(request: Request) -> None:
-    """Reject query parameters that the route does not have: a typing mistake must not be ignored."""
+    """Reject query parameters that the route does not have, or that occur twice: nothing of a request is ignored."""
     if not request.scope["query_string"]:
         return
     known = set(_query_names(request.scope["route"].dependant))
@@ -92,6 +92,9 @@ async def known_query(request: Request) -> None:
             f"unknown query parameter {_listed(unknown)}",
             errors=[FieldError(f"/{name}", f"unknown query parameter; {right}") for name in unknown],
         )
+    repeated = next((name for name in known if len(request.query_params.getlist(name)) > 1), None)
+    if repeated is not None:
+        raise InvalidInputError.at(f"/{repeated}", "the query has this parameter twice; give it once")
 
 
 def _query_names(dependant: Dependant) -> list[str]:

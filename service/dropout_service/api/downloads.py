@@ -26,7 +26,7 @@ DOWNLOAD_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 """For the ``responses=`` of a route that answers with ``download``."""
 
-_RANGE: Final = re.compile(r"bytes=\s*(\d{0,20})-(\d{0,20})\s*", re.IGNORECASE)
+_RANGE: Final = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
 _PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 

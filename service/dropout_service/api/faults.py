@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from dropout_service.errors import FieldError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["field_errors", "pointer_to", "summary"]
 
@@ -83,25 +83,51 @@ def _steps_into(payload: Any, location: tuple[str | int, ...], *, last: bool) ->
 
 
 def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
-    kind = error["type"]
-    if kind == "missing":
-        return "this field is required"
-    if kind == "extra_forbidden":
+    tell = _MESSAGES.get(error["type"])
+    if tell is not None:
+        return tell(error)
+    if error["type"] == "extra_forbidden":
         close = get_close_matches(str(error["loc"][-1]), known, n=1)
         if close:
             return f"there is no such field; did you mean `{close[0]}`?"
         return "there is no such field" + (f"; there are {', '.join(known)}" if known else "; check its spelling")
-    if kind == "json_invalid":
-        position = error["loc"][-1]
-        return f"the body is not valid JSON: {error['ctx']['error']} at position {position}"
-    if kind == "value_error":
-        return str(error["ctx"]["error"])
-    message = str(error["msg"]).replace("Input should be", "should be", 1)
+    # Why a text is no number adds nothing to "should be a valid number".
+    message = str(error["msg"]).partition(", unable to parse string")[0]
+    message = message.replace("Input should", "should", 1).replace("String should", "should", 1)
     given = error.get("input")
     if given is None or isinstance(given, (bool, int, float, str)):
         quoted = "null" if given is None else str(given).lower() if isinstance(given, bool) else repr(given)
         message += f"; got {quoted[:_MAX_QUOTED]}"
     return message
+
+
+def _missing(error: Mapping[str, Any]) -> str:
+    return (
+        "the body is empty; it should be a JSON object"
+        if tuple(error["loc"]) == ("body",)
+        else "this field is required"
+    )
+
+
+def _not_json(error: Mapping[str, Any]) -> str:
+    return f"the body is not valid JSON: {error['ctx']['error']} at position {error['loc'][-1]}"
+
+
+def _unknown_kind(error: Mapping[str, Any]) -> str:
+    context = error["ctx"]
+    return f"{context['discriminator']} should be one of {context['expected_tags']}; got {context['tag']!r}"
+
+
+_MESSAGES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "missing": _missing,
+    "json_invalid": _not_json,
+    "value_error": lambda error: str(error["ctx"]["error"]),
+    "union_tag_invalid": _unknown_kind,
+    "union_tag_not_found": lambda error: f"{error['ctx']['discriminator']} is required: it says which fields there are",
+    "model_type": lambda _: "should be an object",
+    "model_attributes_type": lambda _: "should be an object",
+}
+"""Our words for Pydantic's types of errors."""
 
 
 def _joined(messages: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from dropout_service.api.dependencies import Blobs, Datasets, Jobs, Watch
 from dropout_service.api.idempotency import Idempotent
 from dropout_service.api.job_schemas import EventPage, EventReport, JobReport, MetricsPage
-from dropout_service.api.media import JSON, accepted_media_type
+from dropout_service.api.media import JSON, accepted_media_type, body_media_type
 from dropout_service.api.pages import Page, PageQuery
 from dropout_service.api.problems import problem_responses
 from dropout_service.datasets.inline import from_arrays
@@ -61,6 +61,10 @@ _EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
+def _json_body(request: Request) -> None:
+    body_media_type(request, [JSON])
+
+
 @router.post(
     "",
     operation_id="submit_job",
@@ -74,8 +78,9 @@ _EXAMPLES: Final[dict[str, Any]] = {
                 "Retry-After": {"description": "Seconds until it pays to ask.", "schema": {"type": "integer"}},
             }
         },
-        **problem_responses(409, 413, 503),
+        **problem_responses(409, 413, 415, 503),
     },
+    dependencies=[Depends(_json_body)],
 )
 def submit_job(
     spec: Annotated[TrainingSpec, Body(openapi_examples=_EXAMPLES)], jobs: Jobs, datasets: Datasets, once: Idempotent

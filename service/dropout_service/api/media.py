@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["JSON", "accepted_media_type", "body_media_type"]
+__all__ = ["JSON", "accepted_media_type", "body_media_type", "check_encoding"]
 
 JSON: Final = "application/json"
 
@@ -26,14 +26,28 @@ def body_media_type(request: Request, supported: Sequence[str]) -> str:
     Raises
     ------
     UnsupportedMediaTypeError
-        When it is none of the supported ones.
+        When it is none of the supported ones, or when the body is compressed.
     """
-    given = request.headers.get("content-type")
-    media_type = (given or "").partition(";")[0].strip().lower()
+    given = request.headers.get("content-type", "")
+    media_type = given.partition(";")[0].strip().lower()
     if media_type not in supported:
-        told = f"content type {media_type!r} is" if given else "there is no Content-Type header, it is"
-        raise UnsupportedMediaTypeError(f"{told} not one that this operation reads: {', '.join(supported)}")
+        told = f"content type {given!r} is not read here" if given else "there is no Content-Type header"
+        raise UnsupportedMediaTypeError(f"{told}; this operation reads {', '.join(supported)}")
+    check_encoding(request)
     return media_type
+
+
+def check_encoding(request: Request) -> None:
+    """Refuse a compressed body, which would be taken for a damaged one.
+
+    Raises
+    ------
+    UnsupportedMediaTypeError
+        When the body has a ``Content-Encoding``.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() not in {"", "identity"}:
+        raise UnsupportedMediaTypeError(f"content encoding {encoding!r} is not read; send the content as it is")
 
 
 def accepted_media_type(request: Request, offered: Sequence[str], default: str) -> str:

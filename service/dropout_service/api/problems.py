@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from dropout_service.api.faults import field_errors, summary
 from dropout_service.errors import (
@@ -140,10 +142,15 @@ async def _service_error(request: Request, error: Exception) -> Response:
         request.scope,
         code=error.code,
         problem=problem,
-        detail=error.message,
+        detail=summary(error.errors) if _tells_one_place(error) else error.message,
         errors=error.errors,
         headers=headers,
     )
+
+
+def _tells_one_place(error: ServiceError) -> bool:
+    """Whether the message is that of the only fault: then it is told with its place, as Pydantic's faults are."""
+    return [fault.message for fault in error.errors] == [error.message]
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -161,19 +168,27 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     error = cast("HTTPException", error)
     status = http.HTTPStatus(error.status_code)
-    detail = error.detail
+    detail, headers = error.detail, error.headers
     if status == http.HTTPStatus.NOT_FOUND and detail == status.phrase:
         detail = f"there is nothing at {request.scope['path']}; /docs lists every operation"
     elif status == http.HTTPStatus.METHOD_NOT_ALLOWED and detail == status.phrase:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        allowed = ", ".join(sorted(_methods(request)))
+        headers = {**(headers or {}), "Allow": allowed}
         detail = f"{request.method} is not possible at {request.scope['path']}; use {allowed}"
     return problem_response(
         request.scope,
         code=status.phrase.lower().replace(" ", "-"),
         problem=Problem(status.value, status.phrase),
         detail=detail,
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods of every route at the path: Starlette names those of the first one only."""
+    scope = {**request.scope, "method": ""}
+    routes = iter_route_contexts(request.app.routes)
+    return {method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ()}
 
 
 def _described(status: int) -> dict[str, Any]:

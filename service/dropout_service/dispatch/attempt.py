@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -29,7 +28,6 @@ from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from dropout_service.dispatch.config import DispatchConfig
     from dropout_service.jobs.attempts import Attempt
@@ -59,12 +57,7 @@ class Parts:
 
 def main(attempt: Attempt, config: DispatchConfig) -> int:
     """Run an attempt in a process that was made for it; return the exit code."""
-    stop = threading.Event()
-
-    def stop_soon(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, stop_soon)
+    stop = process.StopRequest(signal.SIGTERM)
     process.limit_memory(config.memory_limit_bytes)
     engine = open_database(config.database_url)
     try:
@@ -76,7 +69,7 @@ def main(attempt: Attempt, config: DispatchConfig) -> int:
     return 0
 
 
-def run_attempt(attempt: Attempt, parts: Parts, config: DispatchConfig, stop: threading.Event) -> None:
+def run_attempt(attempt: Attempt, parts: Parts, config: DispatchConfig, stop: process.StopRequest) -> None:
     """Run an attempt to its end, which is in the store when this returns.
 
     Parameters
@@ -88,13 +81,15 @@ def run_attempt(attempt: Attempt, parts: Parts, config: DispatchConfig, stop: th
     config
         Heartbeat, lease and checkpoint intervals.
     stop
-        Set when the attempt has to write a checkpoint and hand the job back.
+        Made when the attempt has to write a checkpoint and hand the job back.
     """
     _Run(parts.jobs.get(attempt.job_id), attempt, parts, config, stop).run()
 
 
 class _Run:
-    def __init__(self, job: Job, attempt: Attempt, parts: Parts, config: DispatchConfig, stop: threading.Event) -> None:
+    def __init__(
+        self, job: Job, attempt: Attempt, parts: Parts, config: DispatchConfig, stop: process.StopRequest
+    ) -> None:
         self._job = job
         self._attempt = attempt
         self._parts = parts
@@ -163,7 +158,7 @@ class _Run:
 
     def _interrupted(self, trainer: Trainer) -> bool:
         """Ask after each step whether to stop; write the checkpoint that is due."""
-        if self._stop.is_set() or self._reporter.verdict is not Verdict.OK:
+        if self._stop.is_made() or self._reporter.verdict is not Verdict.OK:
             return True
         if time.monotonic() >= self._checkpoint_due:
             self._reporter.checkpoint(self._write_checkpoint(trainer))

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,6 @@ from dropout_service.jobs.sql import SqlJobStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from dropout_service.dispatch.config import DispatchConfig
     from dropout_service.dispatch.engine import Engine, Exit
@@ -74,10 +72,10 @@ class Dispatcher:
         self._unsettled: list[Exit] = []
         self._stopping = False
 
-    def run(self, stop: threading.Event) -> None:
-        """Dispatch until ``stop`` is set; then hand every job back to the queue with a checkpoint."""
+    def run(self, stop: process.StopRequest) -> None:
+        """Dispatch until ``stop`` is made; then hand every job back to the queue with a checkpoint."""
         look_at = 0.0
-        while not stop.is_set():
+        while not stop.is_made():
             freed = self._collect(self._config.poll_s)
             try:
                 self._settle()
@@ -89,7 +87,7 @@ class Dispatcher:
                     self._claim()
             except (DBAPIError, UnavailableError) as error:
                 logger.warning("the store does not answer, trying again: %s", error)
-                time.sleep(_AWAY_S)  # stop.wait would hold the lock that setting it from a signal needs
+                time.sleep(_AWAY_S)
         self._drain()
 
     def _claim(self) -> None:
@@ -164,13 +162,7 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
         A process with which to end, in good order; ``None`` to run alone.
     """
     logging.basicConfig(level=config.log_level.upper(), format=LOG_FORMAT)
-    stop = threading.Event()
-
-    def stop_soon(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop_soon)
+    stop = process.StopRequest(signal.SIGTERM, signal.SIGINT)
     if parent_pid is not None:
         process.die_with_parent(signal.SIGTERM, parent_pid)
     database = open_database(config.database_url)

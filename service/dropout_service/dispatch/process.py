@@ -6,14 +6,15 @@ import ctypes
 import os
 import re
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import signal
+    from types import FrameType
 
-__all__ = ["SINGLE_THREADED", "die_with_parent", "limit_memory", "oom_kills"]
+__all__ = ["SINGLE_THREADED", "StopRequest", "die_with_parent", "limit_memory", "oom_kills"]
 
 SINGLE_THREADED = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -21,6 +22,32 @@ SINGLE_THREADED = dict.fromkeys(
 """Environment in which NumPy is imported with one BLAS thread, so that the process can be forked safely."""
 
 _PR_SET_PDEATHSIG = 1
+
+
+class StopRequest:
+    """Whether a signal has asked this process to end.
+
+    It has no lock, unlike :class:`threading.Event`: a second signal may interrupt the handler of the first, which would
+    then wait for itself for ever. And a second one comes: Linux tells of the death of a parent once for each thread
+    of the parent that ends.
+
+    Parameters
+    ----------
+    numbers
+        The signals to handle; only the main thread can ask for that.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._made = False
+        for number in numbers:
+            signal.signal(number, self._make)
+
+    def is_made(self) -> bool:
+        """Return whether one of the signals has come."""
+        return self._made
+
+    def _make(self, _number: int, _frame: FrameType | None) -> None:
+        self._made = True
 
 
 def die_with_parent(with_signal: signal.Signals, parent_pid: int) -> None:

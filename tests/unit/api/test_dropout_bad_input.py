@@ -289,6 +289,7 @@ CASES: dict[str, Bad] = {
         path=RATE,
         content_type=NPY,
     ),
+    "npy: a list for a name": Bad(npy_header("{[]: 1}"), "/x", "not understood", path=RATE, content_type=NPY),
     "npy: negative size": Bad(
         npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"),
         "/x",
@@ -467,6 +468,20 @@ def test_the_wrong_method_is_told(service: httpx.Client):
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
     assert "use POST" in answer.json()["detail"]
+
+
+def test_every_method_of_a_path_is_told(service: httpx.Client):
+    answer = service.put("/datasets")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, POST"
+    assert "use GET, POST" in answer.json()["detail"]
+
+
+def test_a_query_parameter_that_occurs_twice_is_told(service: httpx.Client):
+    answer = service.get("/jobs?limit=1&limit=2")
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/limit"]
+    assert answer.json()["detail"].startswith("/limit: ")
 
 
 def test_an_unknown_query_parameter_of_any_route_is_told(service: httpx.Client):

@@ -57,6 +57,13 @@ def submit(client: httpx.Client, **fields: Any) -> str:
     return answer.json()["id"]
 
 
+def test_a_body_that_is_not_json_is_not_read(client: httpx.Client):
+    for headers in ({"Content-Type": "application/yaml"}, {}):
+        answer = client.post("/jobs", content=b"task: regression", headers=headers)
+        assert answer.status_code == 415
+        assert "application/json" in answer.json()["detail"]
+
+
 def metrics(epoch: int) -> dict[str, Any]:
     return {
         "epoch": epoch,

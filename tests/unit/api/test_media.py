@@ -25,6 +25,11 @@ def test_body_media_type(given: str, expected: str):
     assert body_media_type(request(("content-type", given)), OFFERED) == expected
 
 
+def test_a_compressed_body_is_not_read():
+    with pytest.raises(UnsupportedMediaTypeError, match="gzip"):
+        body_media_type(request(("content-type", "application/json"), ("content-encoding", "gzip")), OFFERED)
+
+
 @pytest.mark.parametrize("headers", [[], [("content-type", "text/plain")], [("content-type", "")]])
 def test_body_media_type_that_is_not_read(headers: list[tuple[str, str]]):
     with pytest.raises(UnsupportedMediaTypeError, match="application/json, application/x-npy"):

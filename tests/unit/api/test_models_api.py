@@ -117,6 +117,8 @@ def test_read_list_download_delete(client: httpx.Client, add: Callable[..., str]
     assert weights.headers["repr-digest"] == f"sha-256=:{base64.b64encode(sha256).decode()}:"
     assert len(weights.content) == model["size_bytes"]
     assert load(weights.content).keys() == {f"layers.{n}.{part}" for n in (0, 1) for part in ("weight", "bias")}
+    whole = client.get(f"/models/{first}/weights", headers={"Range": f"bytes=0-{10**30}"})
+    assert (whole.status_code, whole.content) == (206, weights.content)
     part = client.get(f"/models/{first}/weights", headers={"Range": "bytes=8-99"})
     assert (part.status_code, part.content) == (206, weights.content[8:100])
     assert part.headers["repr-digest"] == weights.headers["repr-digest"]

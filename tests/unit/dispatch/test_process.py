@@ -45,6 +45,26 @@ def test_a_child_whose_parent_is_gone_already_dies_at_once():
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
 
 
+INTERRUPTED_AT_EACH_LINE = """
+import signal, sys
+from dropout_service.dispatch.process import StopRequest
+
+def ask_again(frame, event, argument):
+    signal.raise_signal(signal.SIGTERM)
+    return ask_again
+
+stop = StopRequest(signal.SIGTERM)
+sys.settrace(ask_again)
+signal.raise_signal(signal.SIGTERM)
+sys.settrace(None)
+print(stop.is_made())
+"""
+
+
+def test_a_request_to_stop_may_interrupt_another():
+    assert run(INTERRUPTED_AT_EACH_LINE).stdout == "True\n"
+
+
 def test_memory_is_bounded():
     program = (
         "from dropout_service.dispatch.process import limit_memory; limit_memory(1 << 30); "

@@ -274,11 +274,10 @@ def _document(content_type: str, content: bytes | bytearray) -> dict[str, Any]:
 
 
 def _describe(problem: Problem, request_id: str | None) -> str:
-    texts = [problem.detail or problem.title or "no explanation was given"]
-    # A single fault is often the detail itself; then only its place is news.
-    texts += [
-        f"{error.pointer}: {error.message}" if error.message != problem.detail else f"at {error.pointer}"
-        for error in problem.errors
-    ]
+    detail = problem.detail or problem.title or "no explanation was given"
+    faults = [f"{error.pointer}: {error.message}" if error.pointer else error.message for error in problem.errors]
+    # The detail is often the first fault, and then has nothing to add.
+    first = problem.errors[0].message if problem.errors else ""
+    texts = faults if first and first in detail else [detail, *faults]
     identification = f" [request {request_id}]" if request_id else ""
     return f"{problem.status}: {'; '.join(texts)}{identification}"
