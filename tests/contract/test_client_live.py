@@ -69,6 +69,30 @@ def test_a_network_is_trained_and_predicts(trained: Job):
     assert prediction.class_labels == model.classes
 
 
+def test_variants_and_schedules_train_and_tell_their_rates(client: Client):
+    job = client.jobs.submit(
+        task="classification",
+        data={"x": IRIS.data, "y": LABELS},
+        model={
+            "hidden": [16, 16],
+            "residual": True,
+            "dropout": [{"variant": "concrete", "rate": 0.2}, {"variant": "drop_path", "rate": 0.1}],
+            "input_dropout": {"variant": "gaussian", "rate": 0.1, "schedule": {"kind": "late", "first_epochs": 1}},
+        },
+        epochs=2,
+    )
+    first, last = job.wait(timeout=60).metrics()
+    assert (first.input_dropout_rate, last.input_dropout_rate) == (0.0, 0.1)
+    assert first.dropout_rates is not None
+    assert last.dropout_rates is not None
+    assert first.dropout_rates[0] != last.dropout_rates[0]
+    assert first.dropout_rates[1] == last.dropout_rates[1] == 0.1
+    prediction = job.model().predict(IRIS.data, mc_samples=10)
+    assert isinstance(prediction, ClassPrediction)
+    assert prediction.probabilities_std is not None
+    assert (prediction.probabilities_std > 0).any()
+
+
 def test_uncertainty_is_reproducible_and_largest_where_classes_meet(trained: Job):
     model = trained.model()
     first, again, other = (model.predict(IRIS.data, mc_samples=50, seed=seed) for seed in (7, 7, 8))

@@ -128,6 +128,7 @@ class EpochMetrics(_Record):
     """Where a training stood after an epoch (from 1).
 
     ``train`` and ``validation`` map a metric's name (``loss``, ``accuracy``, ``rmse``, ...) to its value.
+    ``dropout_rates`` are those of the hidden layers at the epoch's end, as scheduled or learned.
     """
 
     epoch: int
@@ -137,14 +138,17 @@ class EpochMetrics(_Record):
     train: Mapping[str, float] = field(default_factory=dict[str, float])
     validation: Mapping[str, float] | None = None
     best_epoch: int | None = None
+    dropout_rates: tuple[float, ...] | None = None
+    input_dropout_rate: float | None = None
 
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
-        validation = document.get("validation")
+        validation, rates = document.get("validation"), document.get("dropout_rates")
         return super(EpochMetrics, cls)._build(
             document,
             train=_numbers(document.get("train") or {}),
             validation=None if validation is None else _numbers(validation),
+            dropout_rates=None if rates is None else tuple(rates),
             **converted,
         )
 

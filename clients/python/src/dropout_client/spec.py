@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from dropout_client.arrays import ArrayLike
 
-__all__ = ["DataSpec", "EarlyStoppingSpec", "ModelSpec", "OptimizerSpec", "ScheduleSpec", "TrainingSpec"]
+__all__ = [
+    "DataSpec",
+    "DropoutSpec",
+    "EarlyStoppingSpec",
+    "ModelSpec",
+    "OptimizerSpec",
+    "RateScheduleSpec",
+    "ScheduleSpec",
+    "TrainingSpec",
+]
 
 
 class DataSpec(TypedDict, total=False):
@@ -33,13 +42,36 @@ class DataSpec(TypedDict, total=False):
     """Names of the feature columns."""
 
 
+class RateScheduleSpec(TypedDict, total=False):
+    """How a dropout rate goes over the epochs."""
+
+    kind: Literal["constant", "linear", "curriculum", "early", "late"]
+    start: float
+    over_epochs: int | None
+    gamma: float
+    first_epochs: int
+
+
+class DropoutSpec(TypedDict, total=False):
+    """A variant of dropout, with the parameters that it takes; ``client.dropout.variants()`` lists both."""
+
+    variant: str
+    rate: float
+    schedule: RateScheduleSpec
+    shape: Sequence[int]
+    axis: int
+    block_size: int
+    temperature: float
+
+
 class ModelSpec(TypedDict, total=False):
-    """A multi-layer perceptron with dropout."""
+    """A multi-layer perceptron with dropout: a number is the rate of standard dropout."""
 
     hidden: Sequence[int]
     activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"]
-    dropout: float | Sequence[float]
-    input_dropout: float
+    residual: bool
+    dropout: float | DropoutSpec | Sequence[float | DropoutSpec]
+    input_dropout: float | DropoutSpec
     initializer: Literal[
         "auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"
     ]
