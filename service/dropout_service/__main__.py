@@ -14,6 +14,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,6 +46,7 @@ DataDir = Annotated[
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Serve HTTP until SIGTERM or SIGINT, with a dispatcher beside it that runs the training jobs."""
     settings = _settings(host=host, port=port, data_dir=data_dir)
+    _make_data_dir(settings.data_dir)
     _configure_logging(settings.log_level)
     # Predictions compute in the threads of requests; threads of BLAS beside them would fight for the same cores.
     # NumPy reads it when it is imported, below.
@@ -103,7 +105,7 @@ def dispatch(data_dir: DataDir = None) -> None:
 
     settings = _settings(data_dir=data_dir)
     _configure_logging(settings.log_level)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _make_data_dir(settings.data_dir)
     upgrade(settings.database_url)
     become_dispatcher(_dispatch_config(settings))
 
@@ -113,7 +115,9 @@ def migrate(data_dir: DataDir = None) -> None:
     """Bring the database to the present schema; `serve` does so by itself."""
     from dropout_service.database.migrate import upgrade  # noqa: PLC0415
 
-    upgrade(_settings(data_dir=data_dir).database_url)
+    settings = _settings(data_dir=data_dir)
+    _make_data_dir(settings.data_dir)
+    upgrade(settings.database_url)
 
 
 @app.command()
@@ -162,6 +166,16 @@ def _dispatch_config(settings: Settings) -> DispatchConfig:
     )
 
 
+def _make_data_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        typer.echo(f"DROPOUT_SERVICE_DATA_DIR: {folder} is no folder that can be written: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
+
+
 def _settings(**given: Any) -> Settings:
     """Read the settings; what the command line gave goes before the environment."""
     from pydantic import ValidationError  # noqa: PLC0415
@@ -172,6 +186,8 @@ def _settings(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
+            if fault["type"] == "default_factory_not_called":  # follows from another fault
+                continue
             name = "_".join(str(part) for part in fault["loc"]).upper()
             typer.echo(f"DROPOUT_SERVICE_{name}: {fault['msg']}", err=True)
         raise typer.Exit(2) from None

@@ -189,3 +189,10 @@ def test_the_commands_beside_serve(tmp_path: Path, live_server: LiveServer):
     wrong = run("serve", DROPOUT_SERVICE_PORT="http")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("DROPOUT_SERVICE_PORT: ")
+    assert wrong.stderr.count("\n") == 1
+    (tmp_path / "file").touch()
+    for command in ("serve", "dispatch", "migrate"):
+        wrong = run(command, "--data-dir", str(tmp_path / "file"))
+        assert wrong.returncode == 2
+        assert wrong.stderr.startswith("DROPOUT_SERVICE_DATA_DIR: ")
+        assert wrong.stderr.count("\n") == 1

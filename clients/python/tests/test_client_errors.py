@@ -58,7 +58,7 @@ def test_a_status_without_a_class_of_its_own():
 def test_a_failed_job_tells_where_and_what_to_change():
     error = JobFailedError("job_1", Failure(code="diverged", message="the loss is NaN", epoch=3, hint="lower the rate"))
     assert (error.job_id, error.code, error.epoch, error.hint) == ("job_1", "diverged", 3, "lower the rate")
-    assert str(error) == "job job_1 failed (diverged) in epoch 3: the loss is NaN Hint: lower the rate"
+    assert str(error) == "job job_1 failed (diverged) in epoch 3: the loss is NaN. Hint: lower the rate"
 
 
 def test_every_error_is_drawn_in_the_tree_and_exported():

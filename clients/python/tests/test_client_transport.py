@@ -236,7 +236,9 @@ def test_a_failure_is_raised_with_its_hint(stub: Stub, call: Call):
     failure = {"code": "diverged", "epoch": 2, "message": "the loss is NaN", "hint": "lower it", "phase": "training"}
     stub.answer(200, JOB)
     stub.answer(200, {**JOB, "status": "failed", "failure": failure})
-    with pytest.raises(JobFailedError, match=r"failed \(diverged\) in epoch 2: the loss is NaN Hint: lower it") as told:
+    with pytest.raises(
+        JobFailedError, match=r"failed \(diverged\) in epoch 2: the loss is NaN\. Hint: lower it"
+    ) as told:
         call(_result, base_url=stub.url)
     assert (told.value.code, told.value.epoch, told.value.hint) == ("diverged", 2, "lower it")
     stub.answer(200, {**JOB, "status": "cancelled"})

@@ -203,8 +203,8 @@ class JobFailedError(JobError):
 
     def __str__(self) -> str:
         where = "" if self.epoch is None else f" in epoch {self.epoch}"
-        hint = f" Hint: {self.hint}" if self.hint else ""
-        return f"job {self.job_id} failed ({self.code}){where}: {self.failure.message}{hint}"
+        hint = f". Hint: {self.hint}" if self.hint else ""
+        return f"job {self.job_id} failed ({self.code}){where}: {self.failure.message.removesuffix('.')}{hint}"
 
 
 class JobCancelledError(JobError):
