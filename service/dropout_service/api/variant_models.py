@@ -27,6 +27,8 @@ __all__ = ["documented", "own_parameters", "validated_parameters", "variant_of"]
 
 ModelT = TypeVar("ModelT", bound=Parameters)
 
+_MAX_QUOTED: Final = 40
+
 _TYPES: Final[Mapping[str, Any]] = {
     "number": float,
     "integer": int,
@@ -36,9 +38,11 @@ _TYPES: Final[Mapping[str, Any]] = {
     "shape": list[Annotated[int, Field(ge=0)] | None],
 }
 _OWNERS: Final[Mapping[str, list[str]]] = {
-    name: [variant.name for variant in VARIANTS.values() if name in {one.name for one in variant.parameters}]
-    for name in {one.name for variant in VARIANTS.values() for one in variant.parameters}
+    own.name: [variant.name for variant in VARIANTS.values() if own.name in {one.name for one in variant.parameters}]
+    for owner in VARIANTS.values()
+    for own in owner.parameters
 }
+"""The variants that have a parameter, by its name."""
 
 
 def validated_parameters(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
@@ -58,11 +62,10 @@ def validated_parameters(model: type[ModelT], values: Mapping[str, Any]) -> Mode
     """
     name = values.get("variant", "standard")
     if not isinstance(name, str) or name not in VARIANTS:
-        close = get_close_matches(str(name), VARIANTS, n=1)
+        close = get_close_matches(str(name)[:_MAX_QUOTED], VARIANTS, n=1)
         hint = f"did you mean `{close[0]}`? " if close else ""
-        raise InvalidInputError.at(
-            "/variant", f"there is no variant {name!r:.40}; {hint}there are {', '.join(VARIANTS)}"
-        )
+        told = repr(name)[:_MAX_QUOTED]
+        raise InvalidInputError.at("/variant", f"there is no variant {told}; {hint}there are {', '.join(VARIANTS)}")
     variant = VARIANTS[name]
     own = [one.name for one in variant.parameters]
     foreign = [field for field in values if field in _OWNERS and field not in own]
