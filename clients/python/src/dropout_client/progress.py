@@ -49,14 +49,17 @@ def describe(job: JobRecord) -> str:
 def _rich_bar() -> Generator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     bar = Progress(
         TextColumn("{task.fields[title]}"),
         BarColumn(bar_width=_BAR_CELLS),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        # Takes what the others leave: in a narrow terminal the metrics are cut, not the bar.
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         console=Console(stderr=True),
+        expand=True,
     )
     with bar:
         task = bar.add_task("", total=1.0, title="training")
