@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from fastapi import FastAPI
 
+    from dropout_service.api.readiness import Readiness
+
 __all__ = ["open_client", "service"]
+
+START_TIMEOUT_S = 60.0
 
 
 class AppTransport(httpx.BaseTransport):
@@ -59,6 +64,13 @@ class _Chunks(httpx.AsyncByteStream):
             yield chunk
 
 
+def wait_until_settled(readiness: Readiness | None) -> None:
+    """Let the thread that compiles kernels end: while it runs, warning filters change under whoever builds an app."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while readiness is not None and "pending" in readiness.states.values() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 @contextmanager
 def _open_client(app: FastAPI) -> Iterator[httpx.Client]:
     """Enter the application's lifespan and yield a client; every request gets a copy of the lifespan state."""
@@ -71,6 +83,7 @@ def _open_client(app: FastAPI) -> Iterator[httpx.Client]:
             scope["state"] = dict(state or {})
             await app(scope, receive, send)
 
+        wait_until_settled((state or {}).get("readiness"))
         with httpx.Client(transport=AppTransport(portal, with_state), base_url="http://service") as client:
             yield client
 
