@@ -67,6 +67,7 @@ def test_a_model_from_before_rates_could_move_is_read(make_model: Callable[..., 
     for name in ("dropout_rates", "input_dropout_rate"):
         del fields["metrics"][name]
     read = artifact.load(pack(tensors, fields))
+    assert read.metrics.to_json() == fields["metrics"] | {"dropout_rates": None, "input_dropout_rate": None}
     x = np.random.default_rng(0).standard_normal((5, 4))
     ours, theirs = (predict(one, x, mc_samples=3).probabilities for one in (read, model))
     np.testing.assert_array_equal(ours, theirs)
@@ -134,6 +135,11 @@ def changed(model: Any, path: str, value: Any) -> bytes:
         ("input_scaling/scale", ["1", "1", "1", "1"], "/artifact/input_scaling/scale/0"),
         ("target_scaling", {"mean": [0.0], "scale": [1.0]}, "/artifact/loss"),
         ("metrics/epoch", 0, "/artifact/metrics/epoch"),
+        (
+            "spec/model/input_dropout",
+            {"variant": "feature1d", "rate": 0.1, "shape": [3, 3]},
+            "/artifact/spec/model",
+        ),
         ("metrics", {}, "/artifact/metrics/epoch"),
         ("metrics/dropout_rates", [0.3], "/artifact/metrics/dropout_rates"),
         ("metrics/dropout_rates", [0.3, 1.5], "/artifact/metrics/dropout_rates/1"),

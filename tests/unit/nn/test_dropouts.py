@@ -211,6 +211,28 @@ def test_a_residual_layer_adds_its_input():
     assert not isinstance(made.layers[0], Residual)
 
 
+def test_samples_of_a_network_that_begins_with_a_residual_layer():
+    made = Network(network(RULES["gaussian"], place="residual").layers[1:], np.float64)
+    made.initialize("auto", seed=2)
+    x = np.random.default_rng(11).standard_normal((5, UNITS))
+    (sample,) = made.samples(x, [MASKS])
+    sample = sample.copy()
+    np.testing.assert_array_equal(sample, made.forward(x, MASKS))
+    assert not np.array_equal(sample, made.forward(x))
+    made.forward(x, MASKS, differentiable=True)
+    made.backward(np.ones((5, 1)))
+    assert np.isfinite(made.parameters.grads).all()
+
+
+def test_in_evaluation_the_rate_has_no_gradient():
+    layer = ConcreteDropout(UNITS, RULES["concrete"], layer=0, dtype=np.float64)
+    x = np.ones((3, UNITS))
+    layer.logit_grad[:] = np.nan
+    layer.forward(x, None, differentiable=True)
+    np.testing.assert_array_equal(layer.backward(x.copy(), input_gradient=True), x)
+    assert layer.logit_grad[0] == 0
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.93])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_concrete_begins_at_its_rate_and_keeps_it_as_a_parameter(rate: float, dtype: type):
