@@ -24,6 +24,18 @@ def _blobs_in_data_dir(values: dict[str, Any]) -> str:
     return (values["data_dir"] / "blobs").as_uri() if "data_dir" in values else ""
 
 
+def _sqlite_file(url: str) -> str:
+    if not url.startswith("sqlite:///") or url.removeprefix("sqlite:///") in {"", ":memory:"}:
+        raise ValueError("should be an SQLite file, such as sqlite:////data/dropout.sqlite3")
+    return url
+
+
+def _blob_store(url: str) -> str:
+    if not url.startswith(("file:///", "s3://")):
+        raise ValueError("should be a folder, such as file:///data/blobs, or a bucket, such as s3://bucket/prefix")
+    return url
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -38,11 +50,11 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default=Path("dropout-data"), description="Folder of the default database and blobs; made at start."
     )
-    database_url: str = Field(
+    database_url: Annotated[str, AfterValidator(_sqlite_file)] = Field(
         default_factory=_database_in_data_dir,
-        description="SQLAlchemy URL of the database. Default: SQLite in the data folder.",
+        description="URL of the database, an SQLite file: `sqlite:////data/dropout.sqlite3`. Default: in the data folder.",
     )
-    blob_url: str = Field(
+    blob_url: Annotated[str, AfterValidator(_blob_store)] = Field(
         default_factory=_blobs_in_data_dir,
         description="Where datasets, checkpoints and models are kept: `file:///...` or `s3://...`. "
         "Default: a folder in the data folder.",

@@ -44,7 +44,18 @@ def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch
     assert Settings(data_dir=Path("here")).data_dir == tmp_path / "here"
 
 
-@pytest.mark.parametrize(("name", "value"), [("port", 70_000), ("workers", 0), ("lease_s", 0), ("log_level", "loud")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 70_000),
+        ("workers", 0),
+        ("lease_s", 0),
+        ("log_level", "loud"),
+        ("database_url", "mysql://x"),
+        ("database_url", "sqlite:///:memory:"),
+        ("blob_url", "ftp://x"),
+    ],
+)
 def test_what_makes_no_sense_is_rejected(name: str, value: object):
     with pytest.raises(ValidationError):
         Settings.model_validate({name: value})
