@@ -189,7 +189,7 @@ def _settings(**given: Any) -> Settings:
             if fault["type"] == "default_factory_not_called":  # follows from another fault
                 continue
             name = "_".join(str(part) for part in fault["loc"]).upper()
-            typer.echo(f"DROPOUT_SERVICE_{name}: {fault['msg']}", err=True)
+            typer.echo(f"DROPOUT_SERVICE_{name}: {fault['msg'].removeprefix('Value error, ')}", err=True)
         raise typer.Exit(2) from None
 
 

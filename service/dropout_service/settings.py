@@ -52,7 +52,8 @@ class Settings(BaseSettings):
     )
     database_url: Annotated[str, AfterValidator(_sqlite_file)] = Field(
         default_factory=_database_in_data_dir,
-        description="URL of the database, an SQLite file: `sqlite:////data/dropout.sqlite3`. Default: in the data folder.",
+        description="URL of the database, an SQLite file: `sqlite:////data/dropout.sqlite3`. "
+        "Default: in the data folder.",
     )
     blob_url: Annotated[str, AfterValidator(_blob_store)] = Field(
         default_factory=_blobs_in_data_dir,
