@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test quick lint format coverage bench bench-packages image lock openapi clean
+.PHONY: help venv demo serve test quick lint format coverage bench bench-packages docs image lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -50,11 +50,17 @@ bench: venv bench-packages ## Print the benchmark ratios, side by side with PyTo
 	$(BIN)/python benchmarks/dropout_forward.py
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/http_forward.py
+	$(BIN)/python benchmarks/http_small.py
+	$(BIN)/python benchmarks/frameworks.py
 	$(BIN)/python benchmarks/job_overhead.py
 
 # PyTorch is an oracle of tests and a peer of benchmarks, never a dependency: tests that need it are skipped without it.
 bench-packages: venv
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
+
+docs: venv ## Draw the pictures and write the pages that are made from the table of variants.
+	$(BIN)/python docs/draw_masks.py
+	$(BIN)/python docs/describe_variants.py
 
 image: ## Build the Docker image dropout-service:latest.
 	docker build --tag dropout-service:latest .

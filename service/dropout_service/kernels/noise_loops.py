@@ -30,15 +30,14 @@ __all__ = [
     "AFFINE_BY_STREAM",
     "CONCRETE",
     "CONCRETE_BACKWARD",
-    "DRAW_BLOCKS",
     "GAUSSIAN",
     "GROUP_WORDS",
     "SUM_ELEMENTS",
     "affine_by_mask",
     "affine_by_stream",
+    "bytes_at",
     "concrete",
     "concrete_backward",
-    "draw_blocks",
     "gaussian",
 ]
 
@@ -53,8 +52,6 @@ CONCRETE: Final = Struct("qqqdddQQ")
 CONCRETE_BACKWARD: Final = Struct("qqqqqddddQQ")
 """Arguments: bytes of an element, grad_output, x, grad_input, sums, then as CONCRETE, with 1 / (temperature rate)
 before the offset. The sums are 16 doubles to each SUM_ELEMENTS elements, at first zero."""
-DRAW_BLOCKS: Final = Struct("qqqqqqQQ")
-"""Arguments: mask, height and width of a map and of a block, threshold of 32 bits, offset, seed."""
 
 GROUP_WORDS: Final = 2 * GROUP_LANES
 """Elements in a group of 32 bits each."""
@@ -63,7 +60,6 @@ SUM_ELEMENTS: Final = 4096
 
 _FLOAT_BYTES: Final = 4
 _I16: Final = ir.IntType(16)
-_I32: Final = ir.IntType(32)
 _I64: Final = ir.IntType(64)
 _F32: Final = ir.FloatType()
 _F64: Final = ir.DoubleType()
@@ -75,7 +71,6 @@ _unpack_affine_by_mask = unpacks(AFFINE_BY_MASK)
 _unpack_gaussian = unpacks(GAUSSIAN)
 _unpack_concrete = unpacks(CONCRETE)
 _unpack_concrete_backward = unpacks(CONCRETE_BACKWARD)
-_unpack_draw_blocks = unpacks(DRAW_BLOCKS)
 
 _ARRAYS: Final = (types.int64, types.int64, types.int64, types.int64)  # bytes of an element, x, y, groups
 _ADDRESS: Final = (types.uint64, types.uint64, types.uint64)  # group, offset, seed
@@ -89,7 +84,7 @@ def _pointer(element: Any) -> Any:
     return pointer
 
 
-_bytes_at = _pointer(types.uint8)
+bytes_at = _pointer(types.uint8)
 _floats_at = _pointer(types.float32)
 _doubles_at = _pointer(types.float64)
 
@@ -248,18 +243,6 @@ def _concrete_backward_groups(_context: Any, builder: Any, *arguments: Any) -> N
         _store(builder, builder.load(total), sums)
 
 
-@emits(types.uint32(types.int64, *_ADDRESS))
-def _draw_seeds(_context: Any, builder: Any, threshold: Any, *address: Any) -> Any:
-    """Draw a group of 32 bits an element: bit i is set where draw i is below the threshold, which is at least 1."""
-    last = builder.sub(threshold, ir.Constant(_I64, 1))  # the threshold itself may be 2^32
-    limit = splat(builder, builder.trunc(last, _I32), LANES)
-    halves = [
-        builder.zext(builder.bitcast(builder.icmp_unsigned("<=", builder.bitcast(lanes, WORDS), limit), _I16), _I32)
-        for lanes in emit_groups(builder, *address)[0]
-    ]
-    return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(_I32, LANES)))
-
-
 @jit
 def affine_by_stream(arguments: int, start: int, stop: int) -> None:
     """Write x * factor + shift where the stream keeps and ``dropped`` elsewhere; ``start`` begins a group."""
@@ -384,7 +367,7 @@ def _affine_rows(  # noqa: PLR0917 - as above
 def affine_by_mask(arguments: int, start: int, stop: int) -> None:
     """Write x * factor + shift where the mask is set and ``dropped`` elsewhere; ``length`` elements share a flag."""
     item_bytes, x, y, factor, shift, dropped, mask, length = _unpack_affine_by_mask(arguments)
-    flags = carray(_bytes_at(mask), (stop - 1) // length + 1)
+    flags = carray(bytes_at(mask), (stop - 1) // length + 1)
     if item_bytes == _FLOAT_BYTES:
         x32, y32 = carray(_floats_at(x), stop), carray(_floats_at(y), stop)
         if length == 1:
@@ -397,30 +380,3 @@ def affine_by_mask(arguments: int, start: int, stop: int) -> None:
             _affine_run(x64[start:], y64[start:], flags[start:], factor, shift, dropped)
         else:
             _affine_rows(x64, y64, flags, length, start, stop, factor, shift, dropped)
-
-
-@jit
-def draw_blocks(arguments: int, start: int, stop: int) -> None:
-    """Clear a block of the mask at each seed of maps ``start .. stop - 1``; the mask is set at first.
-
-    Seeds are numbered in C order over all maps, and lie where a block fits into the map.
-    """
-    mask, height, width, block_height, block_width, threshold, offset, seed = _unpack_draw_blocks(arguments)
-    rows, columns = height - block_height + 1, width - block_width + 1
-    flags = carray(_bytes_at(mask), stop * height * width)
-    first, last = start * rows * columns, stop * rows * columns
-    if threshold == 0:
-        return
-    for begin in range(first // GROUP_WORDS * GROUP_WORDS, last, GROUP_WORDS):
-        seeds = np.int64(_draw_seeds(threshold, np.uint64(begin // GROUP_WORDS), offset, seed))
-        place = begin
-        while seeds:
-            if seeds & 1 and first <= place < last:
-                above, column = divmod(place, columns)
-                index, row = divmod(above, rows)
-                corner = (index * height + row) * width + column
-                for line in range(corner, corner + block_height * width, width):
-                    for i in range(line, line + block_width):
-                        flags[i] = 0
-            seeds >>= 1
-            place += 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import noise_loops, parallel
+from dropout_service.kernels import block_loops, parallel
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import Parameter
@@ -127,11 +127,11 @@ def _drawn(
         height, width = sizes if len(sizes) > 1 else (1, *sizes)
         block_height = block_size if len(sizes) > 1 else 1
         threshold = round(seed_rate(rate, sizes, block_size) * 2**32)
-        arguments = noise_loops.DRAW_BLOCKS.pack(
+        arguments = block_loops.DRAW_BLOCKS.pack(
             mask.ctypes.data, height, width, block_height, block_size, threshold, offset, seed
         )
         grain = -(-_GRAIN // (height * width))
-        parallel.run(noise_loops.draw_blocks, arguments, math.prod(shape[:2]), grain=grain, threads=threads)
+        parallel.run(block_loops.draw_blocks, arguments, math.prod(shape[:2]), grain=grain, threads=threads)
     return mask
 
 
