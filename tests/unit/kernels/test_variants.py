@@ -119,7 +119,7 @@ def test_integers_are_checked():
         ({"offset": 2**64}, "/offset"),
         ({"scaling": "outverted"}, "/scaling"),
         ({"colour": 1}, "/colour"),
-        ({"out": np.empty(3)}, "/out"),
+        ({"out": np.zeros(3)}, "/out"),
         ({"mask": np.ones(11, np.bool_)}, "/mask"),
         ({"mask": np.ones((), np.int8)}, "/mask"),
     ],
