@@ -199,14 +199,20 @@ def test_a_job_is_queued_listed_cancelled_and_deleted(use: Use):
         with pytest.raises(WaitTimeoutError):
             await job.wait(timeout=0.05)
 
+        await job.pause()
+        assert job.status == "paused"
+        with pytest.raises(WaitTimeoutError, match="is paused"):
+            await job.wait(timeout=0.05)
+        await job.resume()
+        assert job.status == "queued"
         await job.cancel()
         assert job.status == "cancelled"
         with pytest.raises(JobCancelledError):
             await job.result()
         with pytest.raises(ConflictError):
             await job.cancel()
-        assert [one.type async for one in job.events()] == ["queued", "cancelled"]
-        assert [one.type async for one in job.events(after=2)] == []
+        assert [one.type async for one in job.events()] == ["queued", "paused", "resumed", "cancelled"]
+        assert [one.type async for one in job.events(after=4)] == []
         assert await job.metrics() == ()
         await job.delete()
         with pytest.raises(NotFoundError):

@@ -264,6 +264,9 @@ def test_what_the_command_line_shows_to_people(dropout: Dropout, trained: Job, t
     shown = dropout("job", job_id)
     assert shown.out.startswith("id")
     assert job_id in shown.out
+    assert dropout("pause", job_id).out.startswith(f"{job_id} is paus")
+    resumed = json.loads(dropout("resume", job_id, "--json").out)
+    assert (resumed["id"], resumed["status"] in {"queued", "running"}) == (job_id, True)
     cancelled = dropout("cancel", job_id)
     assert cancelled.out.startswith(f"{job_id} is cancel")
 

@@ -132,12 +132,17 @@ def resources(client: httpx.Client) -> Resources:
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
-def test_the_example_works_and_its_answer_is_as_described(client: httpx.Client, resources: Resources, example: Example):
+def test_the_example_works_and_its_answer_is_as_described(
+    client: httpx.Client, resources: Resources, example: Example, request: pytest.FixtureRequest
+):
     path = example.path
     for parameter in example.operation.get("parameters", ()):
         if parameter["in"] == "path":
-            ends = example.method == "delete" or path.endswith("/cancel")
-            found = resources.id_of(parameter["name"], fresh=ends, running=path.endswith("/cancel"))
+            verb = path.rpartition("/")[2]
+            controls = verb in {"cancel", "pause", "resume"}
+            found = resources.id_of(parameter["name"], fresh=controls or example.method == "delete", running=controls)
+            if controls and verb != "cancel":  # in the end, so that it leaves the worker to others
+                request.addfinalizer(lambda job_id=found: client.post(f"/jobs/{job_id}/cancel"))
             path = path.replace(f"{{{parameter['name']}}}", found)
     answer = client.request(
         example.method,

@@ -197,6 +197,41 @@ def test_a_cancelled_training_is_gone_at_once(service: Service, dispatcher: psut
     wait_for(lambda: service.blobs.list(f"jobs/{job_id}") == [], "the end of its checkpoints")
 
 
+def test_a_training_that_is_paused_goes_on_to_the_same_weights(
+    service: Service, dispatcher: psutil.Process, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    job_id = service.submit()
+    for pause in (1, 2):
+        before = service.jobs.get(job_id).epoch
+        wait_for(lambda known=before: service.jobs.get(job_id).epoch > known, "an epoch")
+        assert service.jobs.get(job_id).attempt == pause
+        processes = attempts(dispatcher)
+        assert service.jobs.request_pause(job_id).status == "pausing"
+        wait_for(lambda: service.jobs.get(job_id).status == "paused", "the pause")
+        wait_for(lambda gone_by=processes: gone(gone_by), "the end of the process")
+        (checkpoint, *_) = service.jobs.get(job_id).checkpoints
+        assert service.blobs.exists(checkpoint)
+        assert service.jobs.request_resume(job_id).status == "queued"
+    assert service.result(job_id) == undisturbed
+    assert service.reasons(job_id) == []
+    types = [event.type for event in service.jobs.events(job_id) if event.type != "epoch"]
+    assert types == ["queued", "started", *["pausing", "paused", "resumed", "started"] * 2, "succeeded"]
+
+
+def test_a_pause_that_is_called_off_ends_in_the_same_weights(
+    service: Service, dispatcher: psutil.Process, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    assert dispatcher.is_running()
+    job_id = service.submit()
+    for _ in range(3):
+        before = service.jobs.get(job_id).epoch
+        wait_for(lambda known=before: service.jobs.get(job_id).epoch > known, "an epoch")
+        service.jobs.request_pause(job_id)
+        assert service.jobs.request_resume(job_id).status in {"running", "queued"}
+    assert service.result(job_id) == undisturbed
+    assert set(service.reasons(job_id)) <= {"pause"}
+
+
 def test_a_checkpoint_that_cannot_be_read_costs_time_only(
     service: Service, dispatcher: psutil.Process, undisturbed: tuple[str, list[dict[str, Any]]]
 ):

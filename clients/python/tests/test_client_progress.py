@@ -65,6 +65,11 @@ def test_a_terminal_gets_the_rich_bar(monkeypatch: pytest.MonkeyPatch):
     assert "validation accuracy 0.9" in text
 
 
+def test_a_paused_job_is_shown_as_such():
+    paused = JobRecord.from_json({**RUNNING, "status": "paused"})
+    assert progress.describe(paused).startswith("paused  epoch 5/10  ")
+
+
 @pytest.mark.parametrize(("shell", "live"), [("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False)])
 def test_a_notebook_gets_a_bar(monkeypatch: pytest.MonkeyPatch, shell: str, *, live: bool):
     instance: Any = type(shell, (), {})()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dropout_service.jobs.events import EventType
 from dropout_service.jobs.job import JobStatus, StopReason
 from dropout_service.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from dropout_service.jobs.job import Job
 
 __all__ = ["EpochReport", "EventPage", "EventReport", "JobReport", "MetricsPage"]
 
@@ -75,6 +78,11 @@ class JobReport(_Report):
     metrics: EpochReport | None = Field(description="Metrics of the latest epoch.")
     model: str | None = Field(description="Id of the model, once it has succeeded.")
     failure: FailureReport | None = Field(description="What went wrong, if it failed.")
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Tell of a job as it stands."""
+        return cls.model_validate(job)
 
 
 class EventReport(_Report):

@@ -1,4 +1,4 @@
-"""Jobs: submit, list, read and wait, watch, cancel, delete."""
+"""Jobs: submit, list, read and wait, watch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from dropout_service.api.dependencies import Blobs, Datasets, Jobs, Watch
+from dropout_service.api import job_control
+from dropout_service.api.dependencies import Datasets, Jobs, Watch
 from dropout_service.api.idempotency import Idempotent
 from dropout_service.api.job_schemas import EventPage, EventReport, JobReport, MetricsPage
 from dropout_service.api.media import JSON, accepted_media_type, body_media_type
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+router.include_router(job_control.router)
 
 _SSE: Final = "text/event-stream"
 _KEEP_ALIVE_S: Final = 15.0
@@ -110,7 +112,7 @@ def list_jobs(
     found = jobs.list(limit=page.limit + 1, after=page.after, status=status)
     entries = found[: page.limit]
     after = entries[-1].id if len(found) > page.limit else None
-    return Page[JobReport].of([_report(entry) for entry in entries], after=after)
+    return Page[JobReport].of([JobReport.of(entry) for entry in entries], after=after)
 
 
 @router.get("/{job_id}", operation_id="get_job", summary="Read a job", responses=problem_responses(404))
@@ -127,34 +129,7 @@ async def get_job(
     if wait > 0 and not job.status.terminal:
         await watch.moved(job_id, after=job.last_sequence, timeout_s=wait, until_ended=True)
         job = await run_in_threadpool(jobs.get, job_id)
-    return _report(job)
-
-
-@router.delete(
-    "/{job_id}",
-    operation_id="delete_job",
-    summary="Delete a job",
-    status_code=204,
-    responses=problem_responses(404, 409),
-)
-def delete_job(job_id: str, jobs: Jobs, blobs: Blobs) -> None:
-    """Delete a job that has ended, with its events and metrics. Its model stays; delete it by itself."""
-    job = jobs.get(job_id)
-    jobs.delete(job_id)
-    for key in blobs.list(job.blob_prefix):
-        blobs.delete(key)
-
-
-@router.post(
-    "/{job_id}/cancel",
-    operation_id="cancel_job",
-    summary="Cancel a job",
-    status_code=202,
-    responses=problem_responses(404, 409),
-)
-def cancel_job(job_id: str, jobs: Jobs) -> JobReport:
-    """Cancel a job: at once if it waits, within a second if it runs. One that has ended is a conflict (409)."""
-    return _report(jobs.request_cancel(job_id))
+    return JobReport.of(job)
 
 
 @router.get(
@@ -269,8 +244,4 @@ def _stored_data(data: DataSpec, dataset: Dataset) -> DataSpec:
 
 def _accepted(job: Job) -> Response:
     headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(_RETRY_AFTER_S)}
-    return Response(_report(job).model_dump_json(), status_code=202, headers=headers, media_type=JSON)
-
-
-def _report(job: Job) -> JobReport:
-    return JobReport.model_validate(job)
+    return Response(JobReport.of(job).model_dump_json(), status_code=202, headers=headers, media_type=JSON)

@@ -182,7 +182,8 @@ class _Run:
             _insist(lambda: jobs.finish(attempt, Outcome(StopReason.CANCELLED)))
         elif verdict is not Verdict.FENCED:
             with_checkpoint = replace(report, checkpoint=self._write_checkpoint(trainer))
-            reason = "pause" if verdict is Verdict.PAUSE else "shutdown"
+            # Without a signal it left for a pause, which may have been called off meanwhile.
+            reason = "pause" if verdict is Verdict.PAUSE or not self._stop.is_made() else "shutdown"
             _insist(lambda: jobs.release(attempt, with_checkpoint, reason=reason))
         logger.info("job %s: attempt %d stopped at epoch %d (%s)", *attempt, trainer.epoch, verdict)
 

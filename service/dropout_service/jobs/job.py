@@ -3,11 +3,13 @@
 ::
 
     queued ──> running ──> succeeded | failed
-      ^  ^        │ ├──────> cancelling ──> cancelled
-      │  └────────┘ │
-      └── paused <── pausing
+     │^  ^      │ ^│ └─────> cancelling ──> cancelled
+     ││  └──────┘ ││
+     v│           │v
+    paused <─── pausing
 
-A running job goes back to ``queued`` when its attempt was lost or handed back. Every arrow is in `TRANSITIONS`.
+A running job goes back to ``queued`` when its attempt was lost or handed back; a pausing one that is resumed in time
+simply runs on. Every arrow is in `TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.RUNNING: frozenset(
         {JobStatus.QUEUED, JobStatus.PAUSING, JobStatus.CANCELLING, JobStatus.SUCCEEDED, JobStatus.FAILED}
     ),
-    JobStatus.PAUSING: frozenset({JobStatus.PAUSED, JobStatus.CANCELLING, JobStatus.SUCCEEDED, JobStatus.FAILED}),
+    JobStatus.PAUSING: frozenset(
+        {JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLING, JobStatus.SUCCEEDED, JobStatus.FAILED}
+    ),
     JobStatus.PAUSED: frozenset({JobStatus.QUEUED, JobStatus.CANCELLED}),
     JobStatus.CANCELLING: frozenset({JobStatus.CANCELLED}),
     JobStatus.SUCCEEDED: frozenset(),

@@ -27,8 +27,10 @@ __all__ = [
     "crashed",
     "expired",
     "finished",
+    "pause_requested",
     "released",
     "reported",
+    "resume_requested",
     "submitted",
     "verdict",
 ]
@@ -157,12 +159,54 @@ def cancel_requested(job: Job, now: float) -> Change | None:
         When the job has ended.
     """
     if job.status.terminal:
-        raise ConflictError(f"job {job.id} has {job.status} and can no longer be cancelled")
+        raise ConflictError(_too_late(job, "cancelled"))
     if job.status is JobStatus.CANCELLING:
         return None
     if job.status.active:
         return Change(job).to(JobStatus.CANCELLING).tell(EventType.CANCELLING, now)
     return _cancelled(job, now)
+
+
+def pause_requested(job: Job, now: float) -> Change | None:
+    """Pause: at once when no attempt holds the job; ``None`` when it is paused, or about to be.
+
+    Raises
+    ------
+    ConflictError
+        When the job has ended, or is being cancelled.
+    """
+    if job.status in {JobStatus.PAUSING, JobStatus.PAUSED}:
+        return None
+    if job.status is JobStatus.RUNNING:
+        return Change(job).to(JobStatus.PAUSING).tell(EventType.PAUSING, now)
+    if job.status is JobStatus.QUEUED:
+        return Change(job).to(JobStatus.PAUSED).tell(EventType.PAUSED, now, attempt=job.attempt)
+    raise ConflictError(_too_late(job, "paused"))
+
+
+def resume_requested(job: Job, now: float) -> Change | None:
+    """Let a paused job go on; ``None`` when nothing holds it up.
+
+    A paused job takes its old place in the queue. One whose attempt has not stopped yet runs on; if that attempt
+    has already set out to leave, it hands the job back to the queue.
+
+    Raises
+    ------
+    ConflictError
+        When the job has ended, or is being cancelled.
+    """
+    if job.status in {JobStatus.QUEUED, JobStatus.RUNNING}:
+        return None
+    if job.status is JobStatus.PAUSED:
+        return Change(job).to(JobStatus.QUEUED).tell(EventType.RESUMED, now)
+    if job.status is JobStatus.PAUSING:
+        return Change(job).to(JobStatus.RUNNING).tell(EventType.RESUMED, now)
+    raise ConflictError(_too_late(job, "resumed"))
+
+
+def _too_late(job: Job, asked: str) -> str:
+    present = f"has {job.status}" if job.status.terminal else f"is {job.status}"
+    return f"job {job.id} {present} and can no longer be {asked}"
 
 
 def _progressed(change: Change, report: Report, now: float) -> Change:

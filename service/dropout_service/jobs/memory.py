@@ -105,9 +105,18 @@ class MemoryJobStore:
         }
 
     def request_cancel(self, job_id: str) -> Job:  # noqa: D102
+        return self._request(job_id, lifecycle.cancel_requested)
+
+    def request_pause(self, job_id: str) -> Job:  # noqa: D102
+        return self._request(job_id, lifecycle.pause_requested)
+
+    def request_resume(self, job_id: str) -> Job:  # noqa: D102
+        return self._request(job_id, lifecycle.resume_requested)
+
+    def _request(self, job_id: str, rule: Callable[[Job, float], Change | None]) -> Job:
         with self._lock:
             job = self.get(job_id)
-            change = lifecycle.cancel_requested(job, self._clock())
+            change = rule(job, self._clock())
             return job if change is None else self._keep(change)
 
     def get(self, job_id: str) -> Job:  # noqa: D102

@@ -160,9 +160,18 @@ class SqlJobStore:
         }
 
     def request_cancel(self, job_id: str) -> Job:  # noqa: D102
+        return self._request(job_id, lifecycle.cancel_requested)
+
+    def request_pause(self, job_id: str) -> Job:  # noqa: D102
+        return self._request(job_id, lifecycle.pause_requested)
+
+    def request_resume(self, job_id: str) -> Job:  # noqa: D102
+        return self._request(job_id, lifecycle.resume_requested)
+
+    def _request(self, job_id: str, rule: Callable[[Job, float], Change | None]) -> Job:
         with writing(self._engine) as connection:
             job = _get(connection, job_id)
-            change = lifecycle.cancel_requested(job, _now(connection))
+            change = rule(job, _now(connection))
             return job if change is None else _write(connection, job, change)
 
     def get(self, job_id: str) -> Job:  # noqa: D102

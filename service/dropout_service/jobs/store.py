@@ -96,6 +96,30 @@ class JobStore(Protocol):
         """
         ...
 
+    def request_pause(self, job_id: str) -> Job:
+        """Pause a job: at once when it waits, otherwise as soon as its attempt has written a checkpoint.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        ConflictError
+            The job has ended, or is being cancelled.
+        """
+        ...
+
+    def request_resume(self, job_id: str) -> Job:
+        """Let a paused job go on, from its old place in the queue; one that is not paused yet runs on.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        ConflictError
+            The job has ended, or is being cancelled.
+        """
+        ...
+
     def get(self, job_id: str) -> Job:
         """Read a job.
 

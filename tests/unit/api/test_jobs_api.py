@@ -206,6 +206,31 @@ def test_cancelling(client: httpx.Client, store: SqlJobStore):
         assert client.post(f"/jobs/{job_id}/cancel").status_code == 409
 
 
+def test_pausing_and_resuming(client: httpx.Client, store: SqlJobStore):
+    running, waiting = submit(client), submit(client)
+    attempt = claim(store)
+    for _ in range(2):  # a repeated request changes nothing
+        answer = client.post(f"/jobs/{running}/pause")
+        assert (answer.status_code, answer.json()["status"]) == (202, "pausing")
+        answer = client.post(f"/jobs/{waiting}/pause")
+        assert (answer.status_code, answer.json()["status"]) == (202, "paused")
+    store.release(attempt, Report(0.5, (metrics(1), metrics(2)), "checkpoint"), reason="pause")
+    job = client.get(f"/jobs/{running}").json()
+    assert (job["status"], job["epoch"], job["stop_reason"], job["estimated_finish_at"]) == ("paused", 2, None, None)
+    assert {job["id"] for job in client.get("/jobs?status=paused").json()["items"]} == {running, waiting}
+    for _ in range(2):
+        answer = client.post(f"/jobs/{running}/resume")
+        assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    run_to_the_end(store)
+    client.post(f"/jobs/{waiting}/cancel")
+    for job_id in (running, waiting):
+        for verb in ("pause", "resume"):
+            answer = client.post(f"/jobs/{job_id}/{verb}")
+            assert answer.status_code == 409
+            assert "can no longer be" in answer.json()["detail"]
+    assert client.post("/jobs/job_unknown/pause").status_code == 404
+
+
 def test_only_an_ended_job_is_deleted(client: httpx.Client):
     job_id = submit(client)
     assert client.delete(f"/jobs/{job_id}").status_code == 409

@@ -1,4 +1,4 @@
-"""Rules that no request reaches yet: the states of a pause are in the rules from the start."""
+"""Corners of the rules that the suite over the stores does not reach."""
 
 from __future__ import annotations
 

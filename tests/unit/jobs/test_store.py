@@ -229,6 +229,90 @@ def test_a_running_job_is_cancelled_when_its_attempt_stops(
     assert types(store, job.id) == ["queued", "started", "cancelling", "cancelled"]
 
 
+def test_a_waiting_job_is_paused_at_once_and_resumed_in_its_old_place(store: JobStore, spec: TrainingSpec):
+    first, second = store.submit(spec), store.submit(spec)
+    assert store.request_pause(first.id).status is JobStatus.PAUSED
+    assert store.request_pause(first.id).status is JobStatus.PAUSED
+    assert [job.id for job in store.claim(2, dispatcher="d", lease_s=LEASE_S)] == [second.id]
+    third = store.submit(spec)
+    assert store.uses_dataset("sha256-4f2a")
+    with pytest.raises(ConflictError, match="is paused"):
+        store.delete(first.id)
+    assert store.request_resume(first.id).status is JobStatus.QUEUED
+    assert store.request_resume(first.id).status is JobStatus.QUEUED
+    assert [job.id for job in store.claim(2, dispatcher="d", lease_s=LEASE_S)] == [first.id, third.id]
+    assert types(store, first.id) == ["queued", "paused", "resumed", "started"]
+
+
+@pytest.mark.parametrize("way", ["release", "crash", "expire"])
+def test_a_running_job_is_paused_when_its_attempt_has_stopped(
+    store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None], way: str
+):
+    store.submit(spec)
+    job, attempt = claim(store)
+    beat(store, attempt, 0.2, checkpoint="c1")
+    assert store.request_pause(job.id).status is JobStatus.PAUSING
+    assert store.request_pause(job.id).status is JobStatus.PAUSING
+    assert store.verdicts([attempt]) == {attempt: Verdict.PAUSE}
+    assert beat(store, attempt, epochs=epochs(1)) is Verdict.PAUSE
+    if way == "release":
+        assert store.release(attempt, Report(0.5, checkpoint="c2"), reason="pause")
+    elif way == "crash":
+        store.crash(attempt, StopReason.ERROR, DIED)
+    else:
+        let_leases_run_out()
+        store.expired()
+    read = store.get(job.id)
+    assert (read.status, read.dispatcher, read.lease_expires_at) == ("paused", None, None)
+    assert read.checkpoints == (("c2", "c1") if way == "release" else ("c1",))
+    assert store.expired() == []
+    assert beat(store, attempt) is Verdict.FENCED
+    assert store.claim(1, dispatcher="d", lease_s=LEASE_S) == []
+    store.request_resume(job.id)
+    _, again = claim(store)
+    assert again.token == 2
+    assert types(store, job.id) == ["queued", "started", "pausing", "epoch", "paused", "resumed", "started"]
+
+
+def test_a_job_that_is_resumed_before_its_attempt_has_stopped_runs_on(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    store.request_pause(job.id)
+    assert store.request_resume(job.id).status is JobStatus.RUNNING
+    assert store.request_resume(job.id).status is JobStatus.RUNNING
+    assert beat(store, attempt) is Verdict.OK
+    assert store.finish(attempt, Outcome(StopReason.COMPLETED, model="model_1"))
+    assert types(store, job.id) == ["queued", "started", "pausing", "resumed", "succeeded"]
+
+
+@pytest.mark.parametrize("paused", ["paused", "pausing"])
+def test_a_paused_job_can_be_cancelled(store: JobStore, spec: TrainingSpec, paused: str):
+    store.submit(spec)
+    job, attempt = claim(store)
+    store.request_pause(job.id)
+    if paused == "paused":
+        store.release(attempt, Report(0.5), reason="pause")
+    assert store.get(job.id).status == paused
+    assert store.request_cancel(job.id).status == ("cancelled" if paused == "paused" else "cancelling")
+    for request in (store.request_pause, store.request_resume):
+        with pytest.raises(ConflictError, match=r"(is cancelling|has cancelled) and can no longer be"):
+            request(job.id)
+    store.finish(attempt, Outcome(StopReason.CANCELLED))
+    assert store.get(job.id).status is JobStatus.CANCELLED
+
+
+def test_an_ended_job_is_neither_paused_nor_resumed(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    store.request_pause(job.id)
+    assert store.finish(attempt, Outcome(StopReason.COMPLETED, model="model_1"))
+    assert store.get(job.id).status is JobStatus.SUCCEEDED
+    with pytest.raises(ConflictError, match="has succeeded and can no longer be paused"):
+        store.request_pause(job.id)
+    with pytest.raises(ConflictError, match="has succeeded and can no longer be resumed"):
+        store.request_resume(job.id)
+
+
 def test_verdicts_of_several_attempts(store: JobStore, spec: TrainingSpec):
     store.submit(spec)
     _, running = claim(store)
@@ -264,7 +348,8 @@ def test_only_an_ended_job_is_deleted(store: JobStore, spec: TrainingSpec):
         store.delete(job.id)
     store.request_cancel(job.id)
     store.delete(job.id)
-    for read in (store.get, store.events, store.metrics, store.delete, store.request_cancel):
+    requests = (store.request_cancel, store.request_pause, store.request_resume)
+    for read in (store.get, store.events, store.metrics, store.delete, *requests):
         with pytest.raises(NotFoundError, match=job.id):
             read(job.id)
 

@@ -36,6 +36,8 @@ __all__ = [
     "job_events",
     "job_metrics",
     "list_jobs",
+    "pause_job",
+    "resume_job",
     "submit_job",
     "succeeded",
 ]
@@ -125,6 +127,18 @@ def list_jobs(*, status: str | None = None, limit: int | None = None) -> Stream[
 def cancel_job(job_id: str) -> Flow[JobRecord]:
     """Ask a job to end. It is ``cancelled`` a moment later."""
     response = yield from send(Request(method="POST", path=f"/jobs/{job_id}/cancel"))
+    return JobRecord.from_json(response.json())
+
+
+def pause_job(job_id: str) -> Flow[JobRecord]:
+    """Ask a job to pause. A running one is ``paused`` once it has written a checkpoint."""
+    response = yield from send(Request(method="POST", path=f"/jobs/{job_id}/pause"))
+    return JobRecord.from_json(response.json())
+
+
+def resume_job(job_id: str) -> Flow[JobRecord]:
+    """Let a paused job go on."""
+    response = yield from send(Request(method="POST", path=f"/jobs/{job_id}/resume"))
     return JobRecord.from_json(response.json())
 
 

@@ -23,6 +23,8 @@ from dropout_client.job_flows import (
     job_events,
     job_metrics,
     list_jobs,
+    pause_job,
+    resume_job,
     submit_job,
     succeeded,
 )
@@ -64,7 +66,7 @@ class _JobState:
 
     @property
     def status(self) -> str:
-        """``queued``, ``running``, ``cancelling``, ``succeeded``, ``failed``, ``cancelled``, ..."""
+        """``queued``, ``running``, ``paused``, ``succeeded``, ``failed``, ...: see ``JobRecord``."""
         return self.record.status
 
     @property
@@ -132,7 +134,7 @@ class Job(_JobState):
         return self
 
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
-        """Wait until the job has succeeded.
+        """Wait until the job has succeeded. A paused job is waited for too: somebody may resume it.
 
         Parameters
         ----------
@@ -176,6 +178,16 @@ class Job(_JobState):
     def cancel(self) -> Self:
         """Ask the job to end. It is ``cancelled`` a moment later."""
         self.record = self._runner.run(cancel_job(self.id))
+        return self
+
+    def pause(self) -> Self:
+        """Ask the job to write a checkpoint and stop for now. It is ``paused`` a moment later."""
+        self.record = self._runner.run(pause_job(self.id))
+        return self
+
+    def resume(self) -> Self:
+        """Let the paused job go on from its checkpoint."""
+        self.record = self._runner.run(resume_job(self.id))
         return self
 
     def delete(self) -> None:
@@ -225,6 +237,16 @@ class AsyncJob(_JobState):
     async def cancel(self) -> Self:
         """As :meth:`Job.cancel`."""
         self.record = await self._runner.run(cancel_job(self.id))
+        return self
+
+    async def pause(self) -> Self:
+        """As :meth:`Job.pause`."""
+        self.record = await self._runner.run(pause_job(self.id))
+        return self
+
+    async def resume(self) -> Self:
+        """As :meth:`Job.resume`."""
+        self.record = await self._runner.run(resume_job(self.id))
         return self
 
     async def delete(self) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["display"]
 
 _BAR_CELLS = 30
+_AT_REST = frozenset({"pausing", "paused"})
 
 
 @contextmanager
@@ -36,7 +37,8 @@ def describe(job: JobRecord) -> str:
     """Write the job's epoch and metrics in a few words."""
     words = [job.status]
     if job.epoch and job.epochs:
-        words = [f"epoch {job.epoch}/{job.epochs}"]
+        at_rest = words if job.status in _AT_REST else []
+        words = [*at_rest, f"epoch {job.epoch}/{job.epochs}"]
     if job.metrics is not None:
         parts = {"train": job.metrics.train, "validation": job.metrics.validation or {}}
         words += [f"{part} {name} {value:.4g}" for part, values in parts.items() for name, value in values.items()]

@@ -1,4 +1,4 @@
-"""Commands about jobs: submit, jobs, job, events, cancel."""
+"""Commands about jobs: submit, jobs, job, events, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INTERRUPTED = 130
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (submit, jobs, job, events, cancel):
+    for command in (submit, jobs, job, events, pause, resume, cancel):
         app.command()(command)
 
 
@@ -104,11 +104,26 @@ def events(
             typer.echo(f"{time(event.at)}  {event.type:<10}  {details}")
 
 
+def pause(context: typer.Context, job_id: JobId, *, json: AsJson = False) -> None:
+    """Ask a job to write a checkpoint and stop until it is resumed."""
+    client: Client = context.obj
+    _tell(client.jobs.get(job_id).pause(), json=json)
+
+
+def resume(context: typer.Context, job_id: JobId, *, json: AsJson = False) -> None:
+    """Let a paused job go on."""
+    client: Client = context.obj
+    _tell(client.jobs.get(job_id).resume(), json=json)
+
+
 def cancel(context: typer.Context, job_id: JobId, *, json: AsJson = False) -> None:
     """Ask a job to end."""
     client: Client = context.obj
-    record = client.jobs.get(job_id).cancel().record
+    _tell(client.jobs.get(job_id).cancel(), json=json)
+
+
+def _tell(job: Job, *, json: bool) -> None:
     if json:
-        print_json(record)
+        print_json(job.record)
     else:
-        typer.echo(f"{record.id} is {record.status}")
+        typer.echo(f"{job.id} is {job.status}")
