@@ -7,6 +7,7 @@ a scratch file, ``fsync``, an atomic rename, and ``fsync`` of the folders.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -19,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
-from dropout_service.errors import NotFoundError, UnavailableError
+from dropout_service.errors import NotFoundError, StorageFullError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -32,6 +33,7 @@ _SCRATCH = ".scratch"
 _SCRATCH_LIFETIME_S = 24 * 3600.0
 _RACES = 8
 _CHUNK_BYTES = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class BlobStore:
@@ -64,8 +66,10 @@ class BlobStore:
 
         Raises
         ------
+        StorageFullError
+            The disk is full.
         UnavailableError
-            The disk is full, or the object store does not answer.
+            The disk or the object store does not do as it should.
         """
         self.put_stream(key, (data,))
 
@@ -79,8 +83,10 @@ class BlobStore:
 
         Raises
         ------
+        StorageFullError
+            The disk is full.
         UnavailableError
-            The disk is full, or the object store does not answer.
+            The disk or the object store does not do as it should.
         """
         size = 0
         with self.scratch() as file:
@@ -92,23 +98,33 @@ class BlobStore:
 
     @contextmanager
     def scratch(self) -> Generator[IO[bytes]]:
-        """Open a new file for ``put_file``; whatever happens, it is gone afterwards."""
-        with _failing(f"cannot make a file in `{self._scratch_dir}`"):
+        """Open a new file for ``put_file``; whatever happens, it is gone afterwards.
+
+        Raises
+        ------
+        StorageFullError
+            The disk is full; also when that shows in what is done while the file is open.
+        UnavailableError
+            The disk does not do as it should.
+        """
+        with _failing("cannot write a scratch file"):
             file = tempfile.NamedTemporaryFile(dir=self._scratch_dir, delete=False)  # noqa: SIM115 - closed below
-        try:
-            with file:
-                yield file
-        finally:
-            with suppress(FileNotFoundError):  # put_file has moved it
-                Path(file.name).unlink()
+            try:
+                with file:
+                    yield file
+            finally:
+                with suppress(FileNotFoundError):  # put_file has moved it
+                    Path(file.name).unlink()
 
     def put_file(self, key: str, file: IO[bytes]) -> None:
         """Store what was written to a ``scratch`` file; a local store moves the file and copies nothing.
 
         Raises
         ------
+        StorageFullError
+            The disk is full.
         UnavailableError
-            The disk is full, or the object store does not answer.
+            The disk or the object store does not do as it should.
         """
         with _failing(f"cannot write blob `{key}`"):
             file.flush()
@@ -265,4 +281,5 @@ def _failing(what: str) -> Generator[None]:
         yield
     except (OSError, BaseError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        raise UnavailableError(f"{what}: {reason}") from error
+        full = isinstance(error, OSError) and error.errno in _FULL
+        raise (StorageFullError if full else UnavailableError)(f"{what}: {reason}") from error

@@ -10,6 +10,7 @@
     ├── UnsupportedMediaTypeError   a content type this operation does not read
     ├── NotAcceptableError      no representation that the Accept header allows
     ├── UnavailableError        a part that the request needs is not reachable now
+    │   └── StorageFullError    there is no room left to write
     └── TrainingError           a training run cannot go on (diverged, empty class, ...)
 
 ``api.problems`` holds the one table that maps them to RFC 9457 problem documents.
@@ -30,6 +31,7 @@ __all__ = [
     "NotAcceptableError",
     "NotFoundError",
     "ServiceError",
+    "StorageFullError",
     "TooLargeError",
     "TrainingError",
     "UnavailableError",
@@ -127,6 +129,12 @@ class UnavailableError(ServiceError):
     """A part that the request needs is not reachable now; trying again later may succeed."""
 
     code = "unavailable"
+
+
+class StorageFullError(UnavailableError):
+    """There is no room left to write; it may succeed once somebody has made some."""
+
+    code = "storage-full"
 
 
 class TrainingError(ServiceError):

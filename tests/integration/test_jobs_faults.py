@@ -232,17 +232,41 @@ def test_a_pause_that_is_called_off_ends_in_the_same_weights(
     assert set(service.reasons(job_id)) <= {"pause"}
 
 
+def truncate(service: Service, key: str) -> None:
+    service.blobs.put(key, service.blobs.get(key)[:-100])
+
+
+def flip_a_bit(service: Service, key: str) -> None:
+    content = bytearray(service.blobs.get(key))
+    content[-1000] ^= 1
+    service.blobs.put(key, content)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param((truncate, 1, "the checkpoint before"), id="truncated"),
+        pytest.param((flip_a_bit, 1, "the checkpoint before"), id="one bit"),
+        pytest.param((flip_a_bit, 2, "the start"), id="both"),
+    ],
+)
 def test_a_checkpoint_that_cannot_be_read_costs_time_only(
-    service: Service, dispatcher: psutil.Process, undisturbed: tuple[str, list[dict[str, Any]]]
+    service: Service,
+    dispatcher: psutil.Process,
+    undisturbed: tuple[str, list[dict[str, Any]]],
+    case: tuple[Callable[[Service, str], None], int, str],
 ):
+    damage, how_many, source = case
     job_id = service.submit()
-    wait_for(lambda: service.jobs.get(job_id).checkpoints, "a checkpoint")
+    wait_for(lambda: len(service.jobs.get(job_id).checkpoints) == 2, "two checkpoints")
     (process,) = attempts(dispatcher)
     process.suspend()  # so that no other checkpoint comes
-    for key in service.jobs.get(job_id).checkpoints:
-        service.blobs.put(key, service.blobs.get(key)[:-100])
+    for key in service.jobs.get(job_id).checkpoints[:how_many]:
+        damage(service, key)
     process.kill()
     assert service.result(job_id) == undisturbed
+    told = [event.data for event in service.jobs.events(job_id) if event.type == "fell_back"]
+    assert [(data["attempt"], source in data["message"]) for data in told] == [(2, True)]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from dropout_service.api.faults import field_errors, summary
+from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import (
     ConflictError,
     FieldError,
@@ -21,6 +23,7 @@ from dropout_service.errors import (
     NotAcceptableError,
     NotFoundError,
     ServiceError,
+    StorageFullError,
     TooLargeError,
     TrainingError,
     UnavailableError,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
+    from sqlalchemy.exc import SQLAlchemyError
     from starlette.requests import Request
     from starlette.types import Scope
 
@@ -44,6 +48,8 @@ __all__ = [
 ]
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+
+logger = logging.getLogger(__name__)
 
 
 class ProblemError(BaseModel):
@@ -87,6 +93,7 @@ PROBLEMS: Final[Mapping[type[ServiceError], Problem]] = {
     UnsupportedMediaTypeError: Problem(415, "The content type is not supported"),
     NotAcceptableError: Problem(406, "No acceptable representation"),
     UnavailableError: Problem(503, "The service cannot answer now"),
+    StorageFullError: Problem(507, "There is no room left to write"),
     TrainingError: Problem(422, "The training cannot go on"),
     ServiceError: Problem(500, "The service failed"),
 }
@@ -130,6 +137,8 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install_problem_handlers(app: FastAPI) -> None:
     """Let the application answer every error with a problem document."""
     app.add_exception_handler(ServiceError, _service_error)
+    for outage in OUTAGES:
+        app.add_exception_handler(outage, _database_outage)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
 
@@ -137,7 +146,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 async def _service_error(request: Request, error: Exception) -> Response:
     error = cast("ServiceError", error)
     problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
-    headers = {"Retry-After": "5"} if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {"Retry-After": "5"} if isinstance(error, UnavailableError) else None
     return problem_response(
         request.scope,
         code=error.code,
@@ -146,6 +155,11 @@ async def _service_error(request: Request, error: Exception) -> Response:
         errors=error.errors,
         headers=headers,
     )
+
+
+async def _database_outage(request: Request, error: Exception) -> Response:
+    logger.warning("%s %s: %s", request.method, request.url.path, error)
+    return await _service_error(request, explain_outage(cast("SQLAlchemyError", error)))
 
 
 def _tells_one_place(error: ServiceError) -> bool:

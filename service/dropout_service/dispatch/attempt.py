@@ -8,10 +8,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy.exc import DBAPIError
-
 from dropout_service.blobs import BlobStore
 from dropout_service.database.engine import open_database
+from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.datasets.loading import load_training_data
 from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.dispatch import process
@@ -20,7 +19,7 @@ from dropout_service.dispatch.failures import explain_error
 from dropout_service.dispatch.reporter import Reporter
 from dropout_service.dispatch.threads import set_threads
 from dropout_service.errors import InvalidInputError, NotFoundError, TrainingError, UnavailableError
-from dropout_service.jobs.attempts import Outcome, Verdict
+from dropout_service.jobs.attempts import Fallback, Outcome, Report, Verdict
 from dropout_service.jobs.job import StopReason
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
@@ -37,8 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Parts", "main", "run_attempt"]
 
-_DATABASE_AWAY_S = 120.0
-"""How long a finished attempt tries to write its result before it gives up."""
+_BLOBS_AWAY_S = 120.0
+"""How long an attempt waits for the blob store before it hands the job back, which tells the user."""
+_TRY_AGAIN_S = 1.0
 
 T = TypeVar("T")
 
@@ -83,7 +83,12 @@ def run_attempt(attempt: Attempt, parts: Parts, config: DispatchConfig, stop: pr
     stop
         Made when the attempt has to write a checkpoint and hand the job back.
     """
-    _Run(parts.jobs.get(attempt.job_id), attempt, parts, config, stop).run()
+    job = _insist(lambda: parts.jobs.get(attempt.job_id))
+    _Run(job, attempt, parts, config, stop).run()
+
+
+class _Left(Exception):  # noqa: N818 - not an error
+    """The attempt has to stop while it waits for the blob store."""
 
 
 class _Run:
@@ -103,7 +108,7 @@ class _Run:
             parts.jobs,
             attempt,
             progress=lambda: job.progress if self._trainer is None else self._trainer.progress,
-            on_checkpoint=self._checkpoints.keep,
+            on_report=self._settle,
             heartbeat_s=config.heartbeat_s,
             lease_s=config.lease_s,
         )
@@ -120,6 +125,11 @@ class _Run:
                 return
             self._phase = "saving"
             self._save(trainer, StopReason(trainer.stop_reason))
+        except _Left:
+            self._leave(self._trainer)
+        except UnavailableError as error:
+            # Not the job's fault: it waits in the queue for as long as it takes.
+            self._leave(self._trainer, reason="unavailable", message=error.message)
         except (TrainingError, InvalidInputError, NotFoundError, MemoryError) as error:
             # Trying again would end the same way.
             reason, failure = self._explain(error)
@@ -136,18 +146,30 @@ class _Run:
     def _load(self) -> Trainer:
         spec = self._job.spec
         set_threads(spec.threads)
-        dataset = self._parts.datasets.get(spec.data.dataset or "")
-        data = load_training_data(dataset, self._parts.blobs, spec)
-        return self._resumed(data) or Trainer(spec, data)
+        dataset = _insist(lambda: self._parts.datasets.get(spec.data.dataset or ""))
+        data = self._patiently(lambda: load_training_data(dataset, self._parts.blobs, spec))
+        return self._resumed(data)
 
-    def _resumed(self, data: TrainingData) -> Trainer | None:
+    def _resumed(self, data: TrainingData) -> Trainer:
+        """Go on from the latest checkpoint that can be read.
+
+        The one before is as good, and so is the start: it only takes longer to the same weights.
+        """
+        spec, faults = self._job.spec, dict[str, str]()
         for key in self._job.checkpoints:
             try:
-                return Trainer(self._job.spec, data, resume=self._parts.blobs.get(key))
+                state = self._patiently(lambda key=key: self._parts.blobs.get(key))
+                trainer, source = Trainer(spec, data, resume=state), "the checkpoint before"
+                break
             except (NotFoundError, InvalidInputError) as error:
-                # The one before is as good, and so is the start: it only takes longer to the same weights.
-                logger.warning("job %s: cannot resume from %s: %s", self._job.id, key, error)
-        return None
+                faults[key] = error.message
+        else:
+            trainer, source = Trainer(spec, data), "the start"
+        if faults:
+            logger.warning("job %s: resumes from %s: %s", self._job.id, source, faults)
+            message = f"the latest checkpoint cannot be read ({next(iter(faults.values()))}); resumed from {source}"
+            self._reporter.fell_back(Fallback(tuple(faults), trainer.epoch, message))
+        return trainer
 
     def _train(self, trainer: Trainer) -> None:
         started = time.monotonic()
@@ -158,7 +180,7 @@ class _Run:
 
     def _interrupted(self, trainer: Trainer) -> bool:
         """Ask after each step whether to stop; write the checkpoint that is due."""
-        if self._stop.is_made() or self._reporter.verdict is not Verdict.OK:
+        if self._must_stop():
             return True
         if time.monotonic() >= self._checkpoint_due:
             self._reporter.checkpoint(self._write_checkpoint(trainer))
@@ -173,7 +195,7 @@ class _Run:
             logger.warning("job %s: no checkpoint: %s", self._job.id, error)
             return None
 
-    def _leave(self, trainer: Trainer) -> None:
+    def _leave(self, trainer: Trainer | None, *, reason: str | None = None, message: str = "") -> None:
         """Stop before the end: with nothing when the job is cancelled or lost, else with a checkpoint."""
         jobs, attempt = self._parts.jobs, self._attempt
         verdict = _insist(lambda: jobs.verdicts([attempt])[attempt])
@@ -181,15 +203,18 @@ class _Run:
         if verdict is Verdict.CANCEL:
             _insist(lambda: jobs.finish(attempt, Outcome(StopReason.CANCELLED)))
         elif verdict is not Verdict.FENCED:
-            with_checkpoint = replace(report, checkpoint=self._write_checkpoint(trainer))
-            # Without a signal it left for a pause, which may have been called off meanwhile.
-            reason = "pause" if verdict is Verdict.PAUSE or not self._stop.is_made() else "shutdown"
-            _insist(lambda: jobs.release(attempt, with_checkpoint, reason=reason))
-        logger.info("job %s: attempt %d stopped at epoch %d (%s)", *attempt, trainer.epoch, verdict)
+            if trainer is not None:
+                report = replace(report, checkpoint=self._write_checkpoint(trainer) or report.checkpoint)
+            if reason is None:
+                # Without a signal it left for a pause, which may have been called off meanwhile.
+                reason = "pause" if verdict is Verdict.PAUSE or not self._stop.is_made() else "shutdown"
+            told = reason
+            _insist(lambda: jobs.release(attempt, report, reason=told, message=message))
+        logger.info("job %s: attempt %d stopped (%s)", *attempt, verdict)
 
     def _save(self, trainer: Trainer, reason: StopReason) -> None:
         jobs, models, attempt = self._parts.jobs, self._parts.models, self._attempt
-        draft = models.put(trainer.finish(), job_id=attempt.job_id)
+        draft = self._patiently(lambda: models.put(trainer.finish(), job_id=attempt.job_id))
         report = self._reporter.stop()
         outcome = Outcome(reason, model=draft.id)
         counts = _insist(
@@ -198,19 +223,43 @@ class _Run:
         if not counts:
             models.discard(draft)
 
+    def _settle(self, report: Report) -> None:
+        """Keep the books of checkpoints as the job's row now has them."""
+        if report.fallback is not None:
+            self._checkpoints.forget(report.fallback.checkpoints)
+        if report.checkpoint is not None:
+            self._checkpoints.keep(report.checkpoint)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Call the blob store until it answers: a full disk or an outage is no fault of the job."""
+        deadline = time.monotonic() + _BLOBS_AWAY_S
+        while True:
+            try:
+                return call()
+            except UnavailableError as error:
+                if self._must_stop():
+                    raise _Left from error
+                if time.monotonic() > deadline:
+                    raise
+                logger.warning("job %s: %s; trying again", self._job.id, error)
+                time.sleep(_TRY_AGAIN_S)
+
+    def _must_stop(self) -> bool:
+        return self._stop.is_made() or self._reporter.verdict is not Verdict.OK
+
     def _explain(self, error: Exception) -> tuple[StopReason, Failure]:
         epoch = None if self._trainer is None else self._trainer.epoch
         return explain_error(error, phase=self._phase, epoch=epoch)
 
 
 def _insist(call: Callable[[], T]) -> T:
-    """Call the store until it answers: what an attempt achieved must not be lost to a short absence."""
-    deadline = time.monotonic() + _DATABASE_AWAY_S
+    """Call the database until it answers, however long it is away: what an attempt achieved must not be lost to that.
+
+    Whoever wants the process to end meanwhile kills it; the job then goes on from its last checkpoint.
+    """
     while True:
         try:
             return call()
-        except DBAPIError as error:
-            if time.monotonic() > deadline:
-                raise
-            logger.warning("cannot write the result yet: %s", error.orig)
-            time.sleep(1.0)
+        except OUTAGES as error:
+            logger.warning("%s", explain_outage(error))
+            time.sleep(_TRY_AGAIN_S)

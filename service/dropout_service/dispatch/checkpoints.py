@@ -9,6 +9,8 @@ from dropout_service.errors import UnavailableError
 from dropout_service.jobs.lifecycle import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dropout_service.blobs import BlobStore
     from dropout_service.jobs.job import Job
 
@@ -41,12 +43,20 @@ class Checkpoints:
         self._blobs.put(key, state)
         return key
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take note that the row no longer names these, which cannot be read, and drop them."""
+        for key in keys:
+            self._named.remove(key)
+            self._drop(key)
+
     def keep(self, key: str) -> None:
         """Take note that the row names ``key`` first by now, and drop what it no longer names."""
         self._named.insert(0, key)
         while len(self._named) > KEPT_CHECKPOINTS:
-            key = self._named.pop()
-            try:
-                self._blobs.delete(key)
-            except UnavailableError as error:  # it goes with the others when the job has ended
-                logger.warning("cannot delete an old checkpoint: %s", error)
+            self._drop(self._named.pop())
+
+    def _drop(self, key: str) -> None:
+        try:
+            self._blobs.delete(key)
+        except UnavailableError as error:  # it goes with the others when the job has ended
+            logger.warning("cannot delete an old checkpoint: %s", error)

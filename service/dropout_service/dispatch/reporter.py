@@ -6,14 +6,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DBAPIError
-
+from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.jobs.attempts import Report, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dropout_service.jobs.attempts import Attempt
+    from dropout_service.jobs.attempts import Attempt, Fallback
     from dropout_service.jobs.store import JobStore
 
 __all__ = ["Reporter"]
@@ -35,8 +34,8 @@ class Reporter:
         To whom, and in whose name.
     progress
         Asked for the fraction of the training that is done.
-    on_checkpoint
-        Called with the key of a checkpoint that the job's row now names.
+    on_report
+        Called with each report that the job's row now holds.
     heartbeat_s, lease_s
         Longest time between two reports, and how long each keeps the lease.
     """
@@ -47,7 +46,7 @@ class Reporter:
         attempt: Attempt,
         *,
         progress: Callable[[], float],
-        on_checkpoint: Callable[[str], None],
+        on_report: Callable[[Report], None],
         heartbeat_s: float,
         lease_s: float,
     ) -> None:
@@ -55,11 +54,12 @@ class Reporter:
         self._store = store
         self._attempt = attempt
         self._progress = progress
-        self._on_checkpoint = on_checkpoint
+        self._on_report = on_report
         self._heartbeat_s = heartbeat_s
         self._lease_s = lease_s
         self._epochs: list[dict[str, Any]] = []
         self._checkpoint: str | None = None
+        self._fallback: Fallback | None = None
         self._news = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._report_until_stopped, name="reporter", daemon=True)
@@ -80,6 +80,12 @@ class Reporter:
             self._checkpoint = key
             self._news.notify()
 
+    def fell_back(self, fallback: Fallback) -> None:
+        """Report that the latest checkpoint could not be read."""
+        with self._news:
+            self._fallback = fallback
+            self._news.notify()
+
     def stop(self) -> Report:
         """Stop reporting, and return what was not reported, to go with the end of the attempt."""
         with self._news:
@@ -92,26 +98,29 @@ class Reporter:
         while True:
             with self._news:
                 self._news.wait_for(
-                    lambda: self._stopped.is_set() or self._epochs or self._checkpoint, self._heartbeat_s
+                    lambda: self._stopped.is_set() or self._epochs or self._checkpoint or self._fallback,
+                    self._heartbeat_s,
                 )
                 report = self._pending()
             if self._stopped.is_set():
                 return
             try:
                 self.verdict = self._store.heartbeat(self._attempt, report, lease_s=self._lease_s)
-            except DBAPIError as error:
-                logger.warning("job %s: cannot report its progress: %s", self._attempt.job_id, error.orig)
+            except OUTAGES as error:
+                logger.warning("job %s: cannot report its progress: %s", self._attempt.job_id, explain_outage(error))
             else:
                 self._reported(report)
             self._stopped.wait(BATCH_S)
 
     def _pending(self) -> Report:
-        return Report(self._progress(), tuple(self._epochs), self._checkpoint)
+        return Report(self._progress(), tuple(self._epochs), self._checkpoint, self._fallback)
 
     def _reported(self, report: Report) -> None:
         with self._news:
             del self._epochs[: len(report.epochs)]
             if self._checkpoint == report.checkpoint:
                 self._checkpoint = None
-        if report.checkpoint is not None and self.verdict is not Verdict.FENCED:
-            self._on_checkpoint(report.checkpoint)
+            if report.fallback is not None:
+                self._fallback = None
+        if self.verdict is not Verdict.FENCED:
+            self._on_report(report)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from dropout_service.jobs.job import Failure, StopReason
 
-__all__ = ["Attempt", "Outcome", "Report", "Verdict"]
+__all__ = ["Attempt", "Fallback", "Outcome", "Report", "Verdict"]
 
 
 class Attempt(NamedTuple):
@@ -32,6 +32,25 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """An attempt could not resume from the latest checkpoint, and goes on from less.
+
+    Parameters
+    ----------
+    checkpoints
+        Keys of those that cannot be read.
+    epoch
+        The epoch in which it goes on.
+    message
+        What is wrong with them, and from what it goes on instead.
+    """
+
+    checkpoints: tuple[str, ...]
+    epoch: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Progress since the last report.
 
@@ -44,11 +63,14 @@ class Report:
         An epoch that the job already has is left out: a resumed attempt repeats it to the last bit.
     checkpoint
         Key of a checkpoint that is now on disk.
+    fallback
+        Told once, at the beginning of an attempt that could not resume from the latest checkpoint.
     """
 
     progress: float
     epochs: tuple[dict[str, Any], ...] = ()
     checkpoint: str | None = None
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)

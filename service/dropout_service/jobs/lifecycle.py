@@ -16,7 +16,7 @@ from dropout_service.jobs.events import Event, EventType, jsonable
 from dropout_service.jobs.job import TRANSITIONS, Failure, Job, JobStatus, StopReason
 
 if TYPE_CHECKING:
-    from dropout_service.jobs.attempts import Outcome, Report
+    from dropout_service.jobs.attempts import Fallback, Outcome, Report
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = [
@@ -110,14 +110,14 @@ def finished(job: Job, token: int, outcome: Outcome, report: Report | None, now:
     return _ended(change, outcome.stop_reason, now, model=outcome.model, failure=outcome.failure)
 
 
-def released(job: Job, token: int, report: Report, now: float, *, reason: str) -> Change | None:
+def released(job: Job, token: int, report: Report, now: float, *, reason: str, message: str = "") -> Change | None:
     """Hand the job back to the queue, with its progress; this does not count against the attempts."""
     orders = verdict(job.attempt, job.status, token)
     if orders is Verdict.FENCED:
         return None
     if orders is Verdict.CANCEL:
         return _cancelled(job, now)
-    return _handed_back(_progressed(Change(job), report, now), now, reason=reason, message="")
+    return _handed_back(_progressed(Change(job), report, now), now, reason=reason, message=message)
 
 
 def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now: float) -> Change | None:
@@ -210,6 +210,8 @@ def _too_late(job: Job, asked: str) -> str:
 
 
 def _progressed(change: Change, report: Report, now: float) -> Change:
+    if report.fallback is not None:
+        change = _fell_back(change, report.fallback, now)
     for epoch in report.epochs:
         if epoch["epoch"] <= change.job.epoch:
             continue
@@ -238,6 +240,17 @@ def _progressed(change: Change, report: Report, now: float) -> Change:
             crashes=job.crashes if report.checkpoint is None else 0,
         ),
     )
+
+
+def _fell_back(change: Change, fallback: Fallback, now: float) -> Change:
+    """Forget the checkpoints that cannot be read, so that the next one does not push out the last that can."""
+    job = change.job
+    readable = tuple(key for key in job.checkpoints if key not in fallback.checkpoints)
+    if readable == job.checkpoints:  # told before, by a report whose answer was lost
+        return change
+    forgotten = replace(change, job=replace(job, checkpoints=readable))
+    told = {"attempt": job.attempt, "epoch": fallback.epoch, "message": fallback.message}
+    return forgotten.tell(EventType.FELL_BACK, now, **told)
 
 
 def _handed_back(change: Change, now: float, *, reason: str, message: str) -> Change:

@@ -76,12 +76,16 @@ class MemoryJobStore:
             change = lifecycle.finished(job, attempt.token, outcome, report, self._clock())
             return change is not None and self._keep(change).stop_reason is outcome.stop_reason
 
-    def release(self, attempt: Attempt, report: Report, *, reason: str) -> bool:  # noqa: D102
+    def release(  # noqa: D102
+        self, attempt: Attempt, report: Report, *, reason: str, message: str = ""
+    ) -> bool:
         with self._lock:
             job = self._jobs.get(attempt.job_id)
-            return job is not None and (
-                self._keep(lifecycle.released(job, attempt.token, report, self._clock(), reason=reason)) is not None
-            )
+            if job is None:
+                return False
+            now = self._clock()
+            change = lifecycle.released(job, attempt.token, report, now, reason=reason, message=message)
+            return self._keep(change) is not None
 
     def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:  # noqa: D102
         with self._lock:

@@ -118,12 +118,15 @@ class SqlJobStore:
             _write(connection, job, change)
             return counts
 
-    def release(self, attempt: Attempt, report: Report, *, reason: str) -> bool:  # noqa: D102
+    def release(  # noqa: D102
+        self, attempt: Attempt, report: Report, *, reason: str, message: str = ""
+    ) -> bool:
         with writing(self._engine) as connection:
             job = _held(connection, attempt)
             if job is None:
                 return False
-            change = lifecycle.released(job, attempt.token, report, _now(connection), reason=reason)
+            now = _now(connection)
+            change = lifecycle.released(job, attempt.token, report, now, reason=reason, message=message)
             if change is not None:
                 _write(connection, job, change)
             return change is not None

@@ -68,8 +68,11 @@ class JobStore(Protocol):
         """
         ...
 
-    def release(self, attempt: Attempt, report: Report, *, reason: str) -> bool:
-        """Hand a job back to the queue, to be resumed from its checkpoint; ``False`` when it was not held."""
+    def release(self, attempt: Attempt, report: Report, *, reason: str, message: str = "") -> bool:
+        """Hand a job back to the queue, to be resumed from its checkpoint; ``False`` when it was not held.
+
+        ``reason``, a word, and ``message``, a sentence for the user, are told by the event.
+        """
         ...
 
     def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:

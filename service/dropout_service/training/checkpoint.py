@@ -1,12 +1,14 @@
 """The state of a training between two steps, as bytes.
 
 Masks, shuffles, splits and initial weights are pure functions of the seed and the position, so no generator state is
-stored: the position, the parameters and the optimizer's memory say everything.
+stored: the position, the parameters and the optimizer's memory say everything. A digest of all that is inside, so that
+a bit that has flipped on the disk is found, and never trained on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Position", "StopReason", "identity", "load", "save"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 StopReason = Literal["completed", "early_stopped", "max_runtime"]
 
@@ -103,7 +105,8 @@ def save(training: str, position: Position, tensors: Mapping[str, NDArray[Any]])
     tensors
         Everything that steps have changed.
     """
-    return pack(tensors, {"format": _FORMAT, "training": training, "position": position.to_json()})
+    description = {"format": _FORMAT, "training": training, "position": position.to_json()}
+    return pack(tensors, {**description, "digest": _digest(description, tensors)})
 
 
 def load(data: bytes, training: str, tensors: Mapping[str, NDArray[Any]]) -> Position:
@@ -112,11 +115,13 @@ def load(data: bytes, training: str, tensors: Mapping[str, NDArray[Any]]) -> Pos
     Raises
     ------
     InvalidInputError
-        Not a checkpoint, or one of another training.
+        Not a checkpoint, a damaged one, or one of another training.
     """
     stored, description = unpack(data, pointer="/checkpoint")
     if description.get("format") != _FORMAT:
         raise InvalidInputError.at("/checkpoint", f"checkpoint format {description.get('format')!r}, not {_FORMAT}")
+    if description.pop("digest", None) != _digest(description, stored):
+        raise InvalidInputError.at("/checkpoint", "the checkpoint is damaged: its digest is not that of its content")
     if description.get("training") != training:
         raise InvalidInputError.at("/checkpoint", "the checkpoint belongs to another specification or other data")
     for name, tensor in tensors.items():
@@ -130,3 +135,13 @@ def load(data: bytes, training: str, tensors: Mapping[str, NDArray[Any]]) -> Pos
     for name, tensor in tensors.items():
         tensor[:] = stored[name]
     return position
+
+
+def _digest(description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return the digest of a checkpoint's content: every value, with its name, type and shape."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(repr((name, tensor.dtype.str, tensor.shape)).encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return f"sha256:{digest.hexdigest()}"

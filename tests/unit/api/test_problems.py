@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
 
 from dropout_service.api.body_limit import BodyLimitMiddleware
 from dropout_service.api.problems import install_problem_handlers
@@ -17,6 +19,7 @@ from dropout_service.errors import (
     NotAcceptableError,
     NotFoundError,
     ServiceError,
+    StorageFullError,
     TooLargeError,
     TrainingError,
     UnavailableError,
@@ -51,6 +54,7 @@ ERRORS: list[tuple[ServiceError, int]] = [
     (UnsupportedMediaTypeError("m"), 415),
     (NotAcceptableError("m"), 406),
     (UnavailableError("m"), 503),
+    (StorageFullError("m"), 507),
     (TrainingError("m", reason="diverged"), 422),
     (ServiceError("m"), 500),
 ]
@@ -66,6 +70,10 @@ def client(open_client: Callable[[FastAPI], httpx.Client]) -> Iterator[httpx.Cli
     @app.get("/raise/{number}")
     async def raises(number: int) -> None:
         raise ERRORS[number][0]
+
+    @app.get("/outage")
+    async def outage(reason: str) -> None:
+        raise OperationalError("INSERT", {"name": "a secret"}, sqlite3.OperationalError(reason))
 
     @app.get("/crash")
     async def crash() -> None:
@@ -92,6 +100,17 @@ def test_each_error_has_its_status_and_code(client: httpx.Client, number: int, s
     assert document["instance"] == f"/raise/{number}"
     assert document["request_id"] == "abc-1"
     assert document["errors"] == [{"pointer": e.pointer, "message": e.message} for e in error.errors]
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"), [("database is locked", 503), ("database or disk is full", 507), ("disk I/O error", 503)]
+)
+def test_a_database_that_is_away_is_told_of_and_leaks_nothing(client: httpx.Client, reason: str, status: int):
+    answer = client.get("/outage", params={"reason": reason})
+    assert (answer.status_code, answer.headers["retry-after"]) == (status, "5")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert reason in answer.json()["detail"]
+    assert "secret" not in answer.text
 
 
 def test_an_unexpected_error_is_logged_and_leaks_nothing(client: httpx.Client, caplog: pytest.LogCaptureFixture):

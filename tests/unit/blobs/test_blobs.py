@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dropout_service.blobs import BlobStore
-from dropout_service.errors import NotFoundError, UnavailableError
+from dropout_service.errors import NotFoundError, StorageFullError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,8 +162,15 @@ def test_local_put_syncs_the_file_before_its_name_and_then_the_folders(tmp_path:
 def test_unwritable_place_is_unavailable(tmp_path: Path):
     blobs = BlobStore(tmp_path.as_uri())
     (tmp_path / ".scratch").rmdir()
-    with pytest.raises(UnavailableError, match=r"cannot make a file in .*\.scratch"):
+    with pytest.raises(UnavailableError, match="cannot write a scratch file: No such file or directory"):
         blobs.put("a", b"x")
+
+
+def test_a_disk_that_gets_full_under_an_open_scratch_file_is_told_as_such(tmp_path: Path):
+    blobs = BlobStore(tmp_path.as_uri())
+    with pytest.raises(StorageFullError, match="No space left on device"), blobs.scratch():
+        Path("/dev/full").write_bytes(b"x")
+    assert list((tmp_path / ".scratch").iterdir()) == []
 
 
 def test_a_delete_that_cleans_up_the_folder_does_not_fail_a_put_into_it(tmp_path: Path):

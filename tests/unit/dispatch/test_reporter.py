@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from dropout_service.dispatch.reporter import Reporter
-from dropout_service.jobs.attempts import Attempt, Report, Verdict
+from dropout_service.jobs.attempts import Attempt, Fallback, Report, Verdict
 from dropout_service.jobs.memory import MemoryJobStore
 from dropout_service.training.spec import TrainingSpec
 
@@ -54,7 +54,7 @@ def attempt(store: CountingStore) -> Attempt:
 
 
 def reporter(store: CountingStore, attempt: Attempt, **changes: Any) -> Reporter:
-    defaults = {"progress": lambda: 0.5, "on_checkpoint": lambda _key: None, "heartbeat_s": 60.0, "lease_s": 60.0}
+    defaults = {"progress": lambda: 0.5, "on_report": lambda _report: None, "heartbeat_s": 60.0, "lease_s": 60.0}
     return Reporter(store, attempt, **{**defaults, **changes})
 
 
@@ -81,15 +81,15 @@ def test_without_news_there_is_a_sign_of_life(store: CountingStore, attempt: Att
 
 def test_what_the_store_did_not_take_is_told_later(store: CountingStore, attempt: Attempt):
     store.away = 2
-    kept: list[str] = []
-    reports = reporter(store, attempt, on_checkpoint=kept.append, heartbeat_s=0.01)
+    kept: list[Report] = []
+    reports = reporter(store, attempt, on_report=kept.append, heartbeat_s=0.01)
     reports.start()
     reports.epoch({"epoch": 1})
     reports.checkpoint("c1")
     wait_for(lambda: store.get(attempt.job_id).checkpoints)
     assert reports.stop() == Report(0.5)
     assert [entry["epoch"] for entry in store.metrics(attempt.job_id)] == [1]
-    assert kept == ["c1"]
+    assert [report.checkpoint for report in kept if report.checkpoint] == ["c1"]
 
 
 def test_the_verdict_is_passed_on(store: CountingStore, attempt: Attempt):
@@ -102,12 +102,28 @@ def test_the_verdict_is_passed_on(store: CountingStore, attempt: Attempt):
 
 
 def test_a_checkpoint_of_a_fenced_attempt_is_not_kept(store: CountingStore, attempt: Attempt):
-    kept: list[str] = []
+    kept: list[Report] = []
     stale = Attempt(attempt.job_id, attempt.token + 1)
-    reports = reporter(store, stale, on_checkpoint=kept.append)
+    reports = reporter(store, stale, on_report=kept.append)
     reports.start()
     reports.checkpoint("c1")
     wait_for(lambda: reports.verdict is Verdict.FENCED)
     reports.stop()
     assert kept == []
     assert store.get(attempt.job_id).checkpoints == ()
+
+
+def test_a_fallback_is_told_once_and_first(store: CountingStore, attempt: Attempt):
+    store.heartbeat(attempt, Report(0.1, checkpoint="c1"), lease_s=60)
+    kept: list[Report] = []
+    reports = reporter(store, attempt, on_report=kept.append, heartbeat_s=0.01)
+    reports.fell_back(Fallback(("c1",), 1, "it is damaged"))
+    reports.epoch({"epoch": 1})
+    reports.start()
+    wait_for(lambda: store.metrics(attempt.job_id))
+    beats = store.heartbeats
+    wait_for(lambda: store.heartbeats > beats)
+    reports.stop()
+    assert [event.type for event in store.events(attempt.job_id)] == ["queued", "started", "fell_back", "epoch"]
+    assert store.get(attempt.job_id).checkpoints == ()
+    assert [report.fallback is not None for report in kept][:2] == [True, False]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropout_service.errors import ConflictError, NotFoundError
-from dropout_service.jobs.attempts import Attempt, Outcome, Report, Verdict
+from dropout_service.jobs.attempts import Attempt, Fallback, Outcome, Report, Verdict
 from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
 
 if TYPE_CHECKING:
@@ -71,6 +71,32 @@ def test_progress_is_recorded_and_read_back(store: JobStore, spec: TrainingSpec)
     assert store.metrics(job.id) == list(epochs(1, 2, 3))
     assert store.metrics(job.id, after=1, limit=1) == list(epochs(2))
     assert store.list(limit=1)[0].metrics == epochs(3)[0]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told_of_once_and_forgotten(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    beat(store, attempt, checkpoint="good")
+    beat(store, attempt, checkpoint="bad")
+    fallback = Fallback(("bad",), 4, "its digest is another")
+    for _ in range(2):  # as when the answer to the first was lost
+        assert beat(store, attempt, fallback=fallback) is Verdict.OK
+    assert store.get(job.id).checkpoints == ("good",)
+    beat(store, attempt, checkpoint="new")
+    assert store.get(job.id).checkpoints == ("new", "good")
+    assert types(store, job.id) == ["queued", "started", "fell_back"]
+    assert store.events(job.id)[-1].data == {"attempt": 1, "epoch": 4, "message": "its digest is another"}
+
+
+def test_a_job_is_handed_back_with_the_reason(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    assert store.release(attempt, Report(0.5), reason="unavailable", message="the disk is full")
+    read = store.get(job.id)
+    assert (read.status, read.crashes) == (JobStatus.QUEUED, 0)
+    told = {"reason": "unavailable", "attempt": 1, "message": "the disk is full"}
+    assert store.events(job.id)[-1].data == told
+    assert not store.release(attempt, Report(0.5), reason="unavailable")
 
 
 def test_an_epoch_is_told_once_though_a_resumed_attempt_repeats_it(store: JobStore, spec: TrainingSpec):
