@@ -232,6 +232,14 @@ def test_a_pause_that_is_called_off_ends_in_the_same_weights(
     assert set(service.reasons(job_id)) <= {"pause"}
 
 
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Service]:
+    """A service whose dispatchers a test stops and kills."""
+    service = Service(tmp_path)
+    yield service
+    service.database.dispose()
+
+
 def truncate(service: Service, key: str) -> None:
     service.blobs.put(key, service.blobs.get(key)[:-100])
 
@@ -251,30 +259,22 @@ def flip_a_bit(service: Service, key: str) -> None:
     ],
 )
 def test_a_checkpoint_that_cannot_be_read_costs_time_only(
-    service: Service,
-    dispatcher: psutil.Process,
+    alone: Service,
     undisturbed: tuple[str, list[dict[str, Any]]],
     case: tuple[Callable[[Service, str], None], int, str],
 ):
     damage, how_many, source = case
-    job_id = service.submit()
-    wait_for(lambda: len(service.jobs.get(job_id).checkpoints) == 2, "two checkpoints")
-    (process,) = attempts(dispatcher)
-    process.suspend()  # so that no other checkpoint comes
-    for key in service.jobs.get(job_id).checkpoints[:how_many]:
-        damage(service, key)
-    process.kill()
-    assert service.result(job_id) == undisturbed
-    told = [event.data for event in service.jobs.events(job_id) if event.type == "fell_back"]
+    with alone.dispatcher(checkpoint_s=0.02) as process:
+        job_id = alone.submit()
+        wait_for(lambda: len(alone.jobs.get(job_id).checkpoints) == 2, "two checkpoints")
+        (victim,) = attempts(process)
+        victim.suspend()  # so that no other checkpoint comes
+        for key in alone.jobs.get(job_id).checkpoints[:how_many]:
+            damage(alone, key)
+        victim.kill()
+        assert alone.result(job_id) == undisturbed
+    told = [event.data for event in alone.jobs.events(job_id) if event.type == "fell_back"]
     assert [(data["attempt"], source in data["message"]) for data in told] == [(2, True)]
-
-
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[Service]:
-    """A service whose dispatchers a test stops and kills."""
-    service = Service(tmp_path)
-    yield service
-    service.database.dispose()
 
 
 def test_a_training_that_needs_too_much_memory_fails_and_says_so(alone: Service):
