@@ -2,6 +2,9 @@
 
     python benchmarks/frameworks.py [--threads 1 2] [--rounds 5] [--sizes 16 20 24]
 
+Then, with one thread, every variant that PyTorch has on arrays of 1 to 1,000 elements, ours through the table of
+variants: there it is the call that takes the time. The two have their turns one after the other.
+
 float32, rate 0.3. Every contender allocates its result. Each number of threads is a process of its own that may run on
 as many CPUs, because JAX takes its number of threads from that. In each round every contender has its turn: a pause, a
 call to warm up, the median of some calls; a figure is the median over the rounds, a ratio the median of the rounds'
@@ -31,6 +34,16 @@ if TYPE_CHECKING:
 
 RATE = 0.3
 CALLS, ENOUGH_S, PAUSE_S = 15, 0.1, 0.02
+SMALL_CALLS, SMALL_TURNS = 100, 10  # many short turns: the clock of the CPU is not the same in all of them
+SMALL = {
+    "standard": ("dropout", [(1,), (10,), (100,), (1000,)]),
+    "feature1d": ("dropout1d", [(1, 1, 1), (1, 2, 5), (1, 10, 10), (4, 10, 25)]),
+    "feature2d": ("dropout2d", [(1, 1, 1, 1), (1, 2, 1, 5), (1, 4, 5, 5), (4, 10, 5, 5)]),
+    "feature3d": ("dropout3d", [(1, 1, 1, 1, 1), (1, 2, 1, 1, 5), (1, 4, 1, 5, 5), (1, 8, 5, 5, 5)]),
+    "alpha": ("alpha_dropout", [(1,), (10,), (100,), (1000,)]),
+    "feature_alpha": ("feature_alpha_dropout", [(1, 1, 1), (1, 2, 5), (1, 10, 10), (4, 10, 25)]),
+}
+"""Variants, PyTorch's name of each, and the shapes."""
 
 
 def ours(x: Any, threads: int) -> Call:
@@ -99,13 +112,13 @@ CONTENDERS = {
 }  # fmt: skip
 
 
-def seconds(call: Call) -> float:
+def seconds(call: Call, calls: int = CALLS, pause_s: float = PAUSE_S) -> float:
     """Return the median of calls in a row, after one to warm up."""
-    time.sleep(PAUSE_S)
+    time.sleep(pause_s)
     call()
     taken_s: list[float] = []
     begin_s = time.perf_counter()
-    while len(taken_s) < CALLS and (not taken_s or time.perf_counter() - begin_s < ENOUGH_S):
+    while len(taken_s) < calls and (not taken_s or time.perf_counter() - begin_s < ENOUGH_S):
         before_s = time.perf_counter()
         call()
         taken_s.append(time.perf_counter() - before_s)
@@ -163,6 +176,37 @@ def measure(exponent: int, threads: int, rounds: int) -> None:
         print(f"{prefix}_ours_over_{name} {statistics.median(one[name] / one['ours'] for one in taken):.2f} ratio")
 
 
+def measure_small(rounds: int) -> None:
+    import numpy as np  # noqa: PLC0415
+
+    try:
+        import torch  # noqa: PLC0415
+    except ImportError as fault:
+        print(f"small_torch absent {fault}")
+        return
+    from dropout_service.kernels.variants import VARIANTS  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    for name, (peer, shapes) in SMALL.items():
+        variant, peer_function = VARIANTS[name], getattr(torch.nn.functional, peer)
+        for shape in shapes:
+            x = np.ones(shape, np.float32)
+            x_torch = torch.from_numpy(x)
+            calls = {
+                "ours": lambda: variant.forward(x, RATE, seed=1, threads=1),  # noqa: B023 - called in this round
+                "torch": lambda: peer_function(x_torch, RATE, training=True),  # noqa: B023 - as above
+            }
+            taken = [
+                {one: seconds(call, SMALL_CALLS, pause_s=0) for one, call in calls.items()}
+                for _ in range(rounds * SMALL_TURNS)
+            ]
+            prefix = f"{x.size}_elements_{name}"
+            for one in calls:
+                print(f"{prefix}_{one} {statistics.median(each[one] for each in taken) * 1e6:.2f} us")
+            ratio = statistics.median(each["torch"] / each["ours"] for each in taken)
+            print(f"{prefix}_ours_over_torch {ratio:.2f} ratio")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="dropout in the frameworks that are installed")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -179,6 +223,8 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of frameworks, about their own insides
     for exponent in options.sizes:
         measure(exponent, threads, options.rounds)
+    if threads == 1:
+        measure_small(options.rounds)
 
 
 if __name__ == "__main__":

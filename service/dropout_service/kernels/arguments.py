@@ -43,7 +43,7 @@ def checked_rate(rate: float) -> float:
     return float(rate)
 
 
-def checked_scaling(scaling: str) -> str:
+def checked_scaling(scaling: Scaling) -> Scaling:
     """Return the scaling, one of `SCALINGS`."""
     if scaling not in SCALINGS:
         message = f'scaling is "inverted" or "classic", not {scaling!r}'
@@ -77,9 +77,8 @@ def checked_format(x: NDArray[Any], pointer: str) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _format_of(dtype: np.dtype[Any]) -> int | None:
-    return FORMATS.get(
-        dtype.name
-    )  # NumPy puts the name together anew each time, which takes longer than a small kernel
+    # NumPy puts the name together anew each time, which takes longer than a small kernel.
+    return FORMATS.get(dtype.name)
 
 
 def checked_noise_shape(noise_shape: Sequence[int | None], shape: tuple[int, ...]) -> tuple[int, ...]:

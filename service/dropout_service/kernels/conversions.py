@@ -15,6 +15,7 @@ from dropout_service.kernels.arguments import checked_format
 from dropout_service.kernels.compile_cache import jit, warms
 from dropout_service.kernels.formats import FORMATS, LANES, emit_narrowed, emit_widened
 from dropout_service.kernels.intrinsics import copy_bytes, emits, unpacks
+from dropout_service.kernels.memory import address
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def narrow(x: NDArray[np.float32], out: NDArray[Any], *, threads: int | None = N
 
 
 def _run(format_: int, x: NDArray[Any], y: NDArray[Any], *, widening: bool, threads: int | None) -> None:
-    arguments = _CONVERT.pack(format_, widening, x.ctypes.data, y.ctypes.data)
+    arguments = _CONVERT.pack(format_, widening, address(x), address(y))
     parallel.run(_convert, arguments, x.size, grain=_GRAIN, threads=threads)
 
 

@@ -11,14 +11,12 @@ defines it to the bit.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import loops, parallel
 from dropout_service.kernels.arguments import (
     SCALINGS,
     Scaling,
@@ -31,7 +29,7 @@ from dropout_service.kernels.arguments import (
     checked_word,
 )
 from dropout_service.kernels.compile_cache import warms
-from dropout_service.kernels.formats import UNSCALED, WIDE
+from dropout_service.kernels.passes import LEVELS, draw, drop, scale_of, threshold_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,21 +53,15 @@ __all__ = [
 ALGORITHM: Final = "philox4x32-10/u16"
 """Version of the mask stream: generator, bits an element, and the mapping of docs/mask-stream.md."""
 
-_LEVELS: Final = 1 << 16
-_GRAIN: Final = 1 << 15
-"""Elements below which a second thread costs more than it brings."""
-_STREAMING_BYTES: Final = 1 << 24
-"""From this size on an output is written past the caches: it would not stay in them, and need not be read first."""
-
 
 def threshold(rate: float) -> int:
     """T = round(rate * 65536), ties to even: an element is dropped where its 16-bit draw is below T."""
-    return round(checked_rate(rate) * _LEVELS)
+    return threshold_of(checked_rate(rate))
 
 
 def effective_rate(rate: float) -> float:
     """Return the probability of dropping that is in force, T / 65536."""
-    return threshold(rate) / _LEVELS
+    return threshold(rate) / LEVELS
 
 
 def scale(
@@ -89,16 +81,7 @@ def scale(
     training
         Whether the pass is one of training.
     """
-    return _scale(threshold(rate), checked_scaling(scaling), training=training)
-
-
-def _scale(limit: int, scaling: str, *, training: bool) -> float:
-    kept = _LEVELS - limit
-    if scaling == "inverted":
-        if not training:
-            return 1.0
-        return _LEVELS / kept if kept else 0.0
-    return 1.0 if training else kept / _LEVELS
+    return scale_of(threshold(rate), checked_scaling(scaling), training=training)
 
 
 def forward(
@@ -236,15 +219,7 @@ def keep_mask(
     rate, seed, offset, threads
         As in `forward`.
     """
-    limit = threshold(rate)
-    seed, offset = checked_word("/seed", seed), checked_word("/offset", offset)
-    mask = np.empty(shape, np.bool_)
-    if limit in {0, _LEVELS}:
-        mask.fill(limit == 0)
-        return mask
-    arguments = loops.DRAW_MASK.pack(_address(mask), limit, offset, seed)
-    parallel.run(loops.draw_mask, arguments, mask.size, grain=_GRAIN, threads=threads)
-    return mask
+    return draw(shape, threshold(rate), checked_word("/seed", seed), checked_word("/offset", offset), threads)
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -289,91 +264,21 @@ def _dropped(
 ) -> NDArray[Any]:
     x = np.asarray(x)
     format_ = checked_format(x, pointer)
-    limit = threshold(rate)
-    factor = _scale(limit, checked_scaling(scaling), training=training)
-    seed, offset = checked_word("/seed", seed), checked_word("/offset", offset)
-    drawn_shape = x.shape if noise_shape is None else checked_noise_shape(noise_shape, x.shape)
-    if mask is not None:
-        mask = checked_mask(mask, x.shape)
     y = np.empty(x.shape, x.dtype) if out is None else checked_out(out, x, pointer)
-
-    if not training:
-        mask = None if factor == 1.0 else np.ones((), np.bool_)
-        limit = 0
-    elif mask is None and limit and drawn_shape != x.shape:
-        mask = keep_mask(drawn_shape, rate, seed=seed, offset=offset, threads=threads)
-
-    if factor == 0.0 or (mask is None and limit == _LEVELS):
-        y[...] = 0
-        return y
-    if mask is None and limit == 0:
-        np.copyto(y, x)
-        return y
-    if factor == 1.0:
-        format_ = UNSCALED[x.itemsize]
-    source = x if x.flags.c_contiguous else np.array(x, order="C")
-    target = y if y.flags.c_contiguous else np.empty(x.shape, x.dtype)
-    if out is not None and _address(source) != _address(target) and np.may_share_memory(source, target):
-        source = source.copy()
-    if mask is None:
-        _drop_by_stream(format_, source, target, (factor, limit, offset, seed), threads)
-    else:
-        _drop_by_mask(format_, source, target, factor, mask, threads)
-    if target is not y:
-        np.copyto(y, target)
+    drop(
+        format_,
+        x,
+        y,
+        threshold(rate),
+        seed=checked_word("/seed", seed),
+        offset=checked_word("/offset", offset),
+        scaling=checked_scaling(scaling),
+        training=training,
+        noise_shape=x.shape if noise_shape is None else checked_noise_shape(noise_shape, x.shape),
+        mask=None if mask is None else checked_mask(mask, x.shape),
+        threads=threads,
+    )
     return y
-
-
-def _drop_by_stream(
-    format_: int, x: NDArray[Any], y: NDArray[Any], draw: tuple[float, int, int, int], threads: int | None
-) -> None:
-    item_bytes, y_address = x.itemsize, _address(y)
-    streaming = format_ in WIDE and y.nbytes >= _STREAMING_BYTES and y_address % item_bytes == 0
-    arguments = loops.DROP_BY_STREAM.pack(format_, item_bytes, streaming, _address(x), y_address, *draw)
-    parallel.run(loops.drop_by_stream, arguments, x.size, grain=_GRAIN, threads=threads)
-
-
-def _drop_by_mask(  # noqa: PLR0917 - beside its one caller
-    format_: int, x: NDArray[Any], y: NDArray[Any], factor: float, mask: NDArray[np.bool_], threads: int | None
-) -> None:
-    sizes, steps, flags = _collapsed(x.shape, mask)
-    places = (_address(flags), sizes.size, _address(sizes), _address(steps))
-    arguments = loops.DROP_BY_MASK.pack(format_, x.itemsize, _address(x), _address(y), factor, *places)
-    parallel.run(loops.drop_by_mask, arguments, x.size, grain=_GRAIN, threads=threads)
-
-
-def _address(array: NDArray[Any]) -> int:
-    """Return where the elements begin: what ``PyArray_DATA`` reads in C, a tenth of the time of ``array.ctypes``."""
-    return _read_pointer(id(array) + object.__basicsize__).value or 0
-
-
-_read_pointer: Final = ctypes.c_void_p.from_address
-
-
-def _collapsed(
-    shape: tuple[int, ...], mask: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Merge neighbouring axes along which the mask behaves alike, so that runs are long; see `loops.drop_by_mask`."""
-    flags = np.ascontiguousarray(mask)
-    own = (1,) * (len(shape) - mask.ndim) + mask.shape
-    sizes: list[int] = []
-    kept: list[bool] = []
-    for size, mask_size in zip(shape, own, strict=True):
-        if size == 1:
-            continue
-        varies = mask_size != 1
-        if kept and kept[-1] == varies:
-            sizes[-1] *= size
-        else:
-            sizes.append(size)
-            kept.append(varies)
-    steps = [0] * len(sizes)
-    step = 1
-    for axis in range(len(sizes) - 1, -1, -1):
-        if kept[axis]:
-            steps[axis] = step
-            step *= sizes[axis]
-    return np.array(sizes or [1], np.int64), np.array(steps or [0], np.int64), flags
 
 
 @warms

@@ -23,14 +23,29 @@ from dropout_service.kernels.formats import LANES, SIZES, WIDE, emit_select
 from dropout_service.kernels.intrinsics import emits, unpacks
 from dropout_service.kernels.philox import GROUP_ELEMENTS, batch, emit_groups, splat
 
-__all__ = ["DRAW_MASK", "DROP_BY_MASK", "DROP_BY_STREAM", "draw_mask", "drop_by_mask", "drop_by_stream"]
+__all__ = [
+    "DRAW_AND_DROP",
+    "DRAW_MASK",
+    "DROP_BY_MASK",
+    "DROP_BY_STREAM",
+    "FLAGS_AT_ONCE",
+    "draw_and_drop",
+    "draw_mask",
+    "drop_by_mask",
+    "drop_by_stream",
+]
 
 DROP_BY_STREAM: Final = Struct("qqqqqdqQQ")
 """Arguments: format, bytes of an element, whether to write past the caches, x, y, scale, threshold, offset, seed."""
 DROP_BY_MASK: Final = Struct("qqqqdqqqq")
-"""Arguments: format, bytes of an element, x, y, scale, mask, and the axes' number, sizes and steps."""
+"""Arguments: format, bytes of an element, x, y, scale, the axes' number, sizes and steps, mask."""
 DRAW_MASK: Final = Struct("qqQQ")
 """Arguments: mask, threshold, offset, seed."""
+DRAW_AND_DROP: Final = Struct("qqqqdqqqqqQQ")
+"""Arguments: format, bytes of an element, x, y, scale, the axes' number, sizes and steps, size of the mask, threshold,
+offset, seed."""
+FLAGS_AT_ONCE: Final = 512
+"""The largest mask of `draw_and_drop`."""
 
 _I1: Final = ir.IntType(1)
 _I8: Final = ir.IntType(8)
@@ -44,6 +59,7 @@ _WORD_BYTES: Final = 4
 _unpack_drop_by_stream = unpacks(DROP_BY_STREAM)
 _unpack_drop_by_mask = unpacks(DROP_BY_MASK)
 _unpack_draw_mask = unpacks(DRAW_MASK)
+_unpack_draw_and_drop = unpacks(DRAW_AND_DROP)
 
 _STREAM: Final = (types.int64, types.uint64, types.uint64, types.uint64)  # threshold, group, offset, seed
 
@@ -199,21 +215,24 @@ def _read_word(_context: Any, builder: Any, address: Any) -> Any:
     return builder.load(builder.inttoptr(address, _I64.as_pointer()), align=8)
 
 
-@emits(types.void(types.int64, types.int64))
-def _fill(_context: Any, builder: Any, flags: Any, flag: Any) -> None:
-    """Copy one byte to 64."""
+@emits(types.uint64(types.int64))
+def _read_flag(_context: Any, builder: Any, flag: Any) -> Any:
+    """Read one byte of a boolean mask as a keep word, for 64 elements that share it."""
     byte = builder.load(builder.inttoptr(flag, _I8.as_pointer()))
-    cgutils.memset(builder, builder.inttoptr(flags, _I8.as_pointer()), ir.Constant(_I64, GROUP_ELEMENTS), byte)
+    return builder.sext(builder.icmp_unsigned("!=", byte, ir.Constant(_I8, 0)), _I64)
 
 
 @emits(types.int64())
 def _room(_context: Any, builder: Any) -> Any:
-    """Return the address of room for a group on the stack: to ask for memory could fail, which a kernel must not."""
-    return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(_I64, GROUP_ELEMENTS)), _I64)
+    """Return the address of some room on the stack: to ask for memory could fail, which a kernel must not.
+
+    It holds a group of any format, or a small mask.
+    """
+    return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(_I8, FLAGS_AT_ONCE)), _I64)
 
 
 @jit
-def _select_part(format_: int, keep: int, x: int, y: int, scale: float, size_bytes: int) -> None:
+def _select_part(format_: int, keep: np.uint64, x: int, y: int, scale: float, size_bytes: int) -> None:
     """Select fewer than 64 elements: a vector step must not reach past the end of an array."""
     room = _room()
     _copy(room, x, size_bytes)
@@ -255,9 +274,7 @@ def drop_by_stream(arguments: int, start: int, stop: int) -> None:
 
 
 @jit
-def draw_mask(arguments: int, start: int, stop: int) -> None:
-    """Write elements ``start .. stop - 1`` of the boolean mask itself; ``start`` is a multiple of 64."""
-    mask, threshold, offset, seed = _unpack_draw_mask(arguments)
+def _draw_flags(mask: int, start: int, stop: int, threshold: int, offset: int, seed: int) -> None:
     first, last = start // GROUP_ELEMENTS, stop // GROUP_ELEMENTS
     for group in range(first, last):
         _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, group, offset, seed))
@@ -269,23 +286,72 @@ def draw_mask(arguments: int, start: int, stop: int) -> None:
 
 
 @jit
-def _drop_run(
-    format_: int, item_bytes: int, x: int, y: int, size: int, mask: int, mask_step: int, scale: float
-) -> None:
-    """Drop a run of elements by consecutive flags (``mask_step`` 1) or by one flag for all (0)."""
-    flags = _room()
-    if mask_step == 0:
-        _fill(flags, mask)
-    whole = size // GROUP_ELEMENTS * GROUP_ELEMENTS
-    for i in range(0, whole, GROUP_ELEMENTS):
-        keep = _read_keep_word(mask + i if mask_step else flags)
-        _select(format_, keep, x + i * item_bytes, y + i * item_bytes, scale)
-    rest = size - whole
-    if rest:
-        if mask_step:
-            _copy(flags, mask + whole, rest)
-        keep = _read_keep_word(flags)
-        _select_part(format_, keep, x + whole * item_bytes, y + whole * item_bytes, scale, rest * item_bytes)
+def draw_mask(arguments: int, start: int, stop: int) -> None:
+    """Write elements ``start .. stop - 1`` of the boolean mask itself; ``start`` is a multiple of 64."""
+    mask, threshold, offset, seed = _unpack_draw_mask(arguments)
+    _draw_flags(mask, start, stop, threshold, offset, seed)
+
+
+@jit
+def _read_flags(mask: int, step: int, size: int) -> np.uint64:
+    """Return a keep word of fewer than 64 flags that follow one another (``step`` 1), or are one (0)."""
+    if step:
+        room = _room()
+        _copy(room, mask, size)
+        keep = _read_keep_word(room)
+    else:
+        keep = _read_flag(mask)
+    return keep & ((np.uint64(1) << np.uint64(size)) - np.uint64(1))
+
+
+@jit
+def _flags_of_row(mask: int, row: int, axes: int, sizes: int, steps: int) -> int:
+    """Return where the flags of a row begin; a row is a run along the last axis."""
+    for axis in range(8 * (axes - 2), -1, -8):
+        row, index = divmod(row, _read_word(sizes + axis))
+        mask += index * _read_word(steps + axis)
+    return mask
+
+
+@jit
+def _drop_by_flags(
+    start: int, stop: int, format_: int, item_bytes: int, x: int, y: int, scale: float,
+    axes: int, sizes: int, steps: int, mask: int,
+) -> None:  # fmt: skip
+    if start == stop:
+        return
+    length, step = _read_word(sizes + 8 * (axes - 1)), _read_word(steps + 8 * (axes - 1))
+    row, column = divmod(start, length)
+    place = _flags_of_row(mask, row, axes, sizes, steps)
+    position = start
+    while position < stop:
+        if column == length:
+            row, column = row + 1, 0
+            place = _flags_of_row(mask, row, axes, sizes, steps)
+        whole = min(length - column, stop - position) // GROUP_ELEMENTS * GROUP_ELEMENTS
+        shared = _read_flag(place)
+        for i in range(0, whole, GROUP_ELEMENTS):
+            keep = _read_keep_word(place + column + i) if step else shared
+            begin = (position + i) * item_bytes
+            _select(format_, keep, x + begin, y + begin, scale)
+        column += whole
+        position += whole
+        size, filled, keep = min(GROUP_ELEMENTS, stop - position), 0, np.uint64(0)
+        while filled < size and not (filled == 0 and column == length):
+            run = min(length - column, size - filled)
+            keep |= _read_flags(place + column * step, step, run) << np.uint64(filled)
+            filled += run
+            column += run
+            if column == length and filled < size:
+                row, column = row + 1, 0
+                place = _flags_of_row(mask, row, axes, sizes, steps)
+        if filled:
+            begin = position * item_bytes
+            if filled == GROUP_ELEMENTS:
+                _select(format_, keep, x + begin, y + begin, scale)
+            else:
+                _select_part(format_, keep, x + begin, y + begin, scale, filled * item_bytes)
+            position += filled
 
 
 @jit
@@ -293,18 +359,18 @@ def drop_by_mask(arguments: int, start: int, stop: int) -> None:
     """Drop elements ``start .. stop - 1`` of ``x`` into ``y`` by a mask that is broadcast.
 
     ``steps`` is how far one step along each axis of x moves in the mask: 0 where it is broadcast. The last is 0 or 1.
+    What is left of a row below 64 elements is selected together with the rows that follow: short rows cost little.
     """
-    format_, item_bytes, x, y, scale, mask, axes, sizes, steps = _unpack_drop_by_mask(arguments)
-    last = 8 * (axes - 1)
-    length, mask_step = _read_word(sizes + last), _read_word(steps + last)
-    position = start
-    while position < stop:
-        rows, column = divmod(position, length)
-        place = mask + column * mask_step
-        for axis in range(last - 8, -1, -8):
-            rows, index = divmod(rows, _read_word(sizes + axis))
-            place += index * _read_word(steps + axis)
-        run = min(length - column, stop - position)
-        begin = position * item_bytes
-        _drop_run(format_, item_bytes, x + begin, y + begin, run, place, mask_step, scale)
-        position += run
+    format_, item_bytes, x, y, scale, axes, sizes, steps, mask = _unpack_drop_by_mask(arguments)
+    _drop_by_flags(start, stop, format_, item_bytes, x, y, scale, axes, sizes, steps, mask)
+
+
+@jit
+def draw_and_drop(arguments: int, start: int, stop: int) -> None:
+    """Do as `drop_by_mask`, by a small mask that is drawn first: one call instead of two, and no mask to make."""
+    format_, item_bytes, x, y, scale, axes, sizes, steps, size, threshold, offset, seed = _unpack_draw_and_drop(
+        arguments
+    )
+    mask = _room()
+    _draw_flags(mask, 0, size, threshold, offset, seed)
+    _drop_by_flags(start, stop, format_, item_bytes, x, y, scale, axes, sizes, steps, mask)

@@ -151,8 +151,9 @@ def run(kernel: Kernel, arguments: bytes, size: int, *, grain: int, threads: int
         How many threads at most, the caller among them; None for the process-wide number. There are never more than
         CPUs.
     """
-    helpers = min(_state.threads if threads is None else threads, _state.cpus, size // grain) - 1
-    team, chunk = _state.team, size
+    team, chunk, helpers = _state.team, size, 0
+    if size >= 2 * grain:
+        helpers = min(_state.threads if threads is None else threads, _state.cpus, size // grain) - 1
     if helpers > 0:
         if size >= _WAKING_GRAINS * grain:
             team.call(helpers)

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from dropout_service.kernels import dropout
+from dropout_service.kernels import dropout, passes
 from dropout_service.kernels.streams import Purpose, stream
 
 
@@ -46,7 +46,7 @@ def test_evaluation_drops_not_even_one_element_of_many(apply):  # noqa: ANN001 -
 def test_every_format_is_written_whole_where_arrays_are_large(dtype, monkeypatch):  # noqa: ANN001 - as above
     x = np.linspace(-3, 3, 5000).astype(dtype)
     expected = dropout.forward(x, 0.3, seed=6)
-    monkeypatch.setattr(dropout, "_STREAMING_BYTES", 0)
+    monkeypatch.setattr(passes, "_STREAMING_BYTES", 0)
     out = np.full(x.shape, 7, dtype)
     dropout.forward(x, 0.3, seed=6, out=out)
     assert out.tobytes() == expected.tobytes()
@@ -56,7 +56,7 @@ def test_every_format_is_written_whole_where_arrays_are_large(dtype, monkeypatch
 def test_a_large_array_may_begin_at_any_byte(dtype, monkeypatch):  # noqa: ANN001 - as above
     x = np.linspace(-3, 3, 5000).astype(dtype)
     expected = dropout.forward(x, 0.3, seed=6)
-    monkeypatch.setattr(dropout, "_STREAMING_BYTES", 0)  # stores past the caches need whole elements, aligned
+    monkeypatch.setattr(passes, "_STREAMING_BYTES", 0)  # stores past the caches need whole elements, aligned
     out = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype)
     dropout.forward(x, 0.3, seed=6, out=out)
     assert out.tobytes() == expected.tobytes()

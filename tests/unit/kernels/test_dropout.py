@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import dropout
+from dropout_service.kernels import dropout, passes
 
 DTYPES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32), np.dtype(np.float64)]
 WIDE = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -256,7 +256,7 @@ def test_out_may_be_x_itself_or_overlap_it():
 def test_writing_past_the_caches_changes_nothing(dtype, skip, monkeypatch):
     x = ramp(5000 + skip, dtype)[skip:]
     expected = dropout.forward(x, 0.3, seed=6)
-    monkeypatch.setattr(dropout, "_STREAMING_BYTES", 0)
+    monkeypatch.setattr(passes, "_STREAMING_BYTES", 0)
     for size in (*range(140), 1000, 5000):
         out = np.full(size + 1, 7, dtype)
         dropout.forward(x[:size], 0.3, seed=6, out=out[:size])

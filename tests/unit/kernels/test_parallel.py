@@ -16,7 +16,7 @@ import pytest
 import reference_stream as reference
 from numba import njit
 
-from dropout_service.kernels import dropout, parallel
+from dropout_service.kernels import dropout, parallel, passes
 from dropout_service.kernels.board import _add, _load
 from dropout_service.kernels.intrinsics import unpacks
 
@@ -184,7 +184,7 @@ def test_thousands_of_small_jobs_with_changing_numbers_of_threads():
 
 @pytest.mark.usefixtures("four_cores")
 def test_small_draws_in_a_row_equal_the_reference(monkeypatch):
-    monkeypatch.setattr(dropout, "_GRAIN", 64)
+    monkeypatch.setattr(passes, "_GRAIN", 64)
     x = np.arange(1, 1001, dtype=np.float32)
     expected = [reference.dropout(x, reference.keep(x.shape, 0.3, seed=seed), 0.3) for seed in range(5)]
     for turn in range(2000):
@@ -253,7 +253,7 @@ def test_a_forked_child_has_a_team_of_its_own():
 ENDING = """
 import threading
 import numpy as np
-from dropout_service.kernels import dropout, parallel
+from dropout_service.kernels import dropout, parallel, passes
 
 parallel._state.cpus = 4
 x = np.ones(1 << 19, np.float32)

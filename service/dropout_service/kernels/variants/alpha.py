@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import dropout, noise_loops, parallel
+from dropout_service.kernels import dropout, noise_loops, parallel, passes
 from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.memory import address
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.table import Pass, Variant
 
@@ -67,21 +68,19 @@ class AlphaVariant(Variant):
 
     def _apply(self, given: Pass, *, backward: bool) -> None:
         noise_shape = self._noise_shape(given.array.shape, given.pointer)
-        limit, rate = dropout.threshold(given.rate), dropout.effective_rate(given.rate)
+        limit = passes.threshold_of(given.rate)
         if not given.training or (limit == 0 and given.mask is None):
             elementwise.copy(given)
             return
-        if rate == 1:
+        if limit == passes.LEVELS:
             given.out[...] = 0  # the limit of the formula, where it has no value
             return
-        a, b = affine(rate)
+        a, b = affine(limit / passes.LEVELS)
         numbers = (a, 0.0, 0.0) if backward else (a, b, a * ALPHA_PRIME + b)
         if given.mask is not None:
             elementwise.through_mask(given, given.mask, numbers)
         elif noise_shape != given.array.shape:
-            drawn = dropout.keep_mask(
-                noise_shape, given.rate, seed=given.seed, offset=given.offset, threads=given.threads
-            )
+            drawn = passes.draw(noise_shape, limit, given.seed, given.offset, given.threads)
             elementwise.through_mask(given, drawn, numbers)
         else:
             elementwise.through(given, lambda x, y: _by_stream(given, x, y, numbers, limit))
@@ -110,7 +109,7 @@ class AlphaVariant(Variant):
 
 def _by_stream(given: Pass, x: NDArray[Any], y: NDArray[Any], numbers: tuple[float, float, float], limit: int) -> None:
     arguments = noise_loops.AFFINE_BY_STREAM.pack(
-        x.itemsize, x.ctypes.data, y.ctypes.data, *numbers, limit, given.offset, given.seed
+        x.itemsize, address(x), address(y), *numbers, limit, given.offset, given.seed
     )
     parallel.run(noise_loops.affine_by_stream, arguments, x.size, grain=_GRAIN, threads=given.threads)
 

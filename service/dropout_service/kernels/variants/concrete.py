@@ -10,6 +10,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import noise_loops, parallel
 from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.memory import address
 from dropout_service.kernels.noise_math import LANES
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import RATE, Parameter
@@ -50,7 +51,7 @@ class ConcreteVariant(Variant):
 
         def work(x: NDArray[Any], y: NDArray[Any]) -> None:
             arguments = noise_loops.CONCRETE.pack(
-                x.itemsize, x.ctypes.data, y.ctypes.data, *_numbers(given), given.offset, given.seed
+                x.itemsize, address(x), address(y), *_numbers(given), given.offset, given.seed
             )
             parallel.run(noise_loops.concrete, arguments, x.size, grain=_GRAIN, threads=given.threads)
 
@@ -73,7 +74,7 @@ class ConcreteVariant(Variant):
         slope = 1 / given.parameters["temperature"] / given.rate
 
         def work(grad_output: NDArray[Any], grad_input: NDArray[Any]) -> None:
-            addresses = (grad_output.ctypes.data, x.ctypes.data, grad_input.ctypes.data, sums.ctypes.data)
+            addresses = (address(grad_output), address(x), address(grad_input), address(sums))
             arguments = noise_loops.CONCRETE_BACKWARD.pack(
                 x.itemsize, *addresses, *_numbers(given), slope, given.offset, given.seed
             )

@@ -11,6 +11,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import block_loops, parallel
 from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.memory import address
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.kernels.variants.table import Pass, Variant
@@ -128,7 +129,7 @@ def _drawn(
         block_height = block_size if len(sizes) > 1 else 1
         threshold = round(seed_rate(rate, sizes, block_size) * 2**32)
         arguments = block_loops.DRAW_BLOCKS.pack(
-            mask.ctypes.data, height, width, block_height, block_size, threshold, offset, seed
+            address(mask), height, width, block_height, block_size, threshold, offset, seed
         )
         grain = -(-_GRAIN // (height * width))
         parallel.run(block_loops.draw_blocks, arguments, math.prod(shape[:2]), grain=grain, threads=threads)

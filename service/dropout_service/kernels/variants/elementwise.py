@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dropout_service.kernels import conversions, noise_loops, parallel
+from dropout_service.kernels.memory import address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,9 @@ _NARROW_BYTES: Final = 2
 
 def flat(array: NDArray[Any], threads: int | None) -> NDArray[Any]:
     """Return the elements in C order, aligned, as float32 or float64: the array's own memory where it is so already."""
-    elements = np.require(array, requirements=["C", "A"]).reshape(-1)
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.require(array, requirements=["C", "A"])
+    elements = array.reshape(-1)
     return elements if elements.itemsize > _NARROW_BYTES else conversions.widen(elements, threads=threads)
 
 
@@ -42,7 +45,7 @@ def through(given: Pass, work: Callable[[NDArray[Any], NDArray[Any]], None]) -> 
     target = out if out.flags.c_contiguous and out.flags.aligned else np.empty(out.shape, out.dtype)
     if out.dtype == x.dtype:
         y = target.reshape(-1)
-        if x.ctypes.data != y.ctypes.data and np.may_share_memory(x, y):
+        if 0 < abs(address(x) - address(y)) < x.nbytes:
             x = x.copy()
         work(x, y)
     else:
@@ -75,12 +78,14 @@ def through_mask(given: Pass, mask: NDArray[np.bool_], numbers: tuple[float, flo
     shared = len(shape)
     while shared and own[shared - 1] == 1:
         shared -= 1
-    flags = np.ascontiguousarray(np.broadcast_to(mask.reshape(own[:shared]), shape[:shared]))
+    if own[:shared] != shape[:shared]:
+        mask = np.broadcast_to(mask.reshape(own[:shared]), shape[:shared])
+    flags = np.ascontiguousarray(mask)
     length = math.prod(shape[shared:])
 
     def work(x: NDArray[Any], y: NDArray[Any]) -> None:
         arguments = noise_loops.AFFINE_BY_MASK.pack(
-            x.itemsize, x.ctypes.data, y.ctypes.data, *numbers, flags.ctypes.data, length
+            x.itemsize, address(x), address(y), *numbers, address(flags), length
         )
         parallel.run(noise_loops.affine_by_mask, arguments, x.size, grain=_GRAIN, threads=given.threads)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dropout_service.kernels import noise_loops, parallel
 from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.memory import address
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import RATE
 from dropout_service.kernels.variants.table import Pass, Variant
@@ -49,7 +50,7 @@ class GaussianVariant(Variant):
 
         def work(x: NDArray[Any], y: NDArray[Any]) -> None:
             arguments = noise_loops.GAUSSIAN.pack(
-                x.itemsize, x.ctypes.data, y.ctypes.data, deviation, given.offset, given.seed
+                x.itemsize, address(x), address(y), deviation, given.offset, given.seed
             )
             parallel.run(noise_loops.gaussian, arguments, x.size, grain=_GRAIN, threads=given.threads)
 

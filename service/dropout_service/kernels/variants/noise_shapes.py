@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import dropout
+from dropout_service.kernels import dropout, passes
 from dropout_service.kernels.arguments import checked_noise_shape
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.kernels.variants.table import Pass, Variant
@@ -35,16 +35,17 @@ class NoiseShapeVariant(Variant):
     noise_shape: Callable[[Shape, str, Mapping[str, Any]], Shape]
 
     def _forward(self, given: Pass) -> None:
-        dropout.forward(
+        passes.drop(
+            given.format_,
             given.array,
-            given.rate,
+            given.out,
+            passes.threshold_of(given.rate),
             seed=given.seed,
             offset=given.offset,
             scaling=given.scaling,
             training=given.training,
             noise_shape=self.noise_shape(given.array.shape, given.pointer, given.parameters),
             mask=given.mask,
-            out=given.out,
             threads=given.threads,
         )
 

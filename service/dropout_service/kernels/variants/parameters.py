@@ -91,13 +91,14 @@ class Parameter:
 
 def _number(value: Any) -> float | None:
     """Return a finite number as a float; None for anything else."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer beyond float64
-        return None
-    return number if math.isfinite(number) else None
+    if not isinstance(value, float):
+        if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+            return None
+        try:
+            value = float(value)
+        except OverflowError:  # an integer beyond float64
+            return None
+    return float(value) if math.isfinite(value) else None
 
 
 def _integer(value: Any) -> int | None:
