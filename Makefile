@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test quick lint format coverage bench bench-packages docs image lock clean
+.PHONY: help venv demo serve test quick faults lint format coverage bench bench-packages fault-packages docs image lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -30,6 +30,14 @@ test: venv ## Run all tests but the slow suites (under ten minutes on two cores)
 
 quick: venv ## Run the tests that need no server process.
 	$(PYTEST) tests/unit tests/architecture -m "not slow" -n 2 --dist worksteal
+
+faults: venv fault-packages ## Run the suite of real faults and print its figures (SEED=n draws the same faults again).
+	$(PYTEST) tests/faults $(if $(SEED),--fault-seed $(SEED))
+
+# Its shared library alone is used, to give a process a clock of its own: what tests it would do are skipped without it.
+fault-packages: venv
+	$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('libfaketime') is None)" || \
+	  $(BIN)/python -m pip install --quiet --no-deps libfaketime==3.0.1
 
 lint: venv ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
