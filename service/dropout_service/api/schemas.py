@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from dropout_service.api.arrays_json import EncodedArray
+from dropout_service.kernels.dropout import ALGORITHM
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -138,7 +139,7 @@ class _Facts(BaseModel):
     )
     seed: int | None = Field(description="Seed of the mask: give it to the backward pass. Null beside a given mask.")
     offset: int = Field(description="Offset of the mask.")
-    algorithm: str = Field(description="Version of the stream of the noise.", examples=["philox4x32-10/u16"])
+    algorithm: str = Field(description="Version of the stream of the noise.", examples=[ALGORITHM])
 
 
 class ForwardAnswer(_Facts):

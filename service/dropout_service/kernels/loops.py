@@ -21,7 +21,7 @@ from numba.core import cgutils
 from dropout_service.kernels.compile_cache import jit
 from dropout_service.kernels.formats import LANES, SIZES, WIDE, emit_select
 from dropout_service.kernels.intrinsics import emits, unpacks
-from dropout_service.kernels.philox import GROUP_ELEMENTS, batch, emit_groups, splat
+from dropout_service.kernels.philox import ALIKE_GROUPS, GROUP_ELEMENTS, batch, emit_groups, splat
 
 __all__ = [
     "DRAW_AND_DROP",
@@ -84,13 +84,13 @@ def _when(builder: Any, format_: Any, code: int) -> Any:
     return builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code)))
 
 
-def _emit_draws(builder: Any, threshold: Any, group: Any, offset: Any, seed: Any, *, count: int = 1) -> list[list[Any]]:
+def _emit_draws(builder: Any, threshold: Any, *address: Any, count: int = 1, alike: Any = None) -> list[list[Any]]:
     """Emit which elements of ``count`` groups are kept, draw >= threshold, as two vectors of 32 i1 each."""
     limit = splat(builder, builder.trunc(threshold, _I16), LANES)
     draws = ir.VectorType(_I16, LANES)
     return [
         [builder.icmp_unsigned(">=", builder.bitcast(half, draws), limit) for half in lanes]
-        for lanes in emit_groups(builder, group, offset, seed, count=count)
+        for lanes in emit_groups(builder, *address, count=count, alike=alike)
     ]
 
 
@@ -147,7 +147,7 @@ def _drop_groups(
     group: Any,
     *address: Any,
 ) -> Any:
-    """Drop up to ``count`` whole groups from ``group`` on, and return how many.
+    """Drop up to ``count`` whole groups from ``group`` on, all of them `alike <ALIKE_GROUPS>`; return how many.
 
     The format is a constant of each loop, so generator and selection make one straight run of vector instructions, and
     the arithmetic of one group overlaps with the memory accesses of another.
@@ -161,7 +161,8 @@ def _drop_groups(
             whole = builder.mul(builder.sdiv(count, step), step)
             builder.store(whole, dropped)
             with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
-                draws = _emit_draws(builder, threshold, builder.add(group, index), *address, count=abreast)
+                which = builder.add(group, index)
+                draws = _emit_draws(builder, threshold, which, *address, count=abreast, alike=group)
                 begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * size_bytes))
                 for i, keep in enumerate(draws):
                     skip = _plus(builder, begin, i * GROUP_ELEMENTS * size_bytes)
@@ -258,7 +259,9 @@ def drop_by_stream(arguments: int, start: int, stop: int) -> None:
         count = (size - lead) // GROUP_ELEMENTS
         _drop_windows(format_, x + skip, y + skip, count, lead, scale, threshold, group, offset, seed)
     else:
-        count = _drop_groups(format_, x, y, size // GROUP_ELEMENTS, scale, threshold, group, offset, seed)
+        # What lies beyond, in an array of 2^35 elements or more, goes the way of the rest.
+        alike = min(size // GROUP_ELEMENTS, ALIKE_GROUPS - np.int64(group) % ALIKE_GROUPS)
+        count = _drop_groups(format_, x, y, alike, scale, threshold, group, offset, seed)
     whole = count * GROUP_ELEMENTS
     done = 0
     while done < size:

@@ -1,8 +1,9 @@
-"""Philox4x32-10, eight blocks at a time in vector registers.
+"""Philox4x32-7, eight blocks at a time in vector registers.
 
 The generator is counter-based (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a block of
 four 32-bit words is a function of a 128-bit counter and a 64-bit key, so any part of a stream is drawn on its own.
-Here the counter is ``(block, offset)``, 64 bits each, low word first, and the key is the seed.
+Seven rounds are the fewest with which the paper reports that no test of BigCrush fails. Here the counter is
+``(block, offset)``, 64 bits each, low word first, and the key is the seed.
 
 A *group* is the blocks ``8 g .. 8 g + 7``. Its 32 words are kept as sixteen 64-bit lanes, which is what the products of
 the rounds, 32 by 32 bits, leave behind, so nothing is transposed: lane i < 8 is ``w0 << 32 | w1`` of block ``8 g + i``,
@@ -21,7 +22,21 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["GROUP_BLOCKS", "GROUP_ELEMENTS", "GROUP_LANES", "batch", "emit_groups", "fill_group", "splat"]
+__all__ = [
+    "ALIKE_GROUPS",
+    "GENERATOR",
+    "GROUP_BLOCKS",
+    "GROUP_ELEMENTS",
+    "GROUP_LANES",
+    "batch",
+    "emit_groups",
+    "fill_group",
+    "splat",
+]
+
+_ROUNDS: Final = 7
+GENERATOR: Final = f"philox4x32-{_ROUNDS}"
+"""The generator, as the versions of the streams name it."""
 
 GROUP_BLOCKS: Final = 8
 """Philox blocks in a group: the 64-bit lanes of the widest vector register."""
@@ -29,8 +44,9 @@ GROUP_LANES: Final = 2 * GROUP_BLOCKS
 """64-bit lanes in a group."""
 GROUP_ELEMENTS: Final = 4 * GROUP_LANES
 """Mask elements in a group, 16 bits each."""
+ALIKE_GROUPS: Final = (1 << 32) // GROUP_BLOCKS
+"""From each multiple of so many groups to the next, the upper halves of the block numbers are the same."""
 
-_ROUNDS: Final = 10
 _MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS: Final = (0x9E3779B9, 0xBB67AE85)
 _WORD: Final = 0xFFFFFFFF
@@ -48,7 +64,9 @@ def splat(builder: Any, scalar: Any, lanes: int) -> Any:
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
 
 
-def emit_groups(builder: Any, group: Any, offset: Any, seed: Any, *, count: int = 1) -> list[list[Any]]:
+def emit_groups(
+    builder: Any, group: Any, offset: Any, seed: Any, *, count: int = 1, alike: Any = None
+) -> list[list[Any]]:
     """Emit ``count`` consecutive groups, each as two vectors of eight 64-bit lanes.
 
     Parameters
@@ -62,6 +80,9 @@ def emit_groups(builder: Any, group: Any, offset: Any, seed: Any, *, count: int 
     count
         Groups worked at the same time. One round waits for the other, so several groups side by side keep the
         multipliers busy; see `batch`.
+    alike
+        A group between whose multiple of `ALIKE_GROUPS` and the next all groups of a loop lie: a product of the second
+        round is then the same for all of them, and LLVM takes it out of the loop.
     """
     width = GROUP_BLOCKS * count
 
@@ -73,7 +94,7 @@ def emit_groups(builder: Any, group: Any, offset: Any, seed: Any, *, count: int 
     block = builder.add(splat(builder, first, width), ir.Constant(ir.VectorType(_I64, width), list(range(width))))
     stream, key = splat(builder, offset, width), splat(builder, seed, width)
     # Only the low 32 bits of a lane are read by a product, so c1 and c3 may keep the high half of the product they are.
-    c0, c1 = block, builder.lshr(block, half)
+    c0, c1 = block, builder.lshr(block, half) if alike is None else splat(builder, _upper_half(builder, alike), width)
     c2, c3 = stream, builder.lshr(stream, half)
     keys = (builder.and_(key, word), builder.lshr(key, half))
 
@@ -98,9 +119,26 @@ def emit_groups(builder: Any, group: Any, offset: Any, seed: Any, *, count: int 
     k0, k1 = round_keys(_ROUNDS - 1)
     p0, p1 = products()
     # w0 = high(p1) ^ c1 ^ k0 belongs in the upper half of a lane and w1 = low(p1) in the lower: p1 has both in place.
-    upper = builder.xor(p1, builder.shl(builder.xor(c1, k0), half))
-    lower = builder.xor(p0, builder.shl(builder.xor(c3, k1), half))
+    upper = builder.xor(builder.xor(p1, _raised(builder, c1)), builder.shl(k0, half))
+    lower = builder.xor(builder.xor(p0, _raised(builder, c3)), builder.shl(k1, half))
     return [[_part(builder, lanes, i) for lanes in (upper, lower)] for i in range(count)]
+
+
+def _upper_half(builder: Any, group: Any) -> Any:
+    """Emit the upper half of a group's block numbers."""
+    return builder.udiv(group, ir.Constant(_I64, ALIKE_GROUPS))
+
+
+def _raised(builder: Any, lanes: Any) -> Any:
+    """Emit the lower half of each lane as its upper one.
+
+    A shift would do as well, but of a product LLVM makes that a product of 64 by 64 bits, which takes longer.
+    """
+    words = ir.VectorType(_I32, 2 * lanes.type.count)
+    zeros = ir.Constant(words, [0] * words.count)
+    which = [word for lane in range(lanes.type.count) for word in (words.count, 2 * lane)]
+    moved = builder.shuffle_vector(builder.bitcast(lanes, words), zeros, ir.Constant(words, which))
+    return builder.bitcast(moved, lanes.type)
 
 
 def _part(builder: Any, lanes: Any, index: int) -> Any:
@@ -113,11 +151,11 @@ def _part(builder: Any, lanes: Any, index: int) -> Any:
 def batch(context: Any) -> int:
     """Return how many groups to emit side by side for the CPU that ``context`` compiles for.
 
-    Four chains of dependent products fill AVX-512's 32 registers and give 1.3 times the words a second of one chain;
-    with the 16 registers of other x86 processors they would be spilled.
+    Two chains of dependent products keep the multipliers busier than one, and than four, which do not fit into the 32
+    registers of AVX-512; other x86 processors have 16.
     """
     _, _, features = context.codegen().magic_tuple()
-    return 4 if "+avx512f" in features else 1
+    return 2 if "+avx512f" in features else 1
 
 
 @intrinsic  # type: ignore[misc]

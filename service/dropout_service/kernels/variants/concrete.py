@@ -12,6 +12,7 @@ from dropout_service.kernels import noise_loops, parallel
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.memory import address
 from dropout_service.kernels.noise_math import LANES
+from dropout_service.kernels.philox import GENERATOR
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import RATE, Parameter
 from dropout_service.kernels.variants.table import Pass, Variant
@@ -32,7 +33,7 @@ class ConcreteVariant(Variant):
 
     masked: ClassVar[bool] = False
     needs_x: ClassVar[bool] = True
-    algorithm: ClassVar[str] = "philox4x32-10/u32"
+    algorithm: ClassVar[str] = f"{GENERATOR}/u32"
 
     def effective_rate(self, rate: float) -> float:
         """Return the rate itself: it is learned, so it is not rounded."""

@@ -12,6 +12,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import block_loops, parallel
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.memory import address
+from dropout_service.kernels.philox import GENERATOR
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.kernels.variants.table import Pass, Variant
@@ -53,7 +54,7 @@ def seed_rate(rate: float, sizes: tuple[int, ...], block_size: int) -> float:
 class DropBlockVariant(Variant):
     """Blocks of feature maps, each channel of each sample on its own."""
 
-    algorithm: ClassVar[str] = "philox4x32-10/u32"
+    algorithm: ClassVar[str] = f"{GENERATOR}/u32"
 
     def effective_rate(self, rate: float) -> float:
         """Return the rate itself: what is dropped in fact depends on the draw."""

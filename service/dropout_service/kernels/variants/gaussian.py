@@ -11,6 +11,7 @@ import numpy as np
 from dropout_service.kernels import noise_loops, parallel
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.memory import address
+from dropout_service.kernels.philox import GENERATOR
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import RATE
 from dropout_service.kernels.variants.table import Pass, Variant
@@ -30,7 +31,7 @@ class GaussianVariant(Variant):
     """x times noise that has the mean and the variance of an inverted mask."""
 
     masked: ClassVar[bool] = False
-    algorithm: ClassVar[str] = "philox4x32-10/u32-normal"
+    algorithm: ClassVar[str] = f"{GENERATOR}/u32-normal"
 
     def effective_rate(self, rate: float) -> float:
         """Return the rate itself: the noise is not rounded to levels."""
