@@ -22,6 +22,7 @@ import typer
 if TYPE_CHECKING:
     import socket
 
+    from dropout_service.database.migrate import Migration
     from dropout_service.dispatch.config import DispatchConfig
     from dropout_service.settings import Settings
 
@@ -48,6 +49,7 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     settings = _settings(host=host, port=port, data_dir=data_dir)
     _make_data_dir(settings.data_dir)
     _configure_logging(settings.log_level)
+    _migrate(settings)
     # Predictions compute in the threads of requests; threads of BLAS beside them would fight for the same cores.
     # NumPy reads it when it is imported, below.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -100,24 +102,27 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 @app.command()
 def dispatch(data_dir: DataDir = None) -> None:
     """Run training jobs until SIGTERM or SIGINT, for a `serve` that runs without a dispatcher."""
-    from dropout_service.database.migrate import upgrade  # noqa: PLC0415
     from dropout_service.dispatch.launch import become_dispatcher  # noqa: PLC0415
 
     settings = _settings(data_dir=data_dir)
     _configure_logging(settings.log_level)
     _make_data_dir(settings.data_dir)
-    upgrade(settings.database_url)
+    _migrate(settings)
     become_dispatcher(_dispatch_config(settings))
 
 
 @app.command()
-def migrate(data_dir: DataDir = None) -> None:
-    """Bring the database to the present schema; `serve` does so by itself."""
-    from dropout_service.database.migrate import upgrade  # noqa: PLC0415
-
+def migrate(
+    data_dir: DataDir = None,
+    to: Annotated[
+        str, typer.Option(help="Revision to reach, up or down; `base` removes every table, with all that is in it.")
+    ] = "head",
+) -> None:
+    """Bring the database to a revision of its schema; `serve` and `dispatch` bring it to the latest by themselves."""
     settings = _settings(data_dir=data_dir)
     _make_data_dir(settings.data_dir)
-    upgrade(settings.database_url)
+    done = _migrate(settings, to)
+    typer.echo(f"{done.before} -> {done.after}" if done.before != done.after else f"already at {done.after}")
 
 
 @app.command()
@@ -146,6 +151,24 @@ def health(host: Host = None, port: Port = None) -> None:
 
 def _ignore(_number: int, _frame: object) -> None:
     """Do nothing. Unlike SIG_IGN this is not inherited by child processes."""
+
+
+def _migrate(settings: Settings, to: str = "head") -> Migration:
+    """Migrate the database, or end with a sentence for the operator when it cannot be reached or understood."""
+    from dropout_service.database.engine import open_database, reach  # noqa: PLC0415
+    from dropout_service.database.migrate import migrate  # noqa: PLC0415
+    from dropout_service.database.outages import OUTAGES, explain_outage  # noqa: PLC0415
+    from dropout_service.errors import ServiceError  # noqa: PLC0415
+
+    try:
+        engine = open_database(settings.database_url)
+        reach(engine)
+        engine.dispose()
+        return migrate(settings.database_url, to)
+    except (ServiceError, *OUTAGES) as error:
+        told = error if isinstance(error, ServiceError) else explain_outage(error)
+        typer.echo(f"DROPOUT_SERVICE_DATABASE_URL: {told.message}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _dispatch_config(settings: Settings) -> DispatchConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,9 +25,30 @@ def _blobs_in_data_dir(values: dict[str, Any]) -> str:
     return (values["data_dir"] / "blobs").as_uri() if "data_dir" in values else ""
 
 
-def _sqlite_file(url: str) -> str:
-    if not url.startswith("sqlite:///") or url.removeprefix("sqlite:///") in {"", ":memory:"}:
-        raise ValueError("should be an SQLite file, such as sqlite:////data/dropout.sqlite3")
+def _database(url: str) -> str:
+    if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") not in {"", ":memory:"}:
+        return url
+    scheme, _, rest = url.partition("://")
+    if scheme in {"postgresql", "postgresql+psycopg", "postgres"}:
+        return _postgresql(f"postgresql://{rest}")
+    raise ValueError(
+        "should be an SQLite file, such as sqlite:////data/dropout.sqlite3, or a PostgreSQL database, such as "
+        "postgresql://user:password@host:5432/database"
+    )
+
+
+def _postgresql(url: str) -> str:
+    """Check the parts by hand: a parser's own message would tell the password."""
+    parts = urlsplit(url)
+    try:
+        places = bool(parts.hostname or "host" in parse_qs(parts.query)) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        places = False
+    if not places or len(parts.path) <= 1 or parts.fragment:
+        raise ValueError(
+            "should name host and database, such as postgresql://user:password@host:5432/database; write a character "
+            "such as @ : / # % in the password as %40 %3A %2F %23 %25"
+        )
     return url
 
 
@@ -43,17 +65,20 @@ def _cores() -> int:
 class Settings(BaseSettings):
     """All that an operator can choose. ``docs/settings.md`` lists every one."""
 
-    model_config = SettingsConfigDict(env_prefix="DROPOUT_SERVICE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="DROPOUT_SERVICE_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default=Path("dropout-data"), description="Folder of the default database and blobs; made at start."
     )
-    database_url: Annotated[str, AfterValidator(_sqlite_file)] = Field(
+    database_url: Annotated[str, AfterValidator(_database)] = Field(
         default_factory=_database_in_data_dir,
-        description="URL of the database, an SQLite file: `sqlite:////data/dropout.sqlite3`. "
-        "Default: in the data folder.",
+        repr=False,  # it may hold a password
+        description="URL of the database: an SQLite file, `sqlite:////data/dropout.sqlite3`, or PostgreSQL, "
+        "`postgresql://user:password@host:5432/database`. Default: an SQLite file in the data folder.",
     )
     blob_url: Annotated[str, AfterValidator(_blob_store)] = Field(
         default_factory=_blobs_in_data_dir,

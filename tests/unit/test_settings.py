@@ -53,12 +53,35 @@ def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch
         ("log_level", "loud"),
         ("database_url", "mysql://x"),
         ("database_url", "sqlite:///:memory:"),
+        ("database_url", "postgresql://user@host"),
+        ("database_url", "postgresql:///database"),
+        ("database_url", "postgresql://user@host:port/database"),
         ("blob_url", "ftp://x"),
     ],
 )
 def test_what_makes_no_sense_is_rejected(name: str, value: object):
     with pytest.raises(ValidationError):
         Settings.model_validate({name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgresql://u:p@db.example:5433/dropout", None),
+        ("postgresql://u@/dropout?host=/run/postgresql", None),
+        ("postgres://u:p%40%2F@db/dropout?sslmode=require", "postgresql://u:p%40%2F@db/dropout?sslmode=require"),
+        ("postgresql+psycopg://u@db/dropout", "postgresql://u@db/dropout"),
+    ],
+)
+def test_a_postgresql_database_is_chosen_by_its_url(given: str, read: str | None):
+    assert Settings(database_url=given).database_url == (read or given)
+
+
+def test_a_password_is_never_told():
+    assert "swordfish" not in repr(Settings(database_url="postgresql://u:swordfish@db/dropout"))
+    with pytest.raises(ValidationError, match="%40") as caught:
+        Settings(database_url="postgresql://u:swordfish@/x@db/dropout")
+    assert "swordfish" not in str(caught.value)
 
 
 def test_settings_do_not_change():

@@ -21,6 +21,7 @@ from dropout_service.api.problems import problem_responses
 from dropout_service.datasets import inline
 from dropout_service.datasets.dataset import ColumnType, DatasetFormat
 from dropout_service.errors import ConflictError, UnsupportedMediaTypeError
+from dropout_service.training.strict import Name
 
 if TYPE_CHECKING:
     from dropout_service.datasets.registry import Upload
@@ -150,7 +151,7 @@ async def upload_dataset(
     request: Request,
     response: Response,
     datasets: Datasets,
-    name: Annotated[str | None, Query(max_length=200, description="A name for people. Default: the id.")] = None,
+    name: Annotated[Name | None, Query(description="A name for people. Default: the id.")] = None,
 ) -> DatasetReport:
     """Store a table, and learn what is in it before any training.
 

@@ -1,73 +1,73 @@
 """Open a database by URL, and the two kinds of transaction that everything else uses.
 
-SQLite runs in WAL mode with ``synchronous=FULL``: a commit has reached the disk when it returns, so that an
-accepted job survives a power cut. A transaction that may write begins with ``BEGIN IMMEDIATE``: it waits for its
-turn at the start, where waiting is safe, and never has to give up half-way because another writer came first.
+What is particular to SQLite and to PostgreSQL is in the modules of these names. Both promise that a commit has reached
+the disk when it returns, and that a reader sees one snapshot. One that does not answer raises one of
+`database.outages.OUTAGES`.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
+
+from dropout_service.database import postgresql, sqlite
+from dropout_service.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sqlalchemy import Connection, Engine
 
-__all__ = ["open_database", "reading", "writing"]
+__all__ = ["open_database", "reach", "reading", "writing"]
 
-BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for its turn on SQLite before it reports that the database is locked."""
-
-READ_ONLY = "dropout_read_only"
+_READING = {"sqlite": sqlite.READING, "postgresql": postgresql.READING}
 
 
 def open_database(url: str) -> Engine:
-    """Open the database at a URL, such as ``sqlite:////data/service.db``; no connection is made yet.
+    """Open the database at a URL; no connection is made yet.
 
     Parameters
     ----------
     url
-        A SQLAlchemy URL. The folder of an SQLite file is created when it is missing; an SQLite database in
-        memory is refused, since the processes of the service could not share it.
+        ``sqlite:////data/service.db``, whose folder is created when it is missing, or
+        ``postgresql://user:password@host:5432/database``.
     """
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    if parsed.database is None or parsed.database in {"", ":memory:"} or "mode" in parsed.query:
-        raise ValueError(f"the database must be a file that several processes share, got {url!r}")
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    # The request threads bound the number of connections; a second bound here would only add a place to wait.
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=-1)
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    backend = sqlite if parsed.get_backend_name() == "sqlite" else postgresql
+    return backend.open_database(parsed)
+
+
+def reach(engine: Engine) -> None:
+    """Connect once, to find out at the start what would otherwise fail later.
+
+    Raises
+    ------
+    UnavailableError
+        With the reason, for the operator; it does not tell the password.
+    """
+    try:
+        with engine.connect():
+            pass
+    except DBAPIError as error:
+        place = engine.url.set(query={}).render_as_string(hide_password=True)
+        raise UnavailableError(f"cannot connect to {place}: {' '.join(str(error.orig).split())}") from error
 
 
 @contextmanager
 def reading(engine: Engine) -> Generator[Connection]:
     """Run a transaction that only reads: one consistent snapshot, never in the way of a writer."""
-    with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+    with engine.connect().execution_options(**_READING[engine.dialect.name]) as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Generator[Connection]:
-    """Run a transaction that writes: committed at the end of the block, rolled back when it raises."""
+    """Run a transaction that writes: committed at the end of the block, rolled back when it raises.
+
+    When the database goes away during the commit, nobody knows whether it came through.
+    """
     with engine.begin() as connection:
         yield connection
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN would be a deferred one; see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get(READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Double, Index, String, Table
 
-from dropout_service.database.metadata import metadata
+from dropout_service.database.metadata import Identifier, metadata
 
 __all__ = ["datasets"]
 
 datasets = Table(
     "datasets",
     metadata,
-    Column("id", String(80), primary_key=True),
+    Column("id", Identifier(80), primary_key=True),
     Column("name", String(200), nullable=False),
     Column("format", String(16), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),

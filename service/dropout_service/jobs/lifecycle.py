@@ -27,6 +27,7 @@ __all__ = [
     "crashed",
     "expired",
     "finished",
+    "has_ended_with",
     "pause_requested",
     "released",
     "reported",
@@ -108,6 +109,11 @@ def finished(job: Job, token: int, outcome: Outcome, report: Report | None, now:
         return _cancelled(job, now) if orders is Verdict.CANCEL else None
     change = Change(job) if report is None else _progressed(Change(job), report, now)
     return _ended(change, outcome.stop_reason, now, model=outcome.model, failure=outcome.failure)
+
+
+def has_ended_with(job: Job, outcome: Outcome) -> bool:
+    """Whether the job has ended with this very result: its commit came through, and only the answer got lost."""
+    return job.model is not None and job.model == outcome.model
 
 
 def released(job: Job, token: int, report: Report, now: float, *, reason: str, message: str = "") -> Change | None:
@@ -225,9 +231,11 @@ def _progressed(change: Change, report: Report, now: float) -> Change:
         change = replace(change, job=job)
     job = change.job
     first = job.rate_since is None
-    checkpoints = job.checkpoints
-    if report.checkpoint is not None:
+    checkpoints, crashes = job.checkpoints, job.crashes
+    # A report whose answer got lost is sent again, and its checkpoint is not a new one then.
+    if report.checkpoint is not None and report.checkpoint not in checkpoints:
         checkpoints = (report.checkpoint, *checkpoints)[:KEPT_CHECKPOINTS]
+        crashes = 0  # a new checkpoint is progress: the next crash is the first of a new row
     return replace(
         change,
         job=replace(
@@ -236,8 +244,7 @@ def _progressed(change: Change, report: Report, now: float) -> Change:
             rate_since=now if first else job.rate_since,
             rate_progress=report.progress if first else job.rate_progress,
             checkpoints=checkpoints,
-            # A new checkpoint is progress: the next crash is the first of a new row.
-            crashes=job.crashes if report.checkpoint is None else 0,
+            crashes=crashes,
         ),
     )
 

@@ -74,7 +74,9 @@ class MemoryJobStore:
             if job is None:
                 return False
             change = lifecycle.finished(job, attempt.token, outcome, report, self._clock())
-            return change is not None and self._keep(change).stop_reason is outcome.stop_reason
+            if change is None:
+                return job.attempt == attempt.token and lifecycle.has_ended_with(job, outcome)
+            return self._keep(change).stop_reason is outcome.stop_reason
 
     def release(  # noqa: D102
         self, attempt: Attempt, report: Report, *, reason: str, message: str = ""

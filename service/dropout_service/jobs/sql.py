@@ -69,30 +69,24 @@ class SqlJobStore:
         return change.job
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:  # noqa: D102
-        waiting = (
-            _JOB_WITH_METRICS.where(jobs_table.c.status == JobStatus.QUEUED)
-            .order_by(jobs_table.c.id)
-            .limit(n)
-            .with_for_update(of=jobs_table, skip_locked=True)
-        )
+        queued = select(jobs_table.c.id).where(jobs_table.c.status == JobStatus.QUEUED)
         with reading(self._engine) as connection:  # mostly there is none, and no writer needs to wait for that
-            queued = select(jobs_table.c.id).where(jobs_table.c.status == JobStatus.QUEUED).limit(1)
-            if connection.execute(queued).first() is None:
+            if connection.execute(queued.limit(1)).first() is None:
                 return []
         with writing(self._engine) as connection:
-            rows = connection.execute(waiting).mappings().all()
-            now = _now(connection)
+            waiting = _lock(connection, queued.order_by(jobs_table.c.id).limit(n), skip_locked=True)
             return [
                 _write(connection, job, lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s))
-                for job in map(_job, rows)
+                for job, now in waiting
             ]
 
     def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:  # noqa: D102
         with writing(self._engine) as connection:
-            job = _held(connection, attempt)
-            if job is None:
+            held = _held(connection, attempt)
+            if held is None:
                 return Verdict.FENCED
-            change = lifecycle.reported(job, attempt.token, report, _now(connection), lease_s=lease_s)
+            job, now = held
+            change = lifecycle.reported(job, attempt.token, report, now, lease_s=lease_s)
             if change is not None:
                 _write(connection, job, change)
             return lifecycle.verdict(job.attempt, job.status, attempt.token)
@@ -106,12 +100,13 @@ class SqlJobStore:
         together: Callable[[Connection], None] | None = None,
     ) -> bool:
         with writing(self._engine) as connection:
-            job = _held(connection, attempt)
-            if job is None:
+            held = _held(connection, attempt)
+            if held is None:
                 return False
-            change = lifecycle.finished(job, attempt.token, outcome, report, _now(connection))
+            job, now = held
+            change = lifecycle.finished(job, attempt.token, outcome, report, now)
             if change is None:
-                return False
+                return lifecycle.has_ended_with(job, outcome)
             counts = change.job.stop_reason is outcome.stop_reason
             if together is not None and change.job.status is JobStatus.SUCCEEDED:
                 together(connection)
@@ -122,10 +117,10 @@ class SqlJobStore:
         self, attempt: Attempt, report: Report, *, reason: str, message: str = ""
     ) -> bool:
         with writing(self._engine) as connection:
-            job = _held(connection, attempt)
-            if job is None:
+            held = _held(connection, attempt)
+            if held is None:
                 return False
-            now = _now(connection)
+            job, now = held
             change = lifecycle.released(job, attempt.token, report, now, reason=reason, message=message)
             if change is not None:
                 _write(connection, job, change)
@@ -133,21 +128,22 @@ class SqlJobStore:
 
     def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:  # noqa: D102
         with writing(self._engine) as connection:
-            job = _held(connection, attempt)
-            if job is None:
+            held = _held(connection, attempt)
+            if held is None:
                 return None
-            change = lifecycle.crashed(job, attempt.token, stop_reason, failure, _now(connection))
+            job, now = held
+            change = lifecycle.crashed(job, attempt.token, stop_reason, failure, now)
             return None if change is None else _write(connection, job, change)
 
     def expired(self) -> Sequence[Job]:  # noqa: D102
-        over = and_(jobs_table.c.status.in_(_ACTIVE), jobs_table.c.lease_expires_at < now_s())
+        over = select(jobs_table.c.id).where(jobs_table.c.status.in_(_ACTIVE), jobs_table.c.lease_expires_at < now_s())
         with reading(self._engine) as connection:  # as in claim
-            if connection.execute(select(jobs_table.c.id).where(over).limit(1)).first() is None:
+            if connection.execute(over.limit(1)).first() is None:
                 return []
         with writing(self._engine) as connection:
-            rows = connection.execute(_locked(_JOB_WITH_METRICS.where(over))).mappings().all()
-            now = _now(connection)
-            found = [(job, lifecycle.expired(job, now)) for job in map(_job, rows)]
+            # One that is locked is being taken back by another dispatcher, or gives a sign of life right now.
+            taken = _lock(connection, over, skip_locked=True)
+            found = [(job, lifecycle.expired(job, now)) for job, now in taken]
             return [_write(connection, job, change) for job, change in found if change is not None]
 
     def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:  # noqa: D102
@@ -173,13 +169,16 @@ class SqlJobStore:
 
     def _request(self, job_id: str, rule: Callable[[Job, float], Change | None]) -> Job:
         with writing(self._engine) as connection:
-            job = _get(connection, job_id)
-            change = rule(job, _now(connection))
+            job, now = _get(connection, job_id)
+            change = rule(job, now)
             return job if change is None else _write(connection, job, change)
 
     def get(self, job_id: str) -> Job:  # noqa: D102
         with reading(self._engine) as connection:
-            return _get(connection, job_id, lock=False)
+            row = connection.execute(_JOB_WITH_METRICS.where(jobs_table.c.id == job_id)).mappings().first()
+        if row is None:
+            raise _missing(job_id)
+        return _job(row)
 
     def list(  # noqa: D102
         self, *, limit: int, after: str | None = None, status: JobStatus | None = None
@@ -195,7 +194,7 @@ class SqlJobStore:
 
     def delete(self, job_id: str) -> None:  # noqa: D102
         with writing(self._engine) as connection:
-            job = _get(connection, job_id)
+            job, _ = _get(connection, job_id)
             if not job.status.terminal:
                 raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
             connection.execute(delete(jobs_table).where(jobs_table.c.id == job_id))
@@ -249,23 +248,32 @@ def _now(connection: Connection) -> float:
     return connection.execute(select(now_s())).scalar_one()
 
 
-def _locked(statement: Select[Any]) -> Select[Any]:
-    """Lock the jobs for this transaction; on SQLite the transaction itself is the lock."""
-    return statement.with_for_update(of=jobs_table)
+def _lock(connection: Connection, ids: Select[Any], *, skip_locked: bool = False) -> list[tuple[Job, float]]:
+    """Lock jobs for this transaction and read them as they are then, in the order of `ids`, each with the time.
+
+    Two statements: one that had to wait for a lock would see the row as it is now, but what belongs to it as it was
+    before. On SQLite the transaction itself is the lock.
+    """
+    locked = connection.execute(ids.with_for_update(of=jobs_table, skip_locked=skip_locked)).scalars().all()
+    found: dict[str, tuple[Job, float]] = {}
+    for start in range(0, len(locked), _MAX_IN):
+        part = _JOB_WITH_METRICS.add_columns(now_s().label("now")).where(
+            jobs_table.c.id.in_(locked[start : start + _MAX_IN])
+        )
+        found |= {row["id"]: (_job(row), row["now"]) for row in connection.execute(part).mappings()}
+    return [found[job_id] for job_id in locked]
 
 
-def _held(connection: Connection, attempt: Attempt) -> Job | None:
-    holds = and_(jobs_table.c.id == attempt.job_id, jobs_table.c.attempt == attempt.token)
-    row = connection.execute(_locked(_JOB_WITH_METRICS.where(holds))).mappings().first()
-    return None if row is None else _job(row)
+def _held(connection: Connection, attempt: Attempt) -> tuple[Job, float] | None:
+    held = select(jobs_table.c.id).where(jobs_table.c.id == attempt.job_id, jobs_table.c.attempt == attempt.token)
+    return next(iter(_lock(connection, held)), None)
 
 
-def _get(connection: Connection, job_id: str, *, lock: bool = True) -> Job:
-    statement = _JOB_WITH_METRICS.where(jobs_table.c.id == job_id)
-    row = connection.execute(_locked(statement) if lock else statement).mappings().first()
-    if row is None:
+def _get(connection: Connection, job_id: str) -> tuple[Job, float]:
+    found = _lock(connection, select(jobs_table.c.id).where(jobs_table.c.id == job_id))
+    if not found:
         raise _missing(job_id)
-    return _job(row)
+    return found[0]
 
 
 def _must_exist(connection: Connection, job_id: str) -> None:

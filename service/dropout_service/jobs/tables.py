@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, String, Table
 
-from dropout_service.database.metadata import metadata
+from dropout_service.database.metadata import Identifier, metadata
 
 __all__ = ["events", "jobs"]
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", Identifier(64), primary_key=True),
     Column("spec", JSON, nullable=False),
-    Column("dataset", String(80), nullable=False),
+    Column("dataset", Identifier(80), nullable=False),
     Column("status", String(16), nullable=False),
     Column("stop_reason", String(16)),
     Column("failure", JSON(none_as_null=True)),
-    Column("model", String(80)),
+    Column("model", Identifier(80)),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),

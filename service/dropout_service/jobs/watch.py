@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy.exc import DBAPIError
+from dropout_service.database.outages import OUTAGES, explain_outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,8 +146,8 @@ class Watcher:
             self._wake_up.clear()
             try:
                 self._look()
-            except DBAPIError as error:
-                logger.warning("the database does not answer, trying again: %s", error.orig)
+            except OUTAGES as error:
+                logger.warning("%s", explain_outage(error))
                 time.sleep(_AWAY_S)
                 self._look_at_all()
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Double, String, Table
 
-from dropout_service.database.metadata import metadata
+from dropout_service.database.metadata import Identifier, metadata
 
 __all__ = ["models"]
 
 models = Table(
     "models",
     metadata,
-    Column("id", String(80), primary_key=True),
+    Column("id", Identifier(80), primary_key=True),
     # No foreign key: a model outlives the job that made it.
-    Column("job_id", String(80), nullable=False, index=True),
+    Column("job_id", Identifier(80), nullable=False, index=True),
     Column("name", String(200), nullable=True),
     Column("task", String(32), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),

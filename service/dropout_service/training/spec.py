@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.dropout_spec import ACCEPTED, AnyDropout, Dropouts, DropoutSpec
-from dropout_service.training.strict import StrictSpec, located
+from dropout_service.training.strict import Name, StrictSpec, located
 
 __all__ = [
     "AdamSpec",
@@ -228,7 +228,7 @@ class EarlyStoppingSpec(StrictSpec):
 class TrainingSpec(StrictSpec):
     """One training: the data, the network, and how to fit it."""
 
-    name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")
+    name: Name | None = Field(default=None, description="A name for people; need not be unique.")
     task: Literal["classification", "regression"] = Field(description="What the target is: a class or a number.")
     data: DataSpec
     model: ModelSpec = ModelSpec()

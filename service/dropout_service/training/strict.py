@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 if TYPE_CHECKING:
     from dropout_service.errors import InvalidInputError
 
-__all__ = ["StrictSpec", "located"]
+__all__ = ["Name", "StrictSpec", "located"]
+
+
+def _without_nul(name: str) -> str:
+    if "\0" in name:
+        raise ValueError("a name is a text without the character NUL")
+    return name
+
+
+Name = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
+"""A name for people; what every database can keep."""
 
 
 class StrictSpec(BaseModel):

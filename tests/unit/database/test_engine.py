@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
 
-from dropout_service.database.engine import open_database, reading, writing
+from dropout_service.database.engine import open_database, reach, reading, writing
+from dropout_service.database.outages import OUTAGES
+from dropout_service.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +20,8 @@ numbers = Table("numbers", MetaData(), Column("value", Integer, primary_key=True
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path}/deep/service.db")
+def engine(empty_url: str) -> Iterator[Engine]:
+    engine = open_database(empty_url)
     with writing(engine) as connection:
         numbers.create(connection)
     yield engine
@@ -29,9 +31,16 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.mark.parametrize(
     ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 30_000)]
 )
-def test_each_connection_is_durable_and_patient(engine: Engine, pragma: str, value: object):
-    with reading(engine) as connection:
+def test_each_connection_to_sqlite_is_durable_and_patient(sqlite_engine: Engine, pragma: str, value: object):
+    with reading(sqlite_engine) as connection:
         assert connection.execute(text(f"PRAGMA {pragma}")).scalar_one() == value
+
+
+def test_the_folder_of_an_sqlite_file_is_made(tmp_path: Path):
+    engine = open_database(f"sqlite:///{tmp_path}/deep/service.db")
+    reach(engine)
+    engine.dispose()
+    assert (tmp_path / "deep" / "service.db").exists()
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine):
@@ -56,7 +65,11 @@ def test_a_reader_keeps_its_snapshot_and_does_not_block_a_writer(engine: Engine)
         assert reader.execute(select(numbers.c.value)).scalars().all() == [1]
 
 
-def test_concurrent_read_modify_write_loses_no_update(engine: Engine):
+def test_concurrent_read_modify_write_of_sqlite_loses_no_update(sqlite_engine: Engine):
+    engine = sqlite_engine
+    with writing(engine) as connection:
+        numbers.create(connection)
+
     def append() -> None:
         for _ in range(10):
             with writing(engine) as connection:
@@ -76,3 +89,16 @@ def test_concurrent_read_modify_write_loses_no_update(engine: Engine):
 def test_a_database_that_processes_cannot_share_is_refused(url: str):
     with pytest.raises(ValueError, match="several processes share"):
         open_database(url)
+
+
+def test_a_reader_cannot_write(postgresql_engine: Engine):
+    with pytest.raises(OUTAGES), reading(postgresql_engine) as connection:
+        connection.execute(text("CREATE TABLE t (x int)"))
+
+
+def test_a_file_that_is_no_database_is_told_at_the_start(tmp_path: Path):
+    (tmp_path / "service.db").write_text("nothing that SQLite would know" * 100)
+    engine = open_database(f"sqlite:///{tmp_path}/service.db")
+    with pytest.raises(UnavailableError, match=r"cannot connect to sqlite:////.*service.db: file is not a database"):
+        reach(engine)
+    engine.dispose()

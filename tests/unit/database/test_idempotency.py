@@ -6,26 +6,14 @@ import pytest
 from sqlalchemy import update
 
 from dropout_service.database import idempotency
-from dropout_service.database.engine import open_database, writing
+from dropout_service.database.engine import writing
 from dropout_service.database.idempotency import Refusal, StoredAnswer, idempotency_keys
-from dropout_service.database.migrate import upgrade
 from dropout_service.errors import ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from sqlalchemy import Engine
 
 ANSWER = StoredAnswer(202, {"location": "/jobs/job_1"}, b'{"id": "job_1"}')
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    upgrade(f"sqlite:///{tmp_path}/service.db")
-    engine = open_database(f"sqlite:///{tmp_path}/service.db")
-    yield engine
-    engine.dispose()
 
 
 def begin(engine: Engine, key: str = "k", body_hash: str = "h", operation: str = "POST /jobs"):

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 import dropout_service.database.idempotency
 import dropout_service.datasets.tables
@@ -16,15 +15,24 @@ import dropout_service.jobs.tables
 import dropout_service.models.tables  # noqa: F401 - with the imports above, the metadata is complete
 from dropout_service.database.engine import open_database, reading, writing
 from dropout_service.database.metadata import metadata
-from dropout_service.database.migrate import alembic_config, upgrade
+from dropout_service.database.migrate import BASE, HEAD, Migration, _current, migrate, revisions, upgrade
+from dropout_service.errors import ConflictError, InvalidInputError
+from dropout_service.jobs.sql import SqlJobStore
+from dropout_service.training.spec import TrainingSpec
 
-if TYPE_CHECKING:
-    from pathlib import Path
+LAST = revisions()[-1]
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/service.db"
+def url(empty_url: str) -> str:
+    return empty_url
+
+
+@pytest.fixture
+def spec() -> TrainingSpec:
+    return TrainingSpec.model_validate(
+        {"name": "digits", "task": "classification", "data": {"dataset": "sha256-4f2a"}, "epochs": 10}
+    )
 
 
 def test_the_migrations_make_what_the_code_declares(url: str):
@@ -40,7 +48,7 @@ def test_upgrading_again_changes_nothing(url: str):
     upgrade(url)
     engine = open_database(url)
     with writing(engine) as connection:
-        connection.execute(text("INSERT INTO idempotency_keys VALUES ('op', 'key', 'hash', 1, 202, '{}', x'00')"))
+        connection.execute(text("INSERT INTO idempotency_keys VALUES ('op', 'key', 'hash', 1, 202, '{}', NULL)"))
     upgrade(url)
     with reading(engine) as connection:
         assert connection.execute(text("SELECT key FROM idempotency_keys")).scalars().all() == ["key"]
@@ -53,15 +61,74 @@ def test_processes_that_start_at_once_all_find_the_schema(url: str):
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     engine = open_database(url)
     with reading(engine) as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["0001"]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [LAST]
     engine.dispose()
 
 
-def test_down_leaves_an_empty_database(url: str):
+def test_each_revision_goes_up_and_down(url: str):
+    assert revisions()[0] == BASE
+    for below, revision in pairwise(revisions()):
+        assert migrate(url, revision) == Migration(below, revision)
+        assert migrate(url, below) == Migration(revision, below)
+        assert migrate(url, revision) == Migration(below, revision)
+    assert migrate(url, HEAD) == Migration(LAST, LAST)
+
+
+def test_down_leaves_an_empty_database_and_up_makes_it_as_it_was(url: str):
+    upgrade(url)
+    assert migrate(url, BASE) == Migration(LAST, BASE)
+    engine = open_database(url)
+    with reading(engine) as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+    upgrade(url)
+    with reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_jobs_survive_the_way_down_to_the_first_revision_and_up(url: str, spec: TrainingSpec):
+    upgrade(url)
+    engine = open_database(url)
+    store = SqlJobStore(engine)
+    jobs = [store.submit(spec) for _ in range(3)]
+    store.claim(1, dispatcher="d", lease_s=60)
+    store.request_cancel(jobs[1].id)
+    before = [(store.get(job.id), store.events(job.id)) for job in jobs]
+    engine.dispose()
+    migrate(url, revisions()[1])
+    upgrade(url)
+    assert [(store.get(job.id), store.events(job.id)) for job in jobs] == before
+    engine.dispose()
+
+
+def test_a_revision_that_does_not_exist_is_told_with_those_that_do(url: str):
+    with pytest.raises(InvalidInputError, match=r"no revision '9999'; there are base, 0001"):
+        migrate(url, "9999")
+
+
+def test_a_database_of_a_later_version_is_left_alone(url: str):
     upgrade(url)
     engine = open_database(url)
     with writing(engine) as connection:
-        command.downgrade(alembic_config(connection), "base")
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConflictError, match="at revision 9999, which this version does not know"):
+        upgrade(url)
+    engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(_connection: object) -> str:
+        raise RuntimeError
+
+    def first_that_then_fail(connection: Connection) -> str:
+        return next(steps)(connection)
+
+    steps = iter([_current, fail])
+    monkeypatch.setattr("dropout_service.database.migrate._current", first_that_then_fail)
+    with pytest.raises(RuntimeError):
+        upgrade(url)
+    engine = open_database(url)
     with reading(engine) as connection:
-        assert inspect(connection).get_table_names() == ["alembic_version"]
+        assert inspect(connection).get_table_names() == []
     engine.dispose()

@@ -5,44 +5,23 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
-from dropout_service.database.engine import open_database, writing
-from dropout_service.database.migrate import upgrade
+from dropout_service.database.engine import writing
 from dropout_service.jobs.memory import MemoryJobStore
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.jobs.tables import jobs as jobs_table
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from sqlalchemy import Engine
+    from collections.abc import Callable
 
     from dropout_service.jobs.store import JobStore
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Hold the bytes of an empty database with the schema: copying is faster than migrating."""
-    path = tmp_path_factory.mktemp("migrated") / "service.db"
-    upgrade(f"sqlite:///{path}")
-    return path.read_bytes()
-
-
-@pytest.fixture
-def engine(tmp_path: Path, migrated: bytes) -> Iterator[Engine]:
-    path = tmp_path / "service.db"
-    path.write_bytes(migrated)
-    engine = open_database(f"sqlite:///{path}")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest) -> JobStore:
     if request.param == "memory":
         return MemoryJobStore()
-    return SqlJobStore(request.getfixturevalue("engine"))
+    return SqlJobStore(request.getfixturevalue(f"{request.param}_engine"))
 
 
 @pytest.fixture

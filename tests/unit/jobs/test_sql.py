@@ -77,7 +77,7 @@ def test_concurrent_dispatchers_never_claim_the_same_job(engine: Engine, spec: T
 
 def test_a_job_is_read_back_by_another_process_as_it_was(engine: Engine, spec: TrainingSpec):
     job = SqlJobStore(engine).submit(spec)
-    other = open_database(str(engine.url))
+    other = open_database(engine.url.render_as_string(hide_password=False))
     assert SqlJobStore(other).get(job.id) == job
     other.dispose()
 

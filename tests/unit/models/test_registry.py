@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 from dropout_service.blobs import BlobStore
-from dropout_service.database.engine import open_database, writing
-from dropout_service.database.metadata import metadata
+from dropout_service.database.engine import writing
 from dropout_service.errors import NotFoundError
-from dropout_service.models import artifact, tables
+from dropout_service.models import artifact
 from dropout_service.models.cache import ModelCache
 from dropout_service.models.prediction import predict
 from dropout_service.models.registry import ModelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -29,14 +28,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def blobs(tmp_path: Path) -> BlobStore:
     return BlobStore((tmp_path / "blobs").as_uri())
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path}/test.sqlite3")
-    metadata.create_all(engine, [tables.models])
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

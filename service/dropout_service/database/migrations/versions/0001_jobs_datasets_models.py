@@ -11,16 +11,21 @@ branch_labels = None
 depends_on = None
 
 
+def _identifier(length: int) -> sa.String:
+    """Sort by bytes on PostgreSQL too, whatever language its server was set up with."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     op.create_table(
         "jobs",
-        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("id", _identifier(64), nullable=False),
         sa.Column("spec", sa.JSON, nullable=False),
-        sa.Column("dataset", sa.String(80), nullable=False),
+        sa.Column("dataset", _identifier(80), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("stop_reason", sa.String(16)),
         sa.Column("failure", sa.JSON),
-        sa.Column("model", sa.String(80)),
+        sa.Column("model", _identifier(80)),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("started_at", sa.Double),
         sa.Column("finished_at", sa.Double),
@@ -43,7 +48,7 @@ def upgrade() -> None:
     op.create_index("ix_jobs_dataset", "jobs", ["dataset"])
     op.create_table(
         "job_events",
-        sa.Column("job_id", sa.String(64), nullable=False),
+        sa.Column("job_id", _identifier(64), nullable=False),
         sa.Column("sequence", sa.Integer, nullable=False),
         sa.Column("type", sa.String(16), nullable=False),
         sa.Column("at", sa.Double, nullable=False),
@@ -67,7 +72,7 @@ def upgrade() -> None:
     op.create_index("ix_idempotency_keys_expires_at", "idempotency_keys", ["expires_at"])
     op.create_table(
         "datasets",
-        sa.Column("id", sa.String(80), nullable=False),
+        sa.Column("id", _identifier(80), nullable=False),
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("format", sa.String(16), nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
@@ -81,8 +86,8 @@ def upgrade() -> None:
     op.create_index("ix_datasets_created_at_id", "datasets", ["created_at", "id"])
     op.create_table(
         "models",
-        sa.Column("id", sa.String(80), nullable=False),
-        sa.Column("job_id", sa.String(80), nullable=False),
+        sa.Column("id", _identifier(80), nullable=False),
+        sa.Column("job_id", _identifier(80), nullable=False),
         sa.Column("name", sa.String(200)),
         sa.Column("task", sa.String(32), nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),

@@ -1,0 +1,48 @@
+"""SQLite: one file, many processes of one host.
+
+It runs in WAL mode with ``synchronous=FULL``: a commit has reached the disk when it returns, so that an accepted job
+survives a power cut. A transaction that may write begins with ``BEGIN IMMEDIATE``: it waits for its turn at the start,
+where waiting is safe, and never has to give up half-way because another writer came first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import create_engine, event
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+__all__ = ["BUSY_TIMEOUT_S", "READING", "open_database"]
+
+BUSY_TIMEOUT_S: Final = 30.0
+"""How long a writer waits for its turn before it reports that the database is locked."""
+
+_READ_ONLY = "dropout_read_only"
+READING: Final = {_READ_ONLY: True}
+"""Options of a connection that only reads."""
+
+
+def open_database(url: URL) -> Engine:
+    """Open an SQLite file; a database in memory is refused, since the processes of the service could not share it."""
+    if url.database is None or url.database in {"", ":memory:"} or "mode" in url.query:
+        raise ValueError(f"the database must be a file that several processes share, got {str(url)!r}")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    # The request threads bound the number of connections; a second bound here would only add a place to wait.
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=-1)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN would be a deferred one; see _begin
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
