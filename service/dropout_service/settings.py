@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dropout_service.kernels import cpus
 
 __all__ = ["Settings"]
 
@@ -58,10 +59,6 @@ def _blob_store(url: str) -> str:
     return url
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Settings(BaseSettings):
     """All that an operator can choose. ``docs/settings.md`` lists every one."""
 
@@ -91,7 +88,10 @@ class Settings(BaseSettings):
         "can be. Default: a folder in the user's cache.",
     )
     kernel_threads: int | None = Field(
-        default=None, ge=1, le=1024, description="Threads of one dropout computation. Default: one for each core."
+        default=None,
+        ge=1,
+        le=1024,
+        description="Threads of one dropout computation. Default: the CPUs that the process may keep busy.",
     )
     max_body_bytes: int = Field(
         default=1 << 30, ge=1024, description="Largest request body, but for dataset uploads. Default: 1 GiB."
@@ -102,10 +102,10 @@ class Settings(BaseSettings):
         description="Whether `serve` also runs the dispatcher; `false` when `dropout-service dispatch` runs it.",
     )
     workers: int = Field(
-        default_factory=_cores,
+        default_factory=cpus.available,
         ge=1,
         le=4096,
-        description="Training jobs that run at the same time. Default: the cores.",
+        description="Training jobs that run at the same time. Default: the CPUs that the process may keep busy.",
     )
     heartbeat_s: float = Field(
         default=1.0, gt=0, le=3600, description="Seconds between two signs of life of a running job."

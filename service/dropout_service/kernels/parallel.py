@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numba import types
 
+from dropout_service.kernels import cpus
 from dropout_service.kernels.board import BOARD_BYTES, do, lend_a_hand
 from dropout_service.kernels.compile_cache import warms
 
@@ -107,7 +108,7 @@ class _Team:
 class _State:
     def __init__(self) -> None:
         self.team = _Team()
-        self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.cpus = cpus.available()
         self.threads = self.cpus
 
     def renew_team(self) -> None:
