@@ -12,8 +12,8 @@ __all__ = ["draws", "dropout", "keep", "philox"]
 WORD = 0xFFFFFFFF
 
 
-def philox(counter: tuple[int, int, int, int], key: tuple[int, int], rounds: int = 7) -> tuple[int, int, int, int]:
-    """Philox4x32 on Python integers, as the paper has it."""
+def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any], rounds: int = 7) -> tuple[Any, Any, Any, Any]:
+    """Philox4x32 as the paper has it, on Python integers or arrays of uint64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(rounds):

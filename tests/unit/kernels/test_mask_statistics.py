@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+import reference_stream as reference
 
 from dropout_service.kernels import dropout, streams
 
@@ -73,6 +74,28 @@ def test_no_mask_comes_twice():
     seen = {dropout.pack_mask(dropout.keep_mask(128, 0.5, seed=seed)).tobytes() for seed in range(2000)}
     seen |= {dropout.pack_mask(dropout.keep_mask(128, 0.5, seed=0, offset=one)).tobytes() for one in range(1, 2001)}
     assert len(seen) == 4000
+
+
+def avalanche(rounds):
+    """z of how often each of the 128 bits of a block changes when one of the 192 bits of counter and key does."""
+    blocks = 1 << 12
+    words = np.random.default_rng(1).integers(0, 1 << 32, (6, blocks), dtype=np.uint64)
+    before = np.array(reference.philox(tuple(words[:4]), tuple(words[4:]), rounds))
+    z = np.empty((192, 128))
+    for i in range(192):
+        words[i // 32] ^= np.uint64(1 << i % 32)
+        after = np.array(reference.philox(tuple(words[:4]), tuple(words[4:]), rounds))
+        words[i // 32] ^= np.uint64(1 << i % 32)
+        changes = np.ascontiguousarray((before ^ after).astype("<u4").T).view(np.uint8)
+        z[i] = (np.unpackbits(changes, axis=1).sum(axis=0) - blocks / 2) / math.sqrt(blocks / 4)
+    return z
+
+
+def test_seven_rounds_spread_every_bit_and_six_do_not():
+    z = avalanche(7)
+    assert abs(z).max() < 6.7  # 24576 figures at 1e-6 together
+    assert abs((z**2).sum() - z.size) < Z * math.sqrt(2 * z.size)
+    assert abs(avalanche(6)).max() > 20
 
 
 def test_uniform_numbers_are_uniform():
