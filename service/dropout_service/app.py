@@ -142,6 +142,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
             max_body_bytes=settings.max_body_bytes,
             max_dataset_bytes=settings.max_dataset_bytes,
             kernel_threads=settings.kernel_threads,
+            job_memory_bytes=settings.job_memory_bytes,
         ),
         "readiness": readiness,
     }

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dropout_service.jobs.job import MIN_MEMORY_BYTES
 from dropout_service.kernels import cpus
 
 __all__ = ["Settings"]
@@ -118,8 +119,8 @@ class Settings(BaseSettings):
     )
     job_memory_bytes: int | None = Field(
         default=None,
-        ge=200_000_000,
-        description="Address space of one training process, at least 200 MB. Default: no limit.",
+        ge=MIN_MEMORY_BYTES,
+        description="Address space of one training process, at least 1 GB. Default: no limit.",
     )
     shutdown_timeout_s: int = Field(
         default=5,

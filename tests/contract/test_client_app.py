@@ -199,6 +199,10 @@ def test_a_job_is_queued_listed_cancelled_and_deleted(use: Use):
         with pytest.raises(WaitTimeoutError):
             await job.wait(timeout=0.05)
 
+        urgent = await client.jobs.submit({**job.spec, "epochs": 4}, priority=9, max_memory_bytes=2 * 10**9)
+        assert (urgent.priority, urgent.record.max_memory_bytes, urgent.spec["epochs"]) == (9, 2 * 10**9, 4)
+        assert (job.priority, job.record.max_memory_bytes, job.attempts) == (0, None, ())
+        await urgent.cancel()
         await job.pause()
         assert job.status == "paused"
         with pytest.raises(WaitTimeoutError, match="is paused"):

@@ -60,13 +60,16 @@ class Service:
         self.dataset = DatasetRegistry(self.database, self.blobs).add_content(content)
 
     def submit(self, **fields: Any) -> str:
+        return self.jobs.submit(self.spec(**fields)).id
+
+    def spec(self, **fields: Any) -> TrainingSpec:
         spec = {
             "task": "classification",
             "data": {"dataset": self.dataset.id},
             "model": {"hidden": [64, 64]},
             "epochs": EPOCHS,
         }
-        return self.jobs.submit(TrainingSpec.model_validate({**spec, **fields})).id
+        return TrainingSpec.model_validate({**spec, **fields})
 
     def ended(self, job_id: str) -> Job:
         wait_for(lambda: self.jobs.get(job_id).status.terminal, f"the end of {job_id}")
@@ -162,6 +165,11 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_its_neighbour_does_no
     assert (service.reasons(victim), service.reasons(neighbour)) == (["lost"], [])
     started = [event.data for event in service.jobs.events(victim) if event.type == "started"]
     assert started == [{"attempt": 1, "resumed": False}, {"attempt": 2, "resumed": True}]
+    first, second = service.jobs.attempts(victim)
+    assert (first.reason, first.message) == ("lost", "the training process was killed from outside")
+    assert (second.reason, second.message) == ("completed", None)
+    assert second.step is not None
+    assert second.step // 25 == second.epoch, "a checkpoint lies within the epoch that follows those it counts"
 
 
 def test_a_training_that_crashes_each_time_is_given_up(service: Service, dispatcher: psutil.Process):
@@ -215,7 +223,7 @@ def test_a_training_that_is_paused_goes_on_to_the_same_weights(
     assert service.result(job_id) == undisturbed
     assert service.reasons(job_id) == []
     types = [event.type for event in service.jobs.events(job_id) if event.type != "epoch"]
-    assert types == ["queued", "started", *["pausing", "paused", "resumed", "started"] * 2, "succeeded"]
+    assert types == ["queued", "started", *["pausing", "paused", "resumed", "started", "restored"] * 2, "succeeded"]
 
 
 def test_a_pause_that_is_called_off_ends_in_the_same_weights(
@@ -287,6 +295,21 @@ def test_a_training_that_needs_too_much_memory_fails_and_says_so(alone: Service)
     assert job.failure is not None
     assert job.failure.code == "out-of-memory"
     assert job.failure.hint
+
+
+def test_a_training_that_needs_more_memory_than_its_job_may_have_fails_and_says_so(alone: Service):
+    spec = alone.spec(model={"hidden": [14_000, 14_000]}, epochs=1)
+    with alone.dispatcher() as process:
+        job = alone.ended(alone.jobs.submit(spec, max_memory_bytes=1_500_000_000).id)
+        after = alone.submit(epochs=1)
+        assert alone.ended(after).status == "succeeded"
+        assert process.is_running()
+    assert (job.status, job.stop_reason, job.attempt) == ("failed", "out_of_memory", 1)
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.phase, job.failure.epoch) == ("out-of-memory", "loading", None)
+    assert "max_memory_bytes" in job.failure.hint
+    (attempt,) = alone.jobs.attempts(job.id)
+    assert (attempt.reason, attempt.message) == ("out_of_memory", job.failure.message)
 
 
 def test_a_dispatcher_that_is_stopped_hands_its_jobs_back(

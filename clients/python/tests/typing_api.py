@@ -21,6 +21,7 @@ from dropout_client import (
     ForwardResult,
     Gradients,
     Job,
+    JobAttempt,
     Model,
     TrainingSpec,
     ValuePrediction,
@@ -46,6 +47,8 @@ def blocking(client: Client, x: NDArray[np.float32]) -> None:
     job = client.jobs.submit(spec, epochs=3)
     assert_type(job, Job)
     assert_type(job.wait(timeout=3), Job)
+    assert_type(client.jobs.submit(spec, priority=5, max_memory_bytes=2 * 10**9, max_attempts=5), Job)
+    assert_type(job.attempts, tuple[JobAttempt, ...])
     assert_type(job.pause(), Job)
     assert_type(job.resume(), Job)
     assert_type(job.events(), Iterator[Event])

@@ -25,7 +25,7 @@ def cancel_job(job_id: str, jobs: Jobs) -> JobReport:
 
     One that has ended is a conflict (409).
     """
-    return JobReport.of(jobs.request_cancel(job_id))
+    return JobReport.of(jobs.request_cancel(job_id), jobs.attempts(job_id))
 
 
 @router.post(
@@ -41,7 +41,7 @@ def pause_job(job_id: str, jobs: Jobs) -> JobReport:
     A paused job takes no memory and no worker, and stays so until it is resumed or cancelled. Pausing it again changes
     nothing. One that has ended, or is being cancelled, is a conflict (409).
     """
-    return JobReport.of(jobs.request_pause(job_id))
+    return JobReport.of(jobs.request_pause(job_id), jobs.attempts(job_id))
 
 
 @router.post(
@@ -57,7 +57,7 @@ def resume_job(job_id: str, jobs: Jobs) -> JobReport:
     One that is still `pausing` runs on. Resuming a job that is not paused changes nothing; one that has ended, or is
     being cancelled, is a conflict (409).
     """
-    return JobReport.of(jobs.request_resume(job_id))
+    return JobReport.of(jobs.request_resume(job_id), jobs.attempts(job_id))
 
 
 @router.delete(

@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from dropout_service.jobs.events import EventType
-from dropout_service.jobs.job import JobStatus, StopReason
-from dropout_service.training.spec import TrainingSpec
+from dropout_service.jobs.job import (
+    MAX_ATTEMPTS,
+    MIN_MEMORY_BYTES,
+    MOST_ATTEMPTS,
+    MOST_PRIORITY,
+    JobStatus,
+    StopReason,
+)
+from dropout_service.training.spec import DataSpec, TrainingSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Job
 
-__all__ = ["EpochReport", "EventPage", "EventReport", "JobReport", "MetricsPage"]
+__all__ = ["EpochReport", "EventPage", "EventReport", "JobReport", "JobRequest", "MetricsPage"]
+
+_MOST_TOLD = 100
+"""Attempts that the answer about a job tells of; its events tell of all."""
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 
@@ -56,6 +69,49 @@ class FailureReport(_Report):
     traceback: str | None = Field(description="Where in the program, if it was a fault of the program.")
 
 
+class AttemptReport(_Report):
+    """One attempt at a job."""
+
+    number: int = Field(description="From 1.")
+    started_at: datetime
+    ended_at: datetime | None = Field(description="Null while it runs.")
+    reason: str | None = Field(
+        description="Why it ended: the stop reason of the job, or `pause` or `shutdown`.", examples=["lost"]
+    )
+    message: str | None = Field(description="What happened, if it did not end in good order.")
+    epoch: int | None = Field(description="Complete epochs of the checkpoint it went on from; null at the beginning.")
+    step: int | None = Field(description="Optimizer steps of that checkpoint.")
+
+
+class JobRequest(TrainingSpec):
+    """A training, and how it is to be run; the latter leaves its result as it is."""
+
+    priority: int = Field(
+        default=0,
+        ge=-MOST_PRIORITY,
+        le=MOST_PRIORITY,
+        description="Jobs with a higher one start earlier; among equals the oldest.",
+    )
+    max_memory_bytes: int | None = Field(
+        default=None,
+        ge=MIN_MEMORY_BYTES,
+        le=2**63 - 1,
+        description="Address space of a training process, at most what the service grants. One that needs more ends "
+        "with the stop reason `out_of_memory`.",
+    )
+    max_attempts: int = Field(
+        default=MAX_ATTEMPTS,
+        ge=1,
+        le=MOST_ATTEMPTS,
+        description="Attempts that may die in a row without a new checkpoint before the job is given up.",
+    )
+
+    def training(self, data: DataSpec) -> TrainingSpec:
+        """Take what decides the result, on other data."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in TrainingSpec.model_fields}
+        return TrainingSpec.model_construct(None, **(fields | {"data": data}))
+
+
 class JobReport(_Report):
     """A training job."""
 
@@ -69,6 +125,15 @@ class JobReport(_Report):
     finished_at: datetime | None = Field(description="When it ended.")
     attempt: int = Field(description="Number of its latest attempt; 0 before the first.")
     max_attempts: int = Field(description="Attempts that may die in a row without a new checkpoint.")
+    attempts: list[AttemptReport] | None = Field(
+        default=None,
+        description="How each attempt began and ended; the latest 100. Null in lists.",
+    )
+    retry_at: datetime | None = Field(description="When the next attempt may begin, after attempts that died.")
+    priority: int = Field(description="Jobs with a higher one start earlier.")
+    max_memory_bytes: int | None = Field(
+        description="Address space of its training process; null for as much as the service grants."
+    )
     progress: float = Field(description="Part of the training that is done, 0 to 1.")
     epoch: int = Field(description="Epochs that are complete.")
     epochs: int = Field(description="Epochs that were asked for.")
@@ -80,9 +145,13 @@ class JobReport(_Report):
     failure: FailureReport | None = Field(description="What went wrong, if it failed.")
 
     @classmethod
-    def of(cls, job: Job) -> Self:
-        """Tell of a job as it stands."""
-        return cls.model_validate(job)
+    def of(cls, job: Job, attempts: Sequence[AttemptRecord] | None = None) -> Self:
+        """Tell of a job as it stands, and of its attempts if they are given."""
+        report = cls.model_validate(job)
+        if attempts is None:
+            return report
+        told = [AttemptReport.model_validate(attempt) for attempt in attempts[-_MOST_TOLD:]]
+        return report.model_copy(update={"attempts": told})
 
 
 class EventReport(_Report):

@@ -10,24 +10,25 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from dropout_service.api import job_control
-from dropout_service.api.dependencies import Datasets, Jobs, Watch
+from dropout_service.api.dependencies import Datasets, Jobs, RequestLimits, Watch
 from dropout_service.api.idempotency import Idempotent
-from dropout_service.api.job_schemas import EventPage, EventReport, JobReport, MetricsPage
+from dropout_service.api.job_schemas import EventPage, EventReport, JobReport, JobRequest, MetricsPage
 from dropout_service.api.media import JSON, accepted_media_type, body_media_type
 from dropout_service.api.pages import Page, PageQuery
 from dropout_service.api.problems import problem_responses
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check
 from dropout_service.errors import InvalidInputError, NotFoundError
-from dropout_service.jobs.job import JobStatus
-from dropout_service.training.spec import DataSpec, TrainingSpec
+from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
+from dropout_service.training.spec import DataSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from dropout_service.datasets.dataset import Dataset
     from dropout_service.datasets.registry import DatasetRegistry
     from dropout_service.jobs.events import Event
+    from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Job
     from dropout_service.jobs.store import JobStore
     from dropout_service.jobs.watch import Watcher
@@ -85,7 +86,11 @@ def _json_body(request: Request) -> None:
     dependencies=[Depends(_json_body)],
 )
 def submit_job(
-    spec: Annotated[TrainingSpec, Body(openapi_examples=_EXAMPLES)], jobs: Jobs, datasets: Datasets, once: Idempotent
+    body: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)],
+    jobs: Jobs,
+    datasets: Datasets,
+    limits: RequestLimits,
+    once: Idempotent,
 ) -> Response:
     """Train a network on a stored dataset, or on arrays given in place.
 
@@ -95,10 +100,17 @@ def submit_job(
     with once as repeated:
         if repeated is not None:
             return repeated
-        dataset = _dataset(spec, datasets)
-        stored = spec.model_copy(update={"data": _stored_data(spec.data, dataset)})
-        check(dataset, stored)
-        job = jobs.submit(stored, together=lambda connection, job: once.complete(connection, _accepted(job)))
+        _check_memory(body, limits.job_memory_bytes)
+        dataset = _dataset(body, datasets)
+        spec = body.training(_stored_data(body.data, dataset))
+        check(dataset, spec)
+        job = jobs.submit(
+            spec,
+            max_attempts=body.max_attempts,
+            priority=body.priority,
+            max_memory_bytes=body.max_memory_bytes,
+            together=lambda connection, job: once.complete(connection, _accepted(job)),
+        )
         return _accepted(job)
 
 
@@ -125,11 +137,11 @@ async def get_job(
     ] = 0,
 ) -> JobReport:
     """Give a job as it stands, or wait for its end: `?wait=30`."""
-    job = await run_in_threadpool(jobs.get, job_id)
+    job, attempts = await run_in_threadpool(_read, job_id, jobs)
     if wait > 0 and not job.status.terminal:
         await watch.moved(job_id, after=job.last_sequence, timeout_s=wait, until_ended=True)
-        job = await run_in_threadpool(jobs.get, job_id)
-    return JobReport.of(job)
+        job, attempts = await run_in_threadpool(_read, job_id, jobs)
+    return JobReport.of(job, attempts)
 
 
 @router.get(
@@ -204,6 +216,10 @@ async def get_job_events(
     )
 
 
+def _read(job_id: str, jobs: JobStore) -> tuple[Job, Sequence[AttemptRecord]]:
+    return jobs.get(job_id), jobs.attempts(job_id)
+
+
 async def _stream(job_id: str, after: int, jobs: JobStore, watch: Watcher) -> AsyncGenerator[bytes]:
     """Yield the events as frames; between two reads, this holds neither a thread nor a connection."""
     while True:
@@ -228,7 +244,7 @@ def _frame(event: Event) -> bytes:
     return format_sse_event(data_str=report.model_dump_json(), event=event.type, id=str(event.sequence))
 
 
-def _dataset(spec: TrainingSpec, datasets: DatasetRegistry) -> Dataset:
+def _dataset(spec: JobRequest, datasets: DatasetRegistry) -> Dataset:
     data = spec.data
     if data.x is not None and data.y is not None:
         return datasets.add_content(from_arrays(data.x, data.y), name=spec.name)
@@ -238,10 +254,28 @@ def _dataset(spec: TrainingSpec, datasets: DatasetRegistry) -> Dataset:
         raise InvalidInputError.at("/data/dataset", error.message) from error
 
 
+def _check_memory(body: JobRequest, granted_bytes: int | None) -> None:
+    """Refuse a limit that cannot be had, or that BLAS would answer with a crash instead of an error."""
+    asked_bytes = body.max_memory_bytes
+    if asked_bytes is None:
+        return
+    if granted_bytes is not None and asked_bytes > granted_bytes:
+        raise InvalidInputError.at(
+            "/max_memory_bytes", f"this service grants a job at most {granted_bytes} bytes; got {asked_bytes}"
+        )
+    needed_bytes = MIN_MEMORY_BYTES + THREAD_BYTES * (body.threads - 1)
+    if asked_bytes < needed_bytes:
+        raise InvalidInputError.at(
+            "/max_memory_bytes",
+            f"a training process with {body.threads} threads needs {needed_bytes} bytes before it has any data; "
+            f"got {asked_bytes}",
+        )
+
+
 def _stored_data(data: DataSpec, dataset: Dataset) -> DataSpec:
     return data if data.x is None else DataSpec(dataset=dataset.id)
 
 
 def _accepted(job: Job) -> Response:
     headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(_RETRY_AFTER_S)}
-    return Response(JobReport.of(job).model_dump_json(), status_code=202, headers=headers, media_type=JSON)
+    return Response(JobReport.of(job, ()).model_dump_json(), status_code=202, headers=headers, media_type=JSON)

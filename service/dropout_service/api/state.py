@@ -30,11 +30,14 @@ class Limits:
         Largest dataset upload.
     kernel_threads
         Threads of one dropout computation; ``None`` for one for each core.
+    job_memory_bytes
+        Address space of a training process; ``None`` for no limit.
     """
 
     max_body_bytes: int = 1 << 30
     max_dataset_bytes: int = 1 << 32
     kernel_threads: int | None = None
+    job_memory_bytes: int | None = None
 
 
 class State(TypedDict):

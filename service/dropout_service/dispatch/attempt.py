@@ -19,7 +19,7 @@ from dropout_service.dispatch.failures import explain_error
 from dropout_service.dispatch.reporter import Reporter
 from dropout_service.dispatch.threads import set_threads
 from dropout_service.errors import InvalidInputError, NotFoundError, TrainingError, UnavailableError
-from dropout_service.jobs.attempts import Fallback, Outcome, Report, Verdict
+from dropout_service.jobs.attempts import Fallback, Outcome, Report, Restored, Verdict
 from dropout_service.jobs.job import StopReason
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
@@ -144,6 +144,7 @@ class _Run:
             _insist(lambda: jobs.crash(attempt, reason, failure))
 
     def _load(self) -> Trainer:
+        process.limit_memory(self._job.max_memory_bytes)
         spec = self._job.spec
         set_threads(spec.threads)
         dataset = _insist(lambda: self._parts.datasets.get(spec.data.dataset or ""))
@@ -160,6 +161,7 @@ class _Run:
             try:
                 state = self._patiently(lambda key=key: self._parts.blobs.get(key))
                 trainer, source = Trainer(spec, data, resume=state), "the checkpoint before"
+                self._reporter.restored(Restored(trainer.epochs_done, trainer.step))
                 break
             except (NotFoundError, InvalidInputError) as error:
                 faults[key] = error.message

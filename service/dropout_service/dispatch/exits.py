@@ -9,6 +9,7 @@ from dropout_service.jobs.job import Failure, StopReason
 __all__ = ["explain"]
 
 _RESUBMIT = "The job was started again from its last checkpoint each time; look at the log of the service."
+_CRASHED = f"{_RESUBMIT} A library may crash when `max_memory_bytes` leaves it no memory: try more, or fewer `threads`."
 
 
 def explain(code: int | None, *, out_of_memory: bool) -> tuple[StopReason, Failure]:
@@ -33,10 +34,10 @@ def explain(code: int | None, *, out_of_memory: bool) -> tuple[StopReason, Failu
         )
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        return StopReason.ERROR, _failure("crashed", f"the training process crashed ({name})", _RESUBMIT)
+        return StopReason.ERROR, _failure("crashed", f"the training process crashed ({name})", _CRASHED)
     if code == 0:
         return StopReason.LOST, _failure("lost", "the training process ended without a result", _RESUBMIT)
-    return StopReason.ERROR, _failure("crashed", f"the training process ended with exit code {code}", _RESUBMIT)
+    return StopReason.ERROR, _failure("crashed", f"the training process ended with exit code {code}", _CRASHED)
 
 
 def _failure(code: str, message: str, hint: str) -> Failure:

@@ -35,7 +35,8 @@ def explain_error(error: Exception, *, phase: str, epoch: int | None) -> tuple[S
             phase=phase,
             epoch=epoch,
             message=_without_paths(str(error)) or "an allocation failed",
-            hint="Use a smaller model, batch or dataset, or raise the memory limit of a job.",
+            hint="Use a smaller model, batch or dataset, or raise the limit: `max_memory_bytes` of the job, or "
+            "DROPOUT_SERVICE_JOB_MEMORY_BYTES of the service.",
             traceback=safe_traceback(error),
         )
     if isinstance(error, ServiceError):

@@ -67,9 +67,10 @@ def die_with_parent(with_signal: signal.Signals, parent_pid: int) -> None:
 
 
 def limit_memory(limit_bytes: int | None) -> None:
-    """Bound the address space of this process, and let no crash write a core file."""
+    """Bound the address space of this process, unless it is bound more narrowly; let no crash write a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if limit_bytes is not None:
+    present, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit_bytes is not None and (present == resource.RLIM_INFINITY or limit_bytes < present):
         resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
 
 

@@ -12,7 +12,7 @@ from dropout_service.jobs.attempts import Report, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dropout_service.jobs.attempts import Attempt, Fallback
+    from dropout_service.jobs.attempts import Attempt, Fallback, Restored
     from dropout_service.jobs.store import JobStore
 
 __all__ = ["Reporter"]
@@ -60,6 +60,7 @@ class Reporter:
         self._epochs: list[dict[str, Any]] = []
         self._checkpoint: str | None = None
         self._fallback: Fallback | None = None
+        self._restored: Restored | None = None
         self._news = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._report_until_stopped, name="reporter", daemon=True)
@@ -67,6 +68,12 @@ class Reporter:
     def start(self) -> None:
         """Begin to report."""
         self._thread.start()
+
+    def restored(self, restored: Restored) -> None:
+        """Report the checkpoint from which the attempt goes on."""
+        with self._news:
+            self._restored = restored
+            self._news.notify()
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Report an epoch that is complete."""
@@ -98,7 +105,7 @@ class Reporter:
         while True:
             with self._news:
                 self._news.wait_for(
-                    lambda: self._stopped.is_set() or self._epochs or self._checkpoint or self._fallback,
+                    self._has_news,
                     self._heartbeat_s,
                 )
                 report = self._pending()
@@ -112,12 +119,17 @@ class Reporter:
                 self._reported(report)
             self._stopped.wait(BATCH_S)
 
+    def _has_news(self) -> bool:
+        return bool(self._stopped.is_set() or self._epochs or self._checkpoint or self._fallback or self._restored)
+
     def _pending(self) -> Report:
-        return Report(self._progress(), tuple(self._epochs), self._checkpoint, self._fallback)
+        return Report(self._progress(), tuple(self._epochs), self._checkpoint, self._fallback, self._restored)
 
     def _reported(self, report: Report) -> None:
         with self._news:
             del self._epochs[: len(report.epochs)]
+            if report.restored is not None:
+                self._restored = None
             if self._checkpoint == report.checkpoint:
                 self._checkpoint = None
             if report.fallback is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from dropout_service.jobs.job import Failure, StopReason
 
-__all__ = ["Attempt", "Fallback", "Outcome", "Report", "Verdict"]
+__all__ = ["Attempt", "Fallback", "Outcome", "Report", "Restored", "Verdict"]
 
 
 class Attempt(NamedTuple):
@@ -29,6 +29,13 @@ class Verdict(StrEnum):
     """Stop; the result is not wanted."""
     FENCED = "fenced"
     """Stop; the job belongs to another attempt, and nothing this one writes counts."""
+
+
+class Restored(NamedTuple):
+    """The checkpoint from which an attempt goes on: complete epochs, and optimizer steps."""
+
+    epoch: int
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,15 @@ class Report:
         Key of a checkpoint that is now on disk.
     fallback
         Told once, at the beginning of an attempt that could not resume from the latest checkpoint.
+    restored
+        The checkpoint from which this attempt goes on; told once, before the first epoch.
     """
 
     progress: float
     epochs: tuple[dict[str, Any], ...] = ()
     checkpoint: str | None = None
     fallback: Fallback | None = None
+    restored: Restored | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ class EventType(StrEnum):
 
     QUEUED = "queued"
     STARTED = "started"
+    RESTORED = "restored"
     FELL_BACK = "fell_back"
     EPOCH = "epoch"
     RESTARTED = "restarted"

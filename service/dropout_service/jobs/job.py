@@ -23,10 +23,29 @@ if TYPE_CHECKING:
 
     from dropout_service.training.spec import TrainingSpec
 
-__all__ = ["MAX_ATTEMPTS", "TRANSITIONS", "Failure", "Job", "JobStatus", "StopReason"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MIN_MEMORY_BYTES",
+    "MOST_ATTEMPTS",
+    "MOST_PRIORITY",
+    "THREAD_BYTES",
+    "TRANSITIONS",
+    "Failure",
+    "Job",
+    "JobStatus",
+    "StopReason",
+]
 
 MAX_ATTEMPTS = 3
-"""Attempts that may die in a row without a new checkpoint before the job is given up."""
+"""Attempts that may die in a row without a new checkpoint before the job is given up, unless the job says."""
+MOST_ATTEMPTS = 20
+"""Most attempts that a job may ask for."""
+MOST_PRIORITY = 100
+"""Priorities lie between this and its negative."""
+MIN_MEMORY_BYTES = 1_000_000_000
+"""Least address space that a job may be bound to: without any data a training process has 0.75 GB of it."""
+THREAD_BYTES = 100_000_000
+"""Address space that each thread beyond the first takes for its stack and the buffers of BLAS."""
 
 
 class JobStatus(StrEnum):
@@ -134,8 +153,16 @@ class Job:
         When it was accepted, first claimed, and ended.
     attempt
         Number of the latest attempt, and its fencing token: a write under another number does not count.
+    priority
+        The job with the highest is claimed first; among equals the oldest.
+    max_memory_bytes
+        Address space of an attempt; ``None`` for as much as the service grants.
     max_attempts, crashes
         Attempts that may die in a row without a new checkpoint, and how many have.
+    retry_at
+        When it may be claimed at the earliest, after attempts that died.
+    restored_step
+        Optimizer steps of the checkpoint from which the latest attempt goes on, once it has said so.
     dispatcher, lease_expires_at
         Who runs the attempt, and until when it is believed to live without another sign of life.
     progress, epoch
@@ -155,6 +182,8 @@ class Job:
     spec: TrainingSpec
     status: JobStatus
     created_at: float
+    priority: int = 0
+    max_memory_bytes: int | None = None
     max_attempts: int = MAX_ATTEMPTS
     stop_reason: StopReason | None = None
     failure: Failure | None = None
@@ -163,6 +192,8 @@ class Job:
     finished_at: float | None = None
     attempt: int = 0
     crashes: int = 0
+    retry_at: float | None = None
+    restored_step: int | None = None
     dispatcher: str | None = None
     lease_expires_at: float | None = None
     progress: float = 0.0

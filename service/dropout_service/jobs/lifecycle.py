@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dropout_service.errors import ConflictError
 from dropout_service.jobs.attempts import Verdict
 from dropout_service.jobs.events import Event, EventType, jsonable
-from dropout_service.jobs.job import TRANSITIONS, Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.job import MAX_ATTEMPTS, TRANSITIONS, Failure, Job, JobStatus, StopReason
 
 if TYPE_CHECKING:
     from dropout_service.jobs.attempts import Fallback, Outcome, Report
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEPT_CHECKPOINTS",
+    "LONGEST_WAIT_S",
     "Change",
     "cancel_requested",
     "claimed",
@@ -36,6 +37,8 @@ __all__ = [
     "verdict",
 ]
 
+LONGEST_WAIT_S = 60.0
+"""Longest time between an attempt that died and the next."""
 KEPT_CHECKPOINTS = 2
 """The one to resume from, and the one before in case it cannot be read."""
 
@@ -59,9 +62,25 @@ class Change:
         return Change(job, (*self.events, Event(job.id, job.last_sequence, kind, now, jsonable(data))))
 
 
-def submitted(job_id: str, spec: TrainingSpec, now: float, *, max_attempts: int) -> Change:
+def submitted(
+    job_id: str,
+    spec: TrainingSpec,
+    now: float,
+    *,
+    max_attempts: int = MAX_ATTEMPTS,
+    priority: int = 0,
+    max_memory_bytes: int | None = None,
+) -> Change:
     """Accept a job."""
-    job = Job(id=job_id, spec=spec, status=JobStatus.QUEUED, created_at=now, max_attempts=max_attempts)
+    job = Job(
+        id=job_id,
+        spec=spec,
+        status=JobStatus.QUEUED,
+        created_at=now,
+        max_attempts=max_attempts,
+        priority=priority,
+        max_memory_bytes=max_memory_bytes,
+    )
     return Change(job).tell(EventType.QUEUED, now)
 
 
@@ -75,6 +94,8 @@ def claimed(job: Job, now: float, *, dispatcher: str, lease_s: float) -> Change:
             started_at=now if job.started_at is None else job.started_at,
             dispatcher=dispatcher,
             lease_expires_at=now + lease_s,
+            retry_at=None,
+            restored_step=None,
             rate_since=None,
             heartbeat_at=now,
         )
@@ -136,7 +157,9 @@ def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now
     crashes = job.crashes + 1
     change = Change(replace(job, crashes=crashes))
     if crashes < job.max_attempts:
-        return _handed_back(change, now, reason=stop_reason, message=failure.message)
+        # The first death may be an accident of the machine; from the second on the job is suspected.
+        wait_s = min(2.0 ** (crashes - 2), LONGEST_WAIT_S) if crashes > 1 else 0.0
+        return _handed_back(change, now, reason=stop_reason, message=failure.message, wait_s=wait_s)
     times = "once" if crashes == 1 else f"{crashes} times in a row without a new checkpoint"
     given_up = replace(failure, epoch=job.epoch + 1, message=f"{failure.message}; the training ended this way {times}")
     return _ended(change, stop_reason, now, failure=given_up)
@@ -186,7 +209,7 @@ def pause_requested(job: Job, now: float) -> Change | None:
     if job.status is JobStatus.RUNNING:
         return Change(job).to(JobStatus.PAUSING).tell(EventType.PAUSING, now)
     if job.status is JobStatus.QUEUED:
-        return Change(job).to(JobStatus.PAUSED).tell(EventType.PAUSED, now, attempt=job.attempt)
+        return Change(job).to(JobStatus.PAUSED, retry_at=None).tell(EventType.PAUSED, now, attempt=job.attempt)
     raise ConflictError(_too_late(job, "paused"))
 
 
@@ -218,6 +241,9 @@ def _too_late(job: Job, asked: str) -> str:
 def _progressed(change: Change, report: Report, now: float) -> Change:
     if report.fallback is not None:
         change = _fell_back(change, report.fallback, now)
+    if report.restored is not None and change.job.restored_step is None:  # else told by a report whose answer was lost
+        change = replace(change, job=replace(change.job, restored_step=report.restored.step))
+        change = change.tell(EventType.RESTORED, now, attempt=change.job.attempt, **report.restored._asdict())
     for epoch in report.epochs:
         if epoch["epoch"] <= change.job.epoch:
             continue
@@ -260,13 +286,15 @@ def _fell_back(change: Change, fallback: Fallback, now: float) -> Change:
     return forgotten.tell(EventType.FELL_BACK, now, **told)
 
 
-def _handed_back(change: Change, now: float, *, reason: str, message: str) -> Change:
+def _handed_back(change: Change, now: float, *, reason: str, message: str = "", wait_s: float = 0.0) -> Change:
     job = change.job
     idle = {"dispatcher": None, "lease_expires_at": None}
+    died = {"reason": reason, "message": message} if message else {}
     if job.status is JobStatus.PAUSING:
-        return change.to(JobStatus.PAUSED, **idle).tell(EventType.PAUSED, now, attempt=job.attempt)
-    data = {"reason": reason, "attempt": job.attempt, **({"message": message} if message else {})}
-    return change.to(JobStatus.QUEUED, **idle).tell(EventType.RESTARTED, now, **data)
+        return change.to(JobStatus.PAUSED, **idle).tell(EventType.PAUSED, now, attempt=job.attempt, **died)
+    data = {"reason": reason, "attempt": job.attempt, **died, **({"wait_s": wait_s} if wait_s else {})}
+    retry_at = now + wait_s if wait_s else None
+    return change.to(JobStatus.QUEUED, **idle, retry_at=retry_at).tell(EventType.RESTARTED, now, **data)
 
 
 def _cancelled(job: Job, now: float) -> Change:
@@ -295,5 +323,6 @@ def _ended(
         progress=1.0 if stop_reason.status is JobStatus.SUCCEEDED else change.job.progress,
         dispatcher=None,
         lease_expires_at=None,
+        retry_at=None,
         checkpoints=(),
     ).tell(EventType(stop_reason.status), now, **data)

@@ -11,6 +11,7 @@ from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import Verdict
 from dropout_service.jobs.events import EventType
+from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, JobStatus
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from dropout_service.jobs.attempts import Attempt, Outcome, Report
     from dropout_service.jobs.events import Event
+    from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Failure, Job, StopReason
     from dropout_service.jobs.lifecycle import Change
     from dropout_service.training.spec import TrainingSpec
@@ -43,19 +45,35 @@ class MemoryJobStore:
         self._events: dict[str, list[Event]] = {}
 
     def submit(  # noqa: D102 - as in the protocol, like every method here
-        self, spec: TrainingSpec, *, max_attempts: int = MAX_ATTEMPTS, together: None = None
+        self,
+        spec: TrainingSpec,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        priority: int = 0,
+        max_memory_bytes: int | None = None,
+        together: None = None,
     ) -> Job:
         _no_transaction(together)
         with self._lock:
             job_id = new_id("job")
             self._events[job_id] = []
-            return self._keep(lifecycle.submitted(job_id, spec, self._clock(), max_attempts=max_attempts))
+            change = lifecycle.submitted(
+                job_id,
+                spec,
+                self._clock(),
+                max_attempts=max_attempts,
+                priority=priority,
+                max_memory_bytes=max_memory_bytes,
+            )
+            return self._keep(change)
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:  # noqa: D102
         with self._lock:
-            waiting = [job for job in self._jobs.values() if job.status is JobStatus.QUEUED][:n]
             now = self._clock()
-            return [self._keep(lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s)) for job in waiting]
+            queued = (job for job in self._jobs.values() if job.status is JobStatus.QUEUED)
+            due = [job for job in queued if job.retry_at is None or job.retry_at <= now]
+            chosen = sorted(due, key=lambda job: (-job.priority, job.id))[:n]
+            return [self._keep(lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s)) for job in chosen]
 
     def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:  # noqa: D102
         with self._lock:
@@ -148,6 +166,11 @@ class MemoryJobStore:
             if not job.status.terminal:
                 raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
             del self._jobs[job_id], self._events[job_id]
+
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:  # noqa: D102
+        with self._lock:
+            self.get(job_id)
+            return attempts_of(self._events[job_id])
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:  # noqa: D102
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import and_, delete, exists, insert, select, update
+from sqlalchemy import and_, delete, exists, insert, or_, select, update
 
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
@@ -14,6 +14,7 @@ from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import Verdict
 from dropout_service.jobs.events import Event, EventType
+from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, Failure, Job, JobStatus, StopReason
 from dropout_service.jobs.tables import events as events_table
 from dropout_service.jobs.tables import jobs as jobs_table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select
 
     from dropout_service.jobs.attempts import Attempt, Outcome, Report
+    from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.lifecycle import Change
 
 __all__ = ["SqlJobStore"]
@@ -40,6 +42,10 @@ _JOB_WITH_METRICS: Select[Any] = select(jobs_table, _latest_metrics.c.data.label
 )
 _ACTIVE = [status for status in JobStatus if status.active]
 _ENDED = [status for status in JobStatus if status.terminal]
+_DUE = and_(
+    jobs_table.c.status == JobStatus.QUEUED,
+    or_(jobs_table.c.retry_at.is_(None), jobs_table.c.retry_at <= now_s()),
+)
 _STORED = [field.name for field in fields(Job) if field.name != "metrics"]
 """Fields with a column; the metrics are those of the event ``metrics_sequence``."""
 _MAX_IN = 500
@@ -57,10 +63,19 @@ class SqlJobStore:
         spec: TrainingSpec,
         *,
         max_attempts: int = MAX_ATTEMPTS,
+        priority: int = 0,
+        max_memory_bytes: int | None = None,
         together: Callable[[Connection, Job], None] | None = None,
     ) -> Job:
         with writing(self._engine) as connection:
-            change = lifecycle.submitted(new_id("job"), spec, _now(connection), max_attempts=max_attempts)
+            change = lifecycle.submitted(
+                new_id("job"),
+                spec,
+                _now(connection),
+                max_attempts=max_attempts,
+                priority=priority,
+                max_memory_bytes=max_memory_bytes,
+            )
             row = {**_values(change.job, _STORED), "dataset": spec.data.dataset}
             connection.execute(insert(jobs_table).values(row))
             _tell(connection, change.events)
@@ -69,12 +84,13 @@ class SqlJobStore:
         return change.job
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:  # noqa: D102
-        queued = select(jobs_table.c.id).where(jobs_table.c.status == JobStatus.QUEUED)
+        due = select(jobs_table.c.id).where(_DUE)
         with reading(self._engine) as connection:  # mostly there is none, and no writer needs to wait for that
-            if connection.execute(queued.limit(1)).first() is None:
+            if connection.execute(due.limit(1)).first() is None:
                 return []
         with writing(self._engine) as connection:
-            waiting = _lock(connection, queued.order_by(jobs_table.c.id).limit(n), skip_locked=True)
+            in_turn = due.order_by(jobs_table.c.priority.desc(), jobs_table.c.id).limit(n)
+            waiting = _lock(connection, in_turn, skip_locked=True)
             return [
                 _write(connection, job, lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s))
                 for job, now in waiting
@@ -199,6 +215,19 @@ class SqlJobStore:
                 raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
             connection.execute(delete(jobs_table).where(jobs_table.c.id == job_id))
 
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:  # noqa: D102
+        # The index of epochs finds the events that are of none, which are few.
+        milestones = (
+            select(events_table)
+            .where(events_table.c.job_id == job_id, events_table.c.epoch.is_(None))
+            .order_by(events_table.c.sequence)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(milestones).mappings().all()
+        if not rows:  # each job has the event of its submission
+            raise _missing(job_id)
+        return attempts_of(map(_event, rows))
+
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:  # noqa: D102
         page = (
             select(events_table)
@@ -210,7 +239,7 @@ class SqlJobStore:
             rows = connection.execute(page).mappings().all()
             if not rows:
                 _must_exist(connection, job_id)
-        return [Event(job_id, row["sequence"], EventType(row["type"]), row["at"], row["data"]) for row in rows]
+        return [_event(row) for row in rows]
 
     def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:  # noqa: D102
         page = (
@@ -306,6 +335,10 @@ def _tell(connection: Connection, told: Sequence[Event]) -> None:
             {**asdict(event), "epoch": event.data["epoch"] if event.type is EventType.EPOCH else None} for event in told
         ]
         connection.execute(insert(events_table), rows)
+
+
+def _event(row: RowMapping) -> Event:
+    return Event(row["job_id"], row["sequence"], EventType(row["type"]), row["at"], row["data"])
 
 
 def _values(job: Job, names: Iterable[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from dropout_service.jobs.attempts import Attempt, Outcome, Report, Verdict
     from dropout_service.jobs.events import Event
+    from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
     from dropout_service.training.spec import TrainingSpec
 
@@ -30,6 +31,8 @@ class JobStore(Protocol):
         spec: TrainingSpec,
         *,
         max_attempts: int = MAX_ATTEMPTS,
+        priority: int = 0,
+        max_memory_bytes: int | None = None,
         together: Callable[[Connection, Job], None] | None = None,
     ) -> Job:
         """Accept a job; when this returns, it survives anything but the loss of the disk.
@@ -40,13 +43,20 @@ class JobStore(Protocol):
             What to train; its data must be a stored dataset.
         max_attempts
             Attempts that may die in a row without a new checkpoint.
+        priority
+            Claimed before jobs with a lower one.
+        max_memory_bytes
+            Address space of an attempt, within what the service grants.
         together
             Called with the open transaction and the job: what it writes is kept if and only if the job is.
         """
         ...
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
-        """Take up to ``n`` queued jobs, oldest first; each now runs under the token ``job.attempt``."""
+        """Take up to ``n`` queued jobs that are due; each now runs under the token ``job.attempt``.
+
+        Those of the highest priority come first, and among them the oldest.
+        """
         ...
 
     def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
@@ -146,6 +156,16 @@ class JobStore(Protocol):
             No such job.
         ConflictError
             The job has not ended.
+        """
+        ...
+
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
+        """Tell how each attempt at a job began and ended, in order.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
         """
         ...
 

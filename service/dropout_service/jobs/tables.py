@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Double, ForeignKey, Index, Integer, String, Table
 
 from dropout_service.database.metadata import Identifier, metadata
 
@@ -34,10 +34,16 @@ jobs = Table(
     Column("checkpoints", JSON, nullable=False),
     Column("last_sequence", Integer, nullable=False),
     Column("metrics_sequence", Integer),
-    # What to claim next, and lists by status: both in the order of ids.
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("max_memory_bytes", BigInteger),
+    Column("retry_at", Double),
+    Column("restored_step", BigInteger),
+    # Lists by status.
     Index(None, "status", "id"),
     Index(None, "dataset"),
 )
+# What to claim next.
+Index("ix_jobs_status_priority_id", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 
 events = Table(
     "job_events",

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["pack", "unpack"]
 
+_COPIES = 3
+"""Copies of the tensors that the library makes on the way to the bytes of a file."""
+
 
 def pack(tensors: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> bytes:
     """Return a safetensors file: ``tensors``, and ``description`` as JSON under that key of its metadata.
@@ -26,6 +29,8 @@ def pack(tensors: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) ->
     """
     text = json.dumps(description, allow_nan=False, separators=(",", ":"))
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    # The library aborts the process when it gets no memory: ask first, for what costs nothing until it is written to.
+    np.empty(_COPIES * sum(array.nbytes for array in arrays.values()), np.uint8)
     return safetensors.numpy.save(arrays, metadata={"description": text})
 
 

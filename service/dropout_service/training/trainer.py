@@ -122,6 +122,11 @@ class Trainer:
         return max(1, self._position.epoch + (self.stop_reason is None))
 
     @property
+    def epochs_done(self) -> int:
+        """Epochs that are complete."""
+        return self._position.epoch
+
+    @property
     def step(self) -> int:
         """Optimizer steps done."""
         return self._position.step

@@ -12,7 +12,7 @@ import pytest
 
 from dropout_service.app import create_app
 from dropout_service.database.engine import open_database
-from dropout_service.jobs.attempts import Attempt, Outcome, Report
+from dropout_service.jobs.attempts import Attempt, Outcome, Report, Restored
 from dropout_service.jobs.job import Failure, StopReason
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.settings import Settings
@@ -123,6 +123,11 @@ def test_arrays_in_place_become_a_dataset(client: httpx.Client):
         ({"data": {"x": [[1.0], [1.0, 2.0]], "y": [0, 1]}}, "/data/x/1"),
         ({"data": {"x": X, "y": Y[:-1]}}, "/data/y"),
         ({"task": "regression"}, None),
+        ({"priority": 101}, "/priority"),
+        ({"priority": 1.5}, "/priority"),
+        ({"max_attempts": 0}, "/max_attempts"),
+        ({"max_memory_bytes": 300_000_000}, "/max_memory_bytes"),
+        ({"max_memory_bytes": 1_600_000_000, "threads": 8}, "/max_memory_bytes"),
     ],
 )
 def test_a_wrong_specification_is_refused_before_it_is_accepted(
@@ -229,6 +234,51 @@ def test_pausing_and_resuming(client: httpx.Client, store: SqlJobStore):
             assert answer.status_code == 409
             assert "can no longer be" in answer.json()["detail"]
     assert client.post("/jobs/job_unknown/pause").status_code == 404
+
+
+def test_how_a_job_is_run_is_told_and_is_no_part_of_what_it_trains(client: httpx.Client, store: SqlJobStore):
+    plain = client.get(f"/jobs/{submit(client)}").json()
+    assert (plain["priority"], plain["max_attempts"], plain["max_memory_bytes"]) == (0, 3, None)
+    run = {"priority": 7, "max_attempts": 5, "max_memory_bytes": 3_000_000_000}
+    urgent = client.get(f"/jobs/{submit(client, **run)}").json()
+    assert {name: urgent[name] for name in run} == run
+    assert urgent["spec"] == plain["spec"]
+    (first,) = store.claim(1, dispatcher="test", lease_s=60)
+    assert first.id == urgent["id"]
+
+
+def test_a_job_gets_no_more_memory_than_the_service_grants(
+    tmp_path: Path, open_client: Callable[[FastAPI], httpx.Client]
+):
+    client = open_client(create_app(Settings(data_dir=tmp_path, dispatcher=False, job_memory_bytes=2_000_000_000)))
+    assert client.post("/jobs", json=body(max_memory_bytes=2_000_000_000)).status_code == 202
+    answer = client.post("/jobs", json=body(max_memory_bytes=2_000_000_001))
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == "/max_memory_bytes"
+    assert "at most 2000000000 bytes" in error["message"]
+
+
+def test_the_answer_about_a_job_lists_its_attempts(client: httpx.Client, store: SqlJobStore):
+    job_id = submit(client)
+    assert client.get(f"/jobs/{job_id}").json()["attempts"] == []
+    attempt = claim(store)
+    store.heartbeat(attempt, Report(0.5, (metrics(1), metrics(2)), "checkpoint"), lease_s=60)
+    store.crash(attempt, StopReason.LOST, Failure("lost", "training", None, "killed from outside"))
+    attempt = claim(store)
+    store.heartbeat(attempt, Report(0.5, restored=Restored(2, 6)), lease_s=60)
+    first, second = client.get(f"/jobs/{job_id}").json()["attempts"]
+    assert first["ended_at"] >= first["started_at"]
+    assert (first["number"], first["reason"], first["message"], first["epoch"]) == (
+        1,
+        "lost",
+        "killed from outside",
+        None,
+    )
+    assert (second["number"], second["ended_at"], second["reason"]) == (2, None, None)
+    assert (second["epoch"], second["step"]) == (2, 6)
+    assert client.get("/jobs").json()["items"][0]["attempts"] is None
+    assert len(client.post(f"/jobs/{job_id}/pause").json()["attempts"]) == 2
 
 
 def test_only_an_ended_job_is_deleted(client: httpx.Client):

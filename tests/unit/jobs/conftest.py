@@ -26,7 +26,7 @@ def store(request: pytest.FixtureRequest) -> JobStore:
 
 @pytest.fixture
 def let_leases_run_out(store: JobStore) -> Callable[[], None]:
-    """Return a function after which every lease lies in the past: no test waits for one."""
+    """Return a function after which every lease and every retry lies in the past: no test waits for one."""
 
     def run_out() -> None:
         if isinstance(store, MemoryJobStore):
@@ -34,7 +34,8 @@ def let_leases_run_out(store: JobStore) -> Callable[[], None]:
             return
         assert isinstance(store, SqlJobStore)
         with writing(store._engine) as connection:
-            connection.execute(update(jobs_table).values(lease_expires_at=jobs_table.c.lease_expires_at - 3600))
+            columns = (jobs_table.c.lease_expires_at, jobs_table.c.retry_at)
+            connection.execute(update(jobs_table).values({column: column - 3600 for column in columns}))
 
     return run_out
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropout_service.errors import ConflictError, NotFoundError
-from dropout_service.jobs.attempts import Attempt, Fallback, Outcome, Report, Verdict
+from dropout_service.jobs.attempts import Attempt, Fallback, Outcome, Report, Restored, Verdict
 from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
 
 if TYPE_CHECKING:
@@ -57,6 +57,105 @@ def test_jobs_are_claimed_oldest_first_and_once(store: JobStore, spec: TrainingS
     assert store.claim(3, dispatcher="c", lease_s=LEASE_S) == []
     assert {(job.status, job.attempt, job.dispatcher) for job in first} == {(JobStatus.RUNNING, 1, "a")}
     assert store.get(ids[0]) == first[0]
+
+
+def test_the_highest_priority_is_claimed_first_and_then_the_oldest(store: JobStore, spec: TrainingSpec):
+    by_priority = {
+        priority: [store.submit(spec, priority=priority).id for _ in range(2)] for priority in (0, -3, 5, 100)
+    }
+    expected = [job_id for priority in sorted(by_priority, reverse=True) for job_id in by_priority[priority]]
+    claimed = [store.claim(3, dispatcher="d", lease_s=LEASE_S) for _ in range(3)]
+    assert [job.id for jobs in claimed for job in jobs] == expected
+    assert [job.priority for job in claimed[0]] == [100, 100, 5]
+
+
+def test_how_a_job_is_run_is_kept(store: JobStore, spec: TrainingSpec):
+    job = store.submit(spec, priority=-7, max_attempts=5, max_memory_bytes=2**40)
+    assert (job.priority, job.max_attempts, job.max_memory_bytes) == (-7, 5, 2**40)
+    assert store.get(job.id) == job
+    plain = store.submit(spec)
+    assert (plain.priority, plain.max_attempts, plain.max_memory_bytes) == (0, 3, None)
+
+
+def test_a_job_that_dies_again_waits_before_it_is_tried_again(
+    store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]
+):
+    store.submit(spec, max_attempts=20)
+    waits: list[float] = []
+    for _ in range(12):
+        job, attempt = claim(store)
+        assert job.retry_at is None
+        store.crash(attempt, StopReason.ERROR, DIED)
+        last = store.events(job.id, limit=10_000)[-1]
+        waits.append(last.data.get("wait_s", 0.0))
+        retry_at = store.get(job.id).retry_at
+        if waits[-1]:
+            assert retry_at == pytest.approx(last.at + waits[-1])
+            assert store.claim(1, dispatcher="d", lease_s=LEASE_S) == []
+        else:
+            assert retry_at is None
+        let_leases_run_out()
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+
+
+def test_resuming_a_job_that_waits_for_a_retry_lets_it_run_at_once(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    for _ in range(2):
+        job, attempt = claim(store)
+        store.crash(attempt, StopReason.ERROR, DIED)
+    assert store.claim(1, dispatcher="d", lease_s=LEASE_S) == []
+    store.request_pause(job.id)
+    store.request_resume(job.id)
+    claim(store)
+
+
+def test_each_attempt_tells_how_it_began_and_ended(
+    store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]
+):
+    submitted = store.submit(spec, max_attempts=9)
+    assert store.attempts(submitted.id) == ()
+    job, attempt = claim(store)
+    beat(store, attempt, epochs=epochs(1, 2), checkpoint="c1")
+    store.crash(attempt, StopReason.ERROR, DIED)
+    _, attempt = claim(store)
+    for _ in range(2):  # a report that is repeated, because its answer was lost, is told once
+        beat(store, attempt, restored=Restored(epoch=2, step=64))
+    assert types(store, job.id).count("restored") == 1
+    store.release(attempt, Report(0.3), reason="shutdown")
+    _, attempt = claim(store)
+    store.request_pause(job.id)
+    store.release(attempt, Report(0.4), reason="pause")
+    store.request_resume(job.id)
+    _, attempt = claim(store)
+    store.request_pause(job.id)
+    store.crash(attempt, StopReason.LOST, DIED)
+    store.request_resume(job.id)
+    claim(store)
+    let_leases_run_out()
+    store.expired()
+    let_leases_run_out()
+    _, attempt = claim(store)
+    (*told, running) = store.attempts(job.id)
+    assert (running.number, running.ended_at, running.reason) == (6, None, None)
+    assert [one.number for one in told] == [1, 2, 3, 4, 5]
+    assert [one.reason for one in told] == ["error", "shutdown", "pause", "lost", "lost"]
+    assert [one.message for one in told[:4]] == ["the process died", None, None, "the process died"]
+    assert [(one.epoch, one.step) for one in told] == [(None, None), (2, 64), *[(None, None)] * 3]
+    assert all(one.started_at <= (one.ended_at or 0) for one in told)
+    failure = Failure("diverged", "training", 3, "the loss is NaN")
+    store.finish(attempt, Outcome(StopReason.DIVERGED, failure=failure))
+    last = store.attempts(job.id)[-1]
+    assert (last.reason, last.message, last.ended_at) == ("diverged", "the loss is NaN", store.get(job.id).finished_at)
+    with pytest.raises(NotFoundError):
+        store.attempts("job_unknown")
+
+
+def test_cancelling_a_waiting_job_leaves_its_attempts_as_they_were(store: JobStore, spec: TrainingSpec):
+    store.submit(spec)
+    job, attempt = claim(store)
+    store.release(attempt, Report(0.1), reason="shutdown")
+    store.request_cancel(job.id)
+    assert [one.reason for one in store.attempts(job.id)] == ["shutdown"]
 
 
 def test_progress_is_recorded_and_read_back(store: JobStore, spec: TrainingSpec):
@@ -174,13 +273,16 @@ def test_a_released_job_waits_again_and_keeps_its_progress(store: JobStore, spec
     assert told[4].data == {"attempt": 2, "resumed": True}
 
 
-def test_a_job_that_dies_each_time_is_given_up(store: JobStore, spec: TrainingSpec):
+def test_a_job_that_dies_each_time_is_given_up(
+    store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]
+):
     job = store.submit(spec, max_attempts=3)
     for expected in ("queued", "queued", "failed"):
         _, attempt = claim(store)
         after = store.crash(attempt, StopReason.OUT_OF_MEMORY, DIED)
         assert after is not None
         assert after.status == expected
+        let_leases_run_out()
     read = store.get(job.id)
     assert read.stop_reason is StopReason.OUT_OF_MEMORY
     assert read.failure is not None

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -64,3 +66,25 @@ def test_anything_else_is_refused(data: bytes):
     with pytest.raises(InvalidInputError) as caught:
         unpack(data, pointer="/file")
     assert caught.value.errors[0].pointer == "/file"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bounds the address space")
+def test_a_file_for_which_there_is_no_memory_is_a_memory_error():
+    """The library would abort the process."""
+    program = """
+import resource, re
+import numpy as np
+from dropout_service.training.tensors import pack
+x = np.zeros(100_000_000, np.uint8)
+size = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+for spare in range(0, 500_000_001, 25_000_000):
+    resource.setrlimit(resource.RLIMIT_AS, (size + spare, resource.RLIM_INFINITY))
+    try:
+        pack({"x": x}, {})
+    except MemoryError:
+        continue
+    print(spare)
+    break
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert 200_000_000 <= int(done.stdout or 0) < 500_000_000, done.stderr

@@ -46,13 +46,14 @@ from dropout_client.records import (
     EpochMetrics,
     Event,
     Failure,
+    JobAttempt,
     JobRecord,
     ModelRecord,
     TableSchema,
     Variant,
     VariantParameter,
 )
-from dropout_client.spec import TrainingSpec
+from dropout_client.spec import JobRequest, TrainingSpec
 from dropout_client.version import __version__
 
 __all__ = [
@@ -79,10 +80,12 @@ __all__ = [
     "Gradients",
     "InternalServerError",
     "Job",
+    "JobAttempt",
     "JobCancelledError",
     "JobError",
     "JobFailedError",
     "JobRecord",
+    "JobRequest",
     "Model",
     "ModelRecord",
     "NotAcceptableError",

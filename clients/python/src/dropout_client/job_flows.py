@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dropout_client.flows import Flow, Stream
-    from dropout_client.spec import DataSpec, TrainingSpec
+    from dropout_client.spec import DataSpec, JobRequest, TrainingSpec
 
 __all__ = [
     "cancel_job",
@@ -48,10 +48,10 @@ _NO_CONTENT = 204
 
 
 def submit_job(
-    spec: TrainingSpec | Mapping[str, Any] | None = None,
+    spec: JobRequest | TrainingSpec | Mapping[str, Any] | None = None,
     *,
     idempotency_key: str | None = None,
-    **fields: Unpack[TrainingSpec],
+    **fields: Unpack[JobRequest],
 ) -> Flow[JobRecord]:
     """Submit a training.
 
@@ -62,7 +62,8 @@ def submit_job(
     idempotency_key
         Submitting again with the same key and specification gives the same job. Drawn if left out.
     fields
-        Fields of the specification, in place of ``spec`` or laid over it.
+        Fields of the specification, in place of ``spec`` or laid over it; and ``priority``, ``max_memory_bytes`` and
+        ``max_attempts``, which say how it is to be run.
 
     Returns
     -------

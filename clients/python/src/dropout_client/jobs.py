@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any, Self
 
-    from dropout_client.records import EpochMetrics, Event, Failure, JobRecord
+    from dropout_client.records import EpochMetrics, Event, Failure, JobAttempt, JobRecord
     from dropout_client.transport import AsyncRunner, Runner
 
 __all__ = ["AsyncJob", "AsyncJobs", "Job", "Jobs"]
@@ -108,6 +108,16 @@ class _JobState:
     def model_id(self) -> str | None:
         """Id of its model, once it has succeeded."""
         return self.record.model
+
+    @property
+    def priority(self) -> int:
+        """Jobs with a higher one start earlier."""
+        return self.record.priority
+
+    @property
+    def attempts(self) -> tuple[JobAttempt, ...]:
+        """How each attempt began and ended, and from which checkpoint it went on."""
+        return self.record.attempts
 
     @property
     def failure(self) -> Failure | None:

@@ -21,6 +21,7 @@ __all__ = [
     "EpochMetrics",
     "Event",
     "Failure",
+    "JobAttempt",
     "JobRecord",
     "ModelRecord",
     "TableSchema",
@@ -166,6 +167,33 @@ class Failure(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobAttempt(_Record):
+    """One attempt at a job.
+
+    Attributes
+    ----------
+    reason
+        Why it ended: the stop reason of the job, or ``pause`` or ``shutdown``; ``None`` while it runs.
+    message
+        What happened, if it did not end in good order.
+    epoch, step
+        Complete epochs and optimizer steps of the checkpoint it went on from; ``None`` from the beginning.
+    """
+
+    number: int
+    started_at: datetime
+    ended_at: datetime | None = None
+    reason: str | None = None
+    message: str | None = None
+    epoch: int | None = None
+    step: int | None = None
+
+    @classmethod
+    def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
+        return super(JobAttempt, cls)._build(document, **_moments(document, "started_at", "ended_at"), **converted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord(_Record):
     """A job as it stood when the service was asked.
 
@@ -175,6 +203,10 @@ class JobRecord(_Record):
         ``queued``, ``running``, ``pausing``, ``paused``, ``cancelling``, ``succeeded``, ``failed`` or ``cancelled``.
     stop_reason
         Why it ended: ``completed``, ``early_stopped``, ``max_runtime``, ``cancelled``, ``diverged``, ...
+    attempts
+        How each attempt began and ended; empty in lists.
+    retry_at
+        When the next attempt may begin, after attempts that died.
     progress
         From 0 to 1.
     metrics
@@ -193,6 +225,10 @@ class JobRecord(_Record):
     finished_at: datetime | None = None
     attempt: int = 0
     max_attempts: int | None = None
+    attempts: tuple[JobAttempt, ...] = ()
+    retry_at: datetime | None = None
+    priority: int = 0
+    max_memory_bytes: int | None = None
     progress: float = 0.0
     epoch: int | None = None
     epochs: int | None = None
@@ -208,13 +244,14 @@ class JobRecord(_Record):
 
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
-        times = ("created_at", "started_at", "finished_at", "estimated_finish_at")
+        times = ("created_at", "started_at", "finished_at", "estimated_finish_at", "retry_at")
         metrics, failure = document.get("metrics"), document.get("failure")
         return super(JobRecord, cls)._build(
             document,
             metrics=None if metrics is None else EpochMetrics.from_json(metrics),
             failure=None if failure is None else Failure.from_json(failure),
-            **{name: _moment(document[name]) for name in times if document.get(name) is not None},
+            attempts=tuple(JobAttempt.from_json(one) for one in document.get("attempts") or ()),
+            **_moments(document, *times),
             **converted,
         )
 
@@ -329,6 +366,10 @@ class Variant(_Record):
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def _moments(document: Mapping[str, Any], *names: str) -> dict[str, datetime]:
+    return {name: _moment(document[name]) for name in names if document.get(name) is not None}
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -17,6 +17,7 @@ __all__ = [
     "DataSpec",
     "DropoutSpec",
     "EarlyStoppingSpec",
+    "JobRequest",
     "ModelSpec",
     "OptimizerSpec",
     "RateScheduleSpec",
@@ -127,3 +128,14 @@ class TrainingSpec(TypedDict, total=False):
     seed: int
     threads: int
     max_runtime_s: float | None
+
+
+class JobRequest(TrainingSpec, total=False):
+    """A training, and how it is to be run; the latter leaves its result as it is."""
+
+    priority: int
+    """From -100 to 100, 0 if left out: jobs with a higher one start earlier, and among equals the oldest."""
+    max_memory_bytes: int | None
+    """Address space of the training process, at least 1 GB."""
+    max_attempts: int
+    """Attempts that may die in a row without a new checkpoint, 3 if left out."""

@@ -30,12 +30,14 @@ def submit(
         Path, typer.Argument(help="Training specification, YAML or JSON; `data: {file: ...}` is uploaded.")
     ],
     *,
+    priority: Annotated[int | None, typer.Option(help="Higher ones start earlier, -100 to 100.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Wait for the end, with a live bar.")] = False,
     json: AsJson = False,
 ) -> None:
     """Submit a training."""
     client: Client = context.obj
-    submitted = client.jobs.submit(read_spec(spec))
+    document = read_spec(spec)
+    submitted = client.jobs.submit(document if priority is None else {**document, "priority": priority})
     if watch:
         _watch(submitted, quiet=json)
     if json:

@@ -45,6 +45,8 @@ def print_job(job: JobRecord) -> None:
         "name": job.name,
         "status": job.status if job.stop_reason is None else f"{job.status} ({job.stop_reason})",
         "progress": f"{job.progress:.0%}, epoch {job.epoch or 0} of {job.epochs}" if job.epochs else None,
+        "priority": job.priority or None,
+        "attempts": _attempts(job),
         "estimated finish": None if job.finished or job.estimated_finish_at is None else time(job.estimated_finish_at),
         "model": job.model,
         "failure": None if job.failure is None else f"{job.failure.code}: {job.failure.message}",
@@ -57,6 +59,12 @@ def print_job(job: JobRecord) -> None:
     width = max(map(len, shown))
     for label, text in shown.items():
         typer.echo(f"{label:<{width}}  {text}")
+
+
+def _attempts(job: JobRecord) -> str | None:
+    """Write how the attempts ended, when there was more than one."""
+    ended = [f"{one.number} {one.reason}" for one in job.attempts if one.reason is not None]
+    return ", ".join(ended) if job.attempt > 1 else None
 
 
 def size(size_bytes: int) -> str:
