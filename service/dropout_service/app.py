@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from dropout_service import __version__
 from dropout_service.api import datasets, dropout, health, jobs, models
 from dropout_service.api.body_limit import BodyLimitMiddleware
+from dropout_service.api.conditional import ConditionalMiddleware
 from dropout_service.api.dependencies import known_query
 from dropout_service.api.dropout_openapi import REQUESTS
 from dropout_service.api.job_schemas import EventPage
@@ -104,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_bytes=settings.max_body_bytes,
         by_path={"/datasets": settings.max_dataset_bytes},
     )
+    app.add_middleware(ConditionalMiddleware)
     app.add_middleware(RequestIdMiddleware)  # added last: outermost
     app.include_router(dropout.router)
     for module in (datasets, jobs, models, health):

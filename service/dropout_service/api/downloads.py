@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 
+from dropout_service.api.conditional import matches
 from dropout_service.api.problems import Problem, problem_response
 from dropout_service.errors import NotFoundError
 
@@ -54,7 +55,7 @@ def download(
     etag = f'"{digest}"'
     sha256 = b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Repr-Digest": f"sha-256=:{sha256}:"}
-    if _matches(request.headers.get("if-none-match"), etag):
+    if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     status, start, end = 200, 0, size_bytes
     wanted = _RANGE.fullmatch(request.headers.get("range", ""))
@@ -75,13 +76,6 @@ def download(
     headers["Content-Length"] = str(end - start)
     headers["Content-Disposition"] = _disposition(filename)
     return StreamingResponse(blobs.stream(key, start, end), status, headers, media_type=media_type)
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    if if_none_match is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in tags or "*" in tags
 
 
 def _bounds(first: str, last: str, size: int) -> tuple[int, int]:

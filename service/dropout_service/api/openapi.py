@@ -26,6 +26,11 @@ _PATH_PARAMETERS: Final = {
     "model_id": "Id of the model: `model` of a job that has succeeded.",
 }
 
+_CONDITIONAL: Final = ("/datasets", "/jobs", "/models")
+_NOT_MODIFIED: Final = {
+    "description": "The answer still is that of `If-None-Match`, which holds the ETag of one before"
+}
+
 _REF: Final = "#/components/schemas/{model}"
 
 
@@ -63,6 +68,9 @@ def describe(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
 
 
 def _describe_paths(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        if "get" in methods and path.startswith(_CONDITIONAL):
+            methods["get"]["responses"].setdefault("304", _NOT_MODIFIED)
     operations = (operation for path in document["paths"].values() for operation in path.values())
     for parameter in (one for operation in operations for one in operation.get("parameters", ())):
         if parameter["in"] == "path":

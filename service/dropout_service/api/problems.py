@@ -202,7 +202,8 @@ def _methods(request: Request) -> set[str]:
     """Return the methods of every route at the path: Starlette names those of the first one only."""
     scope = {**request.scope, "method": ""}
     routes = iter_route_contexts(request.app.routes)
-    return {method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ()}
+    found = {method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ()}
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _described(status: int) -> dict[str, Any]:

@@ -473,7 +473,7 @@ def test_the_wrong_method_is_told(service: httpx.Client):
 def test_every_method_of_a_path_is_told(service: httpx.Client):
     answer = service.put("/datasets")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
     assert "use GET, POST" in answer.json()["detail"]
 
 
