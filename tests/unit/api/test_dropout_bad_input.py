@@ -474,7 +474,7 @@ def test_every_method_of_a_path_is_told(service: httpx.Client):
     answer = service.put("/datasets")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, HEAD, POST"
-    assert "use GET, POST" in answer.json()["detail"]
+    assert "use GET, HEAD, POST" in answer.json()["detail"]
 
 
 def test_a_query_parameter_that_occurs_twice_is_told(service: httpx.Client):
