@@ -29,6 +29,7 @@ from dropout_service.kernels.arguments import (
     checked_word,
 )
 from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.memory import empty_like
 from dropout_service.kernels.passes import LEVELS, draw, drop, scale_of, threshold_of
 from dropout_service.kernels.philox import GENERATOR
 
@@ -265,7 +266,7 @@ def _dropped(
 ) -> NDArray[Any]:
     x = np.asarray(x)
     format_ = checked_format(x, pointer)
-    y = np.empty(x.shape, x.dtype) if out is None else checked_out(out, x, pointer)
+    y = empty_like(x) if out is None else checked_out(out, x, pointer)
     drop(
         format_,
         x,

@@ -15,6 +15,7 @@ import numpy as np
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels import dropout
 from dropout_service.kernels.arguments import Scaling, checked_format, checked_mask, checked_out, checked_word
+from dropout_service.kernels.memory import empty_like
 from dropout_service.kernels.variants.parameters import OFFSET, RATE, SEED, TRAINING, Parameter, scaling_parameter
 
 if TYPE_CHECKING:
@@ -369,7 +370,7 @@ class Variant(abc.ABC):
             self._checked_scaling(scaling),
             training,
             mask,
-            np.empty(array.shape, array.dtype) if out is None else checked_out(out, array, pointer),
+            empty_like(array) if out is None else checked_out(out, array, pointer),
             threads,
             x,
             self.checked_parameters(parameters),
