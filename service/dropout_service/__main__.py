@@ -184,6 +184,7 @@ def _dispatch_config(settings: Settings) -> DispatchConfig:
         shutdown_grace_s=float(settings.shutdown_timeout_s),
         memory_limit_bytes=settings.job_memory_bytes,
         kernel_cache_dir=settings.kernel_cache_dir,
+        presence_dir=str(settings.data_dir / "dispatchers"),
         scratch_dir=str(settings.data_dir),
         log_level=settings.log_level,
     )

@@ -110,9 +110,10 @@ class BlobStore:
         with _failing("cannot write a scratch file"):
             file = tempfile.NamedTemporaryFile(dir=self._scratch_dir, delete=False)  # noqa: SIM115 - closed below
             try:
-                with file:
-                    yield file
+                yield file
             finally:
+                with suppress(OSError):  # put_file has written it out, or it is not wanted
+                    file.close()
                 with suppress(FileNotFoundError):  # put_file has moved it
                     Path(file.name).unlink()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 import pytest
+from service_tree import alive
 
 from dropout_service.blobs import BlobStore
 from dropout_service.database.engine import open_database
@@ -48,6 +49,7 @@ class Service:
             workers=2,
             heartbeat_s=0.2,
             checkpoint_s=0.2,
+            presence_dir=str(folder / "dispatchers"),
         )
         upgrade(self.config.database_url)
         self.database = open_database(self.config.database_url)
@@ -121,7 +123,7 @@ def attempts(dispatcher: psutil.Process) -> list[psutil.Process]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in processes)
+    return not any(map(alive, processes))
 
 
 @pytest.fixture(scope="module")
@@ -327,10 +329,10 @@ def test_a_dispatcher_that_is_stopped_hands_its_jobs_back(
     assert alone.reasons(job_id) == ["shutdown"]
 
 
-def test_attempts_die_with_a_killed_dispatcher_and_the_next_goes_on(
+def test_attempts_die_with_a_killed_dispatcher_and_the_next_goes_on_at_once(
     alone: Service, undisturbed: tuple[str, list[dict[str, Any]]]
 ):
-    with alone.dispatcher(lease_s=1.0) as process:
+    with alone.dispatcher(lease_s=600.0) as process:
         job_id = alone.submit()
         wait_for(lambda: alone.jobs.get(job_id).checkpoints, "a checkpoint")
         family = [process, *process.children(recursive=True)]
@@ -338,7 +340,7 @@ def test_attempts_die_with_a_killed_dispatcher_and_the_next_goes_on(
         process.kill()
         wait_for(lambda: gone(family), "the end of the nursery and the attempt")
     assert alone.jobs.get(job_id).status == "running"
-    with alone.dispatcher(lease_s=1.0) as process:
+    with alone.dispatcher(lease_s=600.0) as process:  # it need not wait for the lease: all of the other are gone
         wait_for(lambda: alone.jobs.get(job_id).attempt == 2 and alone.jobs.get(job_id).epoch, "attempt 2")
         nursery(process).kill()
         assert alone.result(job_id) == undisturbed

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["PATIENCE_S", "ServiceTree", "alive", "history", "service_tree", "wait_for"]
+__all__ = ["BRISK", "PATIENCE_S", "ServiceTree", "alive", "history", "service_tree", "variables", "wait_for"]
 
 PATIENCE_S = 90.0
 """Longest wait for anything that has to happen; on an idle machine it takes a few seconds at most."""
@@ -33,7 +33,7 @@ BRISK: dict[str, Any] = {"workers": 2, "heartbeat_s": 0.2, "lease_s": 4.0, "chec
 
 _PASSING = {"duration_s"}
 """Parts of an epoch that differ from run to run."""
-_OF_INTERRUPTIONS = {"restarted", "pausing", "paused", "resumed", "fell_back"}
+_OF_INTERRUPTIONS = {"restarted", "restored", "pausing", "paused", "resumed", "fell_back"}
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, patience_s: float = PATIENCE_S) -> Any:
@@ -51,6 +51,10 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {f"DROPOUT_SERVICE_{name.upper()}": str(value) for name, value in settings.items()}
 
 
 class ServiceTree:
@@ -79,14 +83,14 @@ class ServiceTree:
         **settings: Any,
     ) -> None:
         self.data_dir = data_dir
+        self._database_url = settings.get("database_url", f"sqlite:///{data_dir}/dropout.sqlite3")
         self.log = data_dir.with_name(f"{data_dir.name}.log")
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         self._command = [
             *prefix, sys.executable, "-m", "dropout_service",
             "serve", "--port", str(port), "--data-dir", str(data_dir),
         ]  # fmt: skip
-        chosen = {f"DROPOUT_SERVICE_{name.upper()}": str(value) for name, value in {**BRISK, **settings}.items()}
-        self._environment = {**os.environ, **chosen, **(environment or {})}
+        self._environment = {**os.environ, **variables({**BRISK, **settings}), **(environment or {})}
         self.http = httpx.Client(base_url=self.url, timeout=60)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -209,11 +213,14 @@ class ServiceTree:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def wait_for_no_checkpoints(self) -> None:
+        wait_for(lambda: not self.blobs.list("jobs"), "the removal of checkpoints")
+
     # --- what only the operator sees
 
     @contextmanager
     def store(self) -> Iterator[SqlJobStore]:
-        engine = open_database(f"sqlite:///{self.data_dir}/dropout.sqlite3")
+        engine = open_database(self._database_url)
         try:
             yield SqlJobStore(engine)
         finally:

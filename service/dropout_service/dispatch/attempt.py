@@ -38,7 +38,8 @@ __all__ = ["Parts", "main", "run_attempt"]
 
 _BLOBS_AWAY_S = 120.0
 """How long an attempt waits for the blob store before it hands the job back, which tells the user."""
-_TRY_AGAIN_S = 1.0
+_TRY_AGAIN_S = 0.2
+"""Short: once there is an answer again, a result should come before anybody wonders about the silence."""
 
 T = TypeVar("T")
 

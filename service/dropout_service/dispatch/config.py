@@ -36,6 +36,9 @@ class DispatchConfig:
         Interval at which the dispatcher looks for something to do.
     memory_limit_bytes
         Address space of one attempt; ``None`` for no limit.
+    presence_dir
+        Folder on this machine by which its dispatchers know that another one is gone; with ``None`` they wait until
+        its leases run out.
     kernel_cache_dir
         Folder of compiled kernels; ``None`` for the default.
     scratch_dir
@@ -54,6 +57,7 @@ class DispatchConfig:
     shutdown_grace_s: float = 10.0
     poll_s: float = 0.05
     memory_limit_bytes: int | None = None
+    presence_dir: str | None = None
     kernel_cache_dir: str | None = None
     scratch_dir: str | None = None
     log_level: str = "info"

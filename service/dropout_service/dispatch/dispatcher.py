@@ -7,26 +7,31 @@ import os
 import signal
 import socket
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from sqlalchemy.exc import DBAPIError
 
 from dropout_service.blobs import BlobStore
 from dropout_service.database.changes import ChangeDetector
 from dropout_service.database.engine import open_database
 from dropout_service.database.ids import new_id
+from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.dispatch import process
 from dropout_service.dispatch.config import LOG_FORMAT
+from dropout_service.dispatch.leases import LeaseWatch
 from dropout_service.dispatch.local import LocalEngine
+from dropout_service.dispatch.presence import Presence
 from dropout_service.errors import NotFoundError, UnavailableError
 from dropout_service.jobs.attempts import Attempt, Report, Verdict
+from dropout_service.jobs.job import BLOB_FOLDER, Failure, StopReason
 from dropout_service.jobs.sql import SqlJobStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dropout_service.dispatch.config import DispatchConfig
     from dropout_service.dispatch.engine import Engine, Exit
+    from dropout_service.jobs.attempts import Lease
     from dropout_service.jobs.job import Job
     from dropout_service.jobs.store import JobStore
 
@@ -34,10 +39,26 @@ __all__ = ["Dispatcher", "main"]
 
 _LOOK_AGAIN_S = 1.0
 """Longest time without a look at the store, whatever the change detector says; leases run out silently."""
+_PATIENCE_S = 2.0
+"""Shortest silence that counts: whoever lives may have to wait for a processor for so long."""
 _AWAY_S = 1.0
 """Pause after the database or the blob store did not answer."""
 
 logger = logging.getLogger(__name__)
+
+
+_DISPATCHER_GONE = Failure(
+    code="lost",
+    phase="training",
+    epoch=None,
+    message="the dispatcher that ran it went away",
+    hint="It was started again from its last checkpoint each time; look at the log of the service.",
+)
+
+
+def new_name() -> str:
+    """Draw a name for a dispatcher."""
+    return f"{socket.gethostname()[:20]}:{new_id(str(os.getpid()))}"
 
 
 class Dispatcher:
@@ -53,6 +74,8 @@ class Dispatcher:
         Whether the store may have changed since the last call; asked at each turn of the loop.
     config
         Lease, graces and interval.
+    presence
+        By which it knows that another dispatcher is gone; ``None`` to learn that from leases alone.
     """
 
     def __init__(
@@ -62,13 +85,20 @@ class Dispatcher:
         engine: Engine,
         changed: Callable[[], bool],
         config: DispatchConfig,
+        *,
+        presence: Presence | None = None,
     ) -> None:
-        self.name = f"{socket.gethostname()[:20]}:{new_id(str(os.getpid()))}"
+        self.name = new_name() if presence is None else presence.name
         self._jobs = jobs
         self._blobs = blobs
         self._engine = engine
         self._changed = changed
         self._config = config
+        self._presence = presence
+        # Three signs of life that did not come: one may be late, and so may a look.
+        patience_s = min(config.lease_s, max(3 * config.heartbeat_s, _PATIENCE_S))
+        self._watch = LeaseWatch(patience_s, look_s=2 * _LOOK_AGAIN_S)
+        self._tidied = False
         self._unsettled: list[Exit] = []
         self._stopping = False
 
@@ -85,8 +115,9 @@ class Dispatcher:
                     self._take_back()
                     self._obey_verdicts()
                     self._claim()
-            except (DBAPIError, UnavailableError) as error:
-                logger.warning("the store does not answer, trying again: %s", error)
+            except OUTAGES as error:
+                logger.warning("%s", explain_outage(error))
+                self._watch.restart()
                 time.sleep(_AWAY_S)
         self._drain()
 
@@ -99,9 +130,28 @@ class Dispatcher:
             self._engine.launch(Attempt(job.id, job.attempt))
 
     def _take_back(self) -> None:
-        for job in self._jobs.expired():
+        leases = self._jobs.leases()
+        for job in self._jobs.expired(sparing=self._watch.spared(leases)):
             logger.warning("job %s: attempt %d gave no sign of life; now %s", job.id, job.attempt, job.status)
             self._clean(job)
+        if self._presence is not None:
+            self._inherit(leases, self._presence)
+        if not self._tidied:
+            self._tidy()
+            self._tidied = True
+
+    def _inherit(self, leases: Sequence[Lease], presence: Presence) -> None:
+        """Take over at once what belonged to dispatchers of which no process is left."""
+        gone = {name for name in {lease.dispatcher for lease in leases} if presence.is_gone(name)}
+        for lease in leases:
+            job = (
+                self._jobs.crash(lease.attempt, StopReason.LOST, _DISPATCHER_GONE) if lease.dispatcher in gone else None
+            )
+            if job is not None:
+                logger.warning("job %s: attempt %d went with its dispatcher; now %s", job.id, job.attempt, job.status)
+                self._clean(job)
+        if not self._tidied:
+            presence.sweep({lease.dispatcher for lease in leases} - gone)
 
     def _obey_verdicts(self) -> None:
         for attempt, verdict in self._jobs.verdicts(self._engine.running()).items():
@@ -135,9 +185,30 @@ class Dispatcher:
         self._clean(job)
 
     def _clean(self, job: Job) -> None:
+        """Remove the checkpoints of a job that has ended."""
         if job.status.terminal:
-            for key in self._blobs.list(job.blob_prefix):
+            self._remove(job.blob_prefix)
+
+    def _tidy(self) -> None:
+        """Remove the checkpoints that a dispatcher would have removed, had it not been killed."""
+        try:
+            found = self._blobs.list(BLOB_FOLDER)
+        except UnavailableError as error:
+            logger.warning("checkpoints of ended jobs may stay: %s", error)
+            return
+        for job_id in sorted({key.split("/")[1] for key in found}):
+            try:
+                self._clean(self._jobs.get(job_id))
+            except NotFoundError:
+                self._remove(f"{BLOB_FOLDER}/{job_id}")
+
+    def _remove(self, folder: str) -> None:
+        """Remove blobs; nothing waits for that to succeed."""
+        try:
+            for key in self._blobs.list(folder):
                 self._blobs.delete(key)
+        except UnavailableError as error:
+            logger.warning("checkpoints in %s stay: %s", folder, error)
 
     def _drain(self) -> None:
         self._stopping = True
@@ -147,8 +218,8 @@ class Dispatcher:
             self._collect(self._config.poll_s)
         try:
             self._settle()
-        except (DBAPIError, UnavailableError) as error:
-            logger.warning("the store does not answer; leases will run out instead: %s", error)
+        except OUTAGES as error:
+            logger.warning("%s; leases will run out instead", explain_outage(error))
 
 
 def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
@@ -165,14 +236,24 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
     stop = process.StopRequest(signal.SIGTERM, signal.SIGINT)
     if parent_pid is not None:
         process.die_with_parent(signal.SIGTERM, parent_pid)
-    database = open_database(config.database_url)
-    blobs = BlobStore(config.blob_url, scratch_dir=config.scratch_dir)
-    local = LocalEngine(config)
+    with ExitStack() as stack:
+        database = open_database(config.database_url)
+        stack.callback(database.dispose)
+        blobs = BlobStore(config.blob_url, scratch_dir=config.scratch_dir)
+        presence = _presence(config, stack)
+        local = LocalEngine(config, inherited=() if presence is None else (presence.descriptor,))
+        stack.callback(local.close)
+        changes = stack.enter_context(ChangeDetector(database))
+        dispatcher = Dispatcher(SqlJobStore(database), blobs, local, changes.changed, config, presence=presence)
+        logger.info("dispatcher %s runs up to %d jobs at once", dispatcher.name, config.workers)
+        dispatcher.run(stop)
+
+
+def _presence(config: DispatchConfig, stack: ExitStack) -> Presence | None:
+    if config.presence_dir is None:
+        return None
     try:
-        with ChangeDetector(database) as changes:
-            dispatcher = Dispatcher(SqlJobStore(database), blobs, local, changes.changed, config)
-            logger.info("dispatcher %s runs up to %d jobs at once", dispatcher.name, config.workers)
-            dispatcher.run(stop)
-    finally:
-        local.close()
-        database.dispose()
+        return stack.enter_context(Presence(Path(config.presence_dir), new_name()))
+    except OSError as error:
+        logger.warning("others will wait for the leases of this dispatcher should it die: %s", error)
+        return None

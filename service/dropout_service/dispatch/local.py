@@ -21,7 +21,7 @@ from dropout_service.dispatch.process import SINGLE_THREADED, oom_kills
 from dropout_service.jobs.attempts import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dropout_service.dispatch.config import DispatchConfig
 
@@ -37,10 +37,13 @@ class LocalEngine:
     ----------
     config
         What the attempts need to know, and how many may run at once.
+    inherited
+        File descriptors that every process of the attempts shall hold.
     """
 
-    def __init__(self, config: DispatchConfig) -> None:
+    def __init__(self, config: DispatchConfig, *, inherited: Sequence[int] = ()) -> None:
         self._config = config
+        self._inherited = inherited
         self._running: set[Attempt] = set()
         self._deadlines: dict[Attempt, float] = {}
         self._oom_kills = oom_kills()
@@ -102,7 +105,7 @@ class LocalEngine:
             command = [sys.executable, "-m", "dropout_service.dispatch.nursery"]
             self._nursery = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [*command, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *self._inherited],
                 env=environment,
                 stdin=subprocess.DEVNULL,
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from dropout_service.jobs.job import Failure, StopReason
 
-__all__ = ["Attempt", "Fallback", "Outcome", "Report", "Restored", "Verdict"]
+__all__ = ["Attempt", "Fallback", "Lease", "Outcome", "Report", "Restored", "Verdict"]
 
 
 class Attempt(NamedTuple):
@@ -17,6 +17,14 @@ class Attempt(NamedTuple):
 
     job_id: str
     token: int
+
+
+class Lease(NamedTuple):
+    """An attempt that holds a job: who runs it, and when it gave its last sign of life by the database's clock."""
+
+    attempt: Attempt
+    dispatcher: str
+    heartbeat_at: float
 
 
 class Verdict(StrEnum):

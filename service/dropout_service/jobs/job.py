@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = [
+    "BLOB_FOLDER",
     "MAX_ATTEMPTS",
     "MIN_MEMORY_BYTES",
     "MOST_ATTEMPTS",
@@ -36,6 +37,8 @@ __all__ = [
     "StopReason",
 ]
 
+BLOB_FOLDER = "jobs"
+"""Folder of what the attempts of all jobs keep."""
 MAX_ATTEMPTS = 3
 """Attempts that may die in a row without a new checkpoint before the job is given up, unless the job says."""
 MOST_ATTEMPTS = 20
@@ -219,7 +222,7 @@ class Job:
     @property
     def blob_prefix(self) -> str:
         """Folder of what its attempts keep until it has ended."""
-        return f"jobs/{self.id}"
+        return f"{BLOB_FOLDER}/{self.id}"
 
     @property
     def estimated_finish_at(self) -> float | None:

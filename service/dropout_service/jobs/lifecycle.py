@@ -29,6 +29,7 @@ __all__ = [
     "expired",
     "finished",
     "has_ended_with",
+    "is_due",
     "pause_requested",
     "released",
     "reported",
@@ -82,6 +83,11 @@ def submitted(
         max_memory_bytes=max_memory_bytes,
     )
     return Change(job).tell(EventType.QUEUED, now)
+
+
+def is_due(job: Job, now: float) -> bool:
+    """Whether a queued job may begin; one that waits longer than any may does so because the clock was set back."""
+    return job.retry_at is None or not now < job.retry_at <= now + LONGEST_WAIT_S
 
 
 def claimed(job: Job, now: float, *, dispatcher: str, lease_s: float) -> Change:
@@ -166,8 +172,13 @@ def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now
 
 
 def expired(job: Job, now: float) -> Change | None:
-    """Deal with an attempt that has given no sign of life for the length of its lease."""
-    if not job.status.active or job.lease_expires_at is None or job.lease_expires_at >= now:
+    """Deal with an attempt that has given no sign of life for the length of its lease.
+
+    One that gave its last in the future, because the clock was set back since, is not waited for until then.
+    """
+    if not job.status.active or job.lease_expires_at is None or job.heartbeat_at is None:
+        return None
+    if job.heartbeat_at <= now <= job.lease_expires_at:
         return None
     failure = Failure(
         code="lost",

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from dropout_service.database.ids import new_id
 from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs import lifecycle
-from dropout_service.jobs.attempts import Verdict
+from dropout_service.jobs.attempts import Attempt, Lease, Verdict
 from dropout_service.jobs.events import EventType
 from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-    from dropout_service.jobs.attempts import Attempt, Outcome, Report
+    from dropout_service.jobs.attempts import Outcome, Report
     from dropout_service.jobs.events import Event
     from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Failure, Job, StopReason
@@ -71,7 +71,7 @@ class MemoryJobStore:
         with self._lock:
             now = self._clock()
             queued = (job for job in self._jobs.values() if job.status is JobStatus.QUEUED)
-            due = [job for job in queued if job.retry_at is None or job.retry_at <= now]
+            due = [job for job in queued if lifecycle.is_due(job, now)]
             chosen = sorted(due, key=lambda job: (-job.priority, job.id))[:n]
             return [self._keep(lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s)) for job in chosen]
 
@@ -114,10 +114,22 @@ class MemoryJobStore:
                 return None
             return self._keep(lifecycle.crashed(job, attempt.token, stop_reason, failure, self._clock()))
 
-    def expired(self) -> Sequence[Job]:  # noqa: D102
+    def leases(self) -> Sequence[Lease]:  # noqa: D102
+        with self._lock:
+            return [
+                Lease(Attempt(job.id, job.attempt), job.dispatcher or "", job.heartbeat_at or 0.0)
+                for job in self._jobs.values()
+                if job.status.active
+            ]
+
+    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:  # noqa: D102
         with self._lock:
             now = self._clock()
-            changes = [lifecycle.expired(job, now) for job in self._jobs.values()]
+            changes = [
+                lifecycle.expired(job, now)
+                for job in self._jobs.values()
+                if Attempt(job.id, job.attempt) not in sparing
+            ]
             return [self._keep(change) for change in changes if change is not None]
 
     def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:  # noqa: D102

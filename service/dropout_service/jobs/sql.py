@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +13,7 @@ from dropout_service.database.engine import reading, writing
 from dropout_service.database.ids import new_id
 from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs import lifecycle
-from dropout_service.jobs.attempts import Verdict
+from dropout_service.jobs.attempts import Attempt, Lease, Verdict
 from dropout_service.jobs.events import Event, EventType
 from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, Failure, Job, JobStatus, StopReason
@@ -22,11 +23,11 @@ from dropout_service.training.dropout_spec import ACCEPTED
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select
 
-    from dropout_service.jobs.attempts import Attempt, Outcome, Report
+    from dropout_service.jobs.attempts import Outcome, Report
     from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.lifecycle import Change
 
@@ -44,10 +45,17 @@ _ACTIVE = [status for status in JobStatus if status.active]
 _ENDED = [status for status in JobStatus if status.terminal]
 _DUE = and_(
     jobs_table.c.status == JobStatus.QUEUED,
-    or_(jobs_table.c.retry_at.is_(None), jobs_table.c.retry_at <= now_s()),
+    # As `lifecycle.is_due`.
+    or_(
+        jobs_table.c.retry_at.is_(None),
+        jobs_table.c.retry_at <= now_s(),
+        jobs_table.c.retry_at > now_s() + lifecycle.LONGEST_WAIT_S,
+    ),
 )
 _STORED = [field.name for field in fields(Job) if field.name != "metrics"]
 """Fields with a column; the metrics are those of the event ``metrics_sequence``."""
+_WAITED_S = 0.5
+"""After so long a wait for the write lock, whoever has a lease may have waited as well, and gets another moment."""
 _MAX_IN = 500
 """Values of one ``IN``: databases bound the number of parameters."""
 
@@ -151,16 +159,30 @@ class SqlJobStore:
             change = lifecycle.crashed(job, attempt.token, stop_reason, failure, now)
             return None if change is None else _write(connection, job, change)
 
-    def expired(self) -> Sequence[Job]:  # noqa: D102
-        over = select(jobs_table.c.id).where(jobs_table.c.status.in_(_ACTIVE), jobs_table.c.lease_expires_at < now_s())
+    def leases(self) -> Sequence[Lease]:  # noqa: D102
+        columns = (jobs_table.c.id, jobs_table.c.attempt, jobs_table.c.dispatcher, jobs_table.c.heartbeat_at)
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(*columns).where(jobs_table.c.status.in_(_ACTIVE))).all()
+        return [Lease(Attempt(job_id, token), dispatcher or "", at or 0.0) for job_id, token, dispatcher, at in rows]
+
+    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:  # noqa: D102
+        over = and_(
+            jobs_table.c.status.in_(_ACTIVE),
+            or_(jobs_table.c.lease_expires_at < now_s(), jobs_table.c.heartbeat_at > now_s()),
+        )
         with reading(self._engine) as connection:  # as in claim
-            if connection.execute(over.limit(1)).first() is None:
+            found = connection.execute(select(jobs_table.c.id, jobs_table.c.attempt).where(over)).all()
+            if all(Attempt(job_id, token) in sparing for job_id, token in found):
                 return []
+        began = time.monotonic()
         with writing(self._engine) as connection:
+            if time.monotonic() - began > _WAITED_S:
+                return []
             # One that is locked is being taken back by another dispatcher, or gives a sign of life right now.
-            taken = _lock(connection, over, skip_locked=True)
-            found = [(job, lifecycle.expired(job, now)) for job, now in taken]
-            return [_write(connection, job, change) for job, change in found if change is not None]
+            taken = _lock(connection, select(jobs_table.c.id).where(over), skip_locked=True)
+            silent = [(job, now) for job, now in taken if Attempt(job.id, job.attempt) not in sparing]
+            changes = [(job, lifecycle.expired(job, now)) for job, now in silent]
+            return [_write(connection, job, change) for job, change in changes if change is not None]
 
     def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:  # noqa: D102
         asked = list(attempts)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dropout_service.jobs.job import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from dropout_service.jobs.attempts import Attempt, Outcome, Report, Verdict
+    from dropout_service.jobs.attempts import Attempt, Lease, Outcome, Report, Verdict
     from dropout_service.jobs.events import Event
     from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
@@ -89,8 +89,16 @@ class JobStore(Protocol):
         """Report an attempt that died: the job is queued again or given up; ``None`` when it was not held."""
         ...
 
-    def expired(self) -> Sequence[Job]:
-        """Take every job back whose attempt's lease has run out; return them as they are now."""
+    def leases(self) -> Sequence[Lease]:
+        """Name every attempt that holds a job."""
+        ...
+
+    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
+        """Take every job back whose attempt's lease has run out; return them as they are now.
+
+        A lease holds from the last sign of life on: it has also run out when that lies in the future, because the
+        clock was set back. ``sparing`` names attempts that are known to live, whatever the clock says.
+        """
         ...
 
     def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:

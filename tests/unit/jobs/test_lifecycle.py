@@ -13,7 +13,7 @@ from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
 from dropout_service.training.spec import TrainingSpec
 
 SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
-PAUSING = Job("job_1", SPEC, JobStatus.PAUSING, 0.0, attempt=2, lease_expires_at=9.0, dispatcher="d")
+PAUSING = Job("job_1", SPEC, JobStatus.PAUSING, 0.0, attempt=2, lease_expires_at=9.0, heartbeat_at=4.0, dispatcher="d")
 DIED = Failure("crashed", "training", None, "the process died")
 
 
@@ -55,6 +55,19 @@ def test_a_pausing_job_can_be_cancelled_and_a_paused_one_at_once():
 def test_an_attempt_cannot_cancel_a_job_that_nobody_cancelled():
     running = replace(PAUSING, status=JobStatus.RUNNING)
     assert lifecycle.finished(running, 2, Outcome(StopReason.CANCELLED), None, 5.0) is None
+
+
+@pytest.mark.parametrize(("now", "over"), [(3.9, True), (4.0, False), (9.0, False), (9.1, True)])
+def test_a_lease_holds_from_the_last_sign_of_life_on(now: float, over: bool):  # noqa: FBT001
+    assert (lifecycle.expired(PAUSING, now) is not None) is over
+
+
+@pytest.mark.parametrize(
+    ("retry_at", "due"), [(None, True), (99.0, True), (101.0, False), (160.0, False), (161.0, True)]
+)
+def test_no_job_waits_for_a_clock_that_was_set_back(retry_at: float | None, due: bool):  # noqa: FBT001
+    queued = replace(PAUSING, status=JobStatus.QUEUED, retry_at=retry_at)
+    assert lifecycle.is_due(queued, 100.0) is due
 
 
 def test_an_ended_job_stays_as_it_is():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropout_service.errors import ConflictError, NotFoundError
-from dropout_service.jobs.attempts import Attempt, Fallback, Outcome, Report, Restored, Verdict
+from dropout_service.jobs.attempts import Attempt, Fallback, Lease, Outcome, Report, Restored, Verdict
 from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
 
 if TYPE_CHECKING:
@@ -307,8 +307,11 @@ def test_an_attempt_without_a_sign_of_life_is_taken_back(
     store.submit(spec)
     job, attempt = claim(store)
     assert store.expired() == []
+    assert store.leases() == [Lease(attempt, "d", job.heartbeat_at or 0.0)]
     let_leases_run_out()
-    assert [taken.status for taken in store.expired()] == ["queued"]
+    assert store.expired(sparing={attempt}) == []
+    assert [taken.status for taken in store.expired(sparing={Attempt(job.id, 2)})] == ["queued"]
+    assert store.leases() == []
     assert store.expired() == []
     assert beat(store, attempt) is Verdict.FENCED
     assert store.events(job.id)[-1].data["reason"] == "lost"
