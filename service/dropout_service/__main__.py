@@ -5,14 +5,12 @@ Imports that take time are made by the command that needs them: `health` runs ev
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import logging
 import os
 import signal
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    import socket
-
     from dropout_service.database.migrate import Migration
     from dropout_service.dispatch.config import DispatchConfig
     from dropout_service.settings import Settings
@@ -54,46 +50,13 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     # NumPy reads it when it is imported, below.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    import uvicorn  # noqa: PLC0415
-
     from dropout_service.app import create_app  # noqa: PLC0415
-    from dropout_service.dispatch.launch import DispatcherProcess  # noqa: PLC0415
+    from dropout_service.server import Server  # noqa: PLC0415
 
-    application = create_app(settings)
-    beside = ExitStack()
-
-    class Server(uvicorn.Server):
-        """Starts the dispatcher when the database is migrated, and stops it while connections drain."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if settings.dispatcher and not self.should_exit:
-                beside.enter_context(DispatcherProcess(_dispatch_config(settings)))
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            application.state.stop_waiting()
-            stopping = asyncio.create_task(asyncio.to_thread(beside.close))
-            await super().shutdown(sockets)
-            await stopping
-
-    config = uvicorn.Config(
-        application,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=settings.log_level == "debug",
-        server_header=False,
-        timeout_keep_alive=65,  # longer than clients and proxies keep a connection, so that they end it, not we
-        timeout_graceful_shutdown=settings.shutdown_timeout_s,
-    )
-    # After its clean shutdown uvicorn raises the signal again: it has done its work by then.
+    # Before and after uvicorn handles them: a signal must not end the process half-way.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
-    server = Server(config)
+    server = Server(create_app(settings), settings, _dispatch_config(settings) if settings.dispatcher else None)
     server.run()
     if not server.started:
         raise typer.Exit(3)

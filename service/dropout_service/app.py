@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
             state = await run_in_threadpool(_open_state, settings, stack)
             # Servers drain connections before they end the lifespan, and a connection that waits would not drain.
             app.state.stop_waiting = state["watcher"].close
+            app.state.readiness = state["readiness"]
             yield state
 
     app = FastAPI(

@@ -122,11 +122,18 @@ class Settings(BaseSettings):
         ge=MIN_MEMORY_BYTES,
         description="Address space of one training process, at least 1 GB. Default: no limit.",
     )
+    drain_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="Seconds after SIGTERM in which `/readyz` answers 503 and everything else goes on, for a load "
+        "balancer to notice.",
+    )
     shutdown_timeout_s: int = Field(
         default=5,
         ge=0,
         le=3600,
-        description="Seconds after SIGTERM that open requests have to end, and running jobs to write a checkpoint.",
+        description="Seconds that open requests then have to end, and running jobs to write a checkpoint.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log messages to write."

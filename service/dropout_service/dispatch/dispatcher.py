@@ -119,7 +119,7 @@ class Dispatcher:
                 logger.warning("%s", explain_outage(error))
                 self._watch.restart()
                 time.sleep(_AWAY_S)
-        self._drain()
+        self._drain(stop)
 
     def _claim(self) -> None:
         free = self._engine.free()
@@ -210,11 +210,13 @@ class Dispatcher:
         except UnavailableError as error:
             logger.warning("checkpoints in %s stay: %s", folder, error)
 
-    def _drain(self) -> None:
+    def _drain(self, stop: process.StopRequest) -> None:
         self._stopping = True
-        for attempt in self._engine.running():
-            self._engine.kill(attempt, grace_s=self._config.shutdown_grace_s)
-        while self._engine.running():
+        deadline = time.monotonic() + self._config.shutdown_grace_s
+        while running := self._engine.running():
+            grace_s = 0.0 if stop.is_urgent() else deadline - time.monotonic()
+            for attempt in running:
+                self._engine.kill(attempt, grace_s=grace_s)
             self._collect(self._config.poll_s)
         try:
             self._settle()
@@ -233,7 +235,7 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
         A process with which to end, in good order; ``None`` to run alone.
     """
     logging.basicConfig(level=config.log_level.upper(), format=LOG_FORMAT)
-    stop = process.StopRequest(signal.SIGTERM, signal.SIGINT)
+    stop = process.StopRequest(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     if parent_pid is not None:
         process.die_with_parent(signal.SIGTERM, parent_pid)
     with ExitStack() as stack:

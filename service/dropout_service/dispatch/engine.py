@@ -43,7 +43,7 @@ class Engine(Protocol):
         ...
 
     def kill(self, attempt: Attempt, *, grace_s: float) -> None:
-        """Ask an attempt to stop, and stop it for good when it is still there after the grace."""
+        """Ask an attempt to stop, and stop it for good when it is still there after the grace; the shortest counts."""
         ...
 
     def running(self) -> Iterable[Attempt]:

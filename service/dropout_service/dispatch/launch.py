@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -60,8 +61,19 @@ class DispatcherProcess:
         with self._lock:
             return None if self._child is None else self._child.pid
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Start the dispatcher, and keep it running."""
         self._thread.start()
+
+    def hurry(self) -> None:
+        """While it is being stopped: leave the attempts no more time for a checkpoint."""
+        with self._lock:
+            child = self._child
+        if child is not None:
+            child.send_signal(signal.SIGQUIT)
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(

@@ -58,9 +58,10 @@ class LocalEngine:
         self._send({"launch": [*attempt]})
 
     def kill(self, attempt: Attempt, *, grace_s: float) -> None:  # noqa: D102
+        deadline = time.monotonic() + grace_s
         if attempt not in self._deadlines:
-            self._deadlines[attempt] = time.monotonic() + grace_s
             self._send({"signal": [*attempt, signal.SIGTERM]})
+        self._deadlines[attempt] = min(deadline, self._deadlines.get(attempt, deadline))
 
     def running(self) -> Iterable[Attempt]:  # noqa: D102
         return frozenset(self._running)

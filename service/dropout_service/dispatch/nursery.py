@@ -127,6 +127,7 @@ def main(descriptor: int, parent_pid: int) -> None:
     # Signals to the whole group (Ctrl-C, a stopping terminal) are the dispatcher's to act on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as channel:
         config = DispatchConfig(**json.loads(channel.recv(MESSAGE_BYTES))["config"])
         logging.basicConfig(level=config.log_level.upper(), format=LOG_FORMAT)

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class StopRequest:
-    """Whether a signal has asked this process to end.
+    """Whether a signal has asked this process to end, and whether at once: SIGQUIT does, and a second SIGINT.
 
     It has no lock, unlike :class:`threading.Event`: a second signal may interrupt the handler of the first, which would
     then wait for itself for ever. And a second one comes: Linux tells of the death of a parent once for each thread
@@ -39,6 +39,8 @@ class StopRequest:
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._made = False
+        self._urgent = False
+        self._interrupted = False
         for number in numbers:
             signal.signal(number, self._make)
 
@@ -46,8 +48,15 @@ class StopRequest:
         """Return whether one of the signals has come."""
         return self._made
 
-    def _make(self, _number: int, _frame: FrameType | None) -> None:
+    def is_urgent(self) -> bool:
+        """Return whether there is no time for an end in good order."""
+        return self._urgent
+
+    def _make(self, number: int, _frame: FrameType | None) -> None:
         self._made = True
+        if number == signal.SIGQUIT or (number == signal.SIGINT and self._interrupted):
+            self._urgent = True
+        self._interrupted |= number == signal.SIGINT
 
 
 def die_with_parent(with_signal: signal.Signals, parent_pid: int) -> None:
