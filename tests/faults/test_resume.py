@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from service_tree import ServiceTree, history, service_tree
-from storm import Storm, specifications
+from service_tree import ServiceTree, service_tree
+from storm import Storm
+from undisturbed import Undisturbed
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from fault_ledger import Ledger
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceTree]:
-    with service_tree(tmp_path_factory.mktemp("storm") / "data") as tree:
-        yield tree
-
-
-@pytest.fixture(scope="module")
-def specs(tree: ServiceTree) -> dict[str, dict[str, Any]]:
-    return specifications(tree)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tree: ServiceTree, specs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Run each kind of job once without a fault."""
-    jobs = {kind: tree.submit(spec) for kind, spec in specs.items()}
-    for job_id in jobs.values():
-        job = tree.ended(job_id)
-        assert (job["status"], job["attempt"]) == ("succeeded", 1), job
-    return {kind: history(tree, job_id) for kind, job_id in jobs.items()}
-
-
-@pytest.fixture
-def storm(tree: ServiceTree, specs: dict[str, dict[str, Any]], rng: random.Random, ledger: Ledger) -> Storm:
-    return Storm(tree, rng, specs, ledger)
-
-
 @pytest.mark.timeout(1200)
 def test_interrupted_jobs_end_as_if_they_had_not_been(
-    tree: ServiceTree,
-    undisturbed: dict[str, dict[str, Any]],
-    storm: Storm,
-    ledger: Ledger,
-    pytestconfig: pytest.Config,
+    tmp_path: Path, rng: random.Random, ledger: Ledger, pytestconfig: pytest.Config
 ):
-    storm.rage(pytestconfig.option.interruptions)
-    for job_id, kind in storm.jobs.items():
-        job = tree.job(job_id)
-        assert job["status"] == "succeeded", job
-        assert history(tree, job_id) == undisturbed[kind], f"{kind}: {job_id}"
-        ledger.count("jobs_completed.storm")
+    with service_tree(tmp_path / "data") as tree:
+        undisturbed = Undisturbed.run(tree)
+        storm = Storm(tree, rng, undisturbed.specs, ledger)
+        storm.rage(pytestconfig.option.interruptions)
+        undisturbed.confirm(tree, storm.jobs, ledger, "storm")
+        assert_nothing_is_left_over(tree)
+
+
+def assert_nothing_is_left_over(tree: ServiceTree) -> None:
+    """A new dispatcher removes the checkpoints that killed ones have left."""
+    tree.stop()
+    tree.start()
+    tree.wait_for_no_checkpoints()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from service_tree import ServiceTree, wait_for
-from trainings import DATASETS, TRAININGS
 
 if TYPE_CHECKING:
     import random
@@ -18,16 +17,7 @@ if TYPE_CHECKING:
 
     from fault_ledger import Ledger
 
-__all__ = ["FAULTS", "Storm", "specifications"]
-
-
-def specifications(tree: ServiceTree) -> dict[str, dict[str, Any]]:
-    """Return what to train, by kind; stored data are uploaded."""
-    datasets = {task: {"dataset": tree.upload(content)} for task, content in DATASETS.items()}
-    return {
-        kind: {"name": kind, "data": datasets[fields["task"]], "seed": number, **fields}
-        for number, (kind, fields) in enumerate(TRAININGS.items())
-    }
+__all__ = ["FAULTS", "Storm"]
 
 
 def _kill_training(tree: ServiceTree, rng: random.Random) -> None:
@@ -54,6 +44,22 @@ def _stop(tree: ServiceTree, _rng: random.Random) -> None:
     tree.start()
 
 
+def _damage_and_kill(tree: ServiceTree, rng: random.Random) -> None:
+    """Flip a bit in the latest checkpoint of each job that runs, and let them need it."""
+    attempts = tree.attempts()
+    for process in attempts:
+        process.suspend()
+    with tree.store() as store:
+        for lease in store.leases():
+            for key in store.get(lease.attempt.job_id).checkpoints[:1]:
+                path = tree.data_dir / "blobs" / key
+                content = bytearray(path.read_bytes())
+                content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+                path.write_bytes(content)
+    for process in attempts:
+        process.kill()
+
+
 def _pause(tree: ServiceTree, rng: random.Random) -> None:
     running = tree.http.get("/jobs", params={"status": "running"}).json()["items"]
     if not running:
@@ -72,6 +78,7 @@ FAULTS: Mapping[str, tuple[int, Callable[[ServiceTree, random.Random], None]]] =
     "pause_and_resume": (6, _pause),
     "kill_dispatcher": (3, _kill_dispatcher),
     "kill_nursery": (2, _kill_nursery),
+    "damage_checkpoint_and_kill": (2, _damage_and_kill),
     "kill_all": (3, _kill_all),
     "sigterm": (3, _stop),
 }
@@ -185,8 +192,8 @@ class Storm:
                     continue  # it was not hit, or had ended
                 self._ledger.count(f"attempts_interrupted.{fault.kind}")
                 self._ledger.sample(f"recover_to_started.{fault.kind}", _at(started) - fault.at, "s")
-                progress = next((one for one in after if one["sequence"] > started["sequence"]), None)
-                if progress is not None and progress["type"] == "epoch":
+                epochs = (one for one in after if one["type"] == "epoch" and one["sequence"] > started["sequence"])
+                if (progress := next(epochs, None)) is not None:
                     self._ledger.sample(f"recover_to_next_epoch.{fault.kind}", _at(progress) - fault.at, "s")
 
 

@@ -130,7 +130,7 @@ _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59
     status_code=201,
     responses={
         200: {"model": DatasetReport, "description": "The same content is stored already"},
-        **problem_responses(413, 415, 503),
+        **problem_responses(413, 415, 503, 507),
     },
     openapi_extra={
         "requestBody": {

@@ -81,7 +81,7 @@ def _json_body(request: Request) -> None:
                 "Retry-After": {"description": "Seconds until it pays to ask.", "schema": {"type": "integer"}},
             }
         },
-        **problem_responses(409, 413, 415, 503),
+        **problem_responses(409, 413, 415, 503, 507),
     },
     dependencies=[Depends(_json_body)],
 )
