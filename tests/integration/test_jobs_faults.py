@@ -360,3 +360,15 @@ def test_a_frozen_training_is_replaced_and_never_counts_again(
         assert alone.result(job_id) == undisturbed
     assert alone.reasons(job_id) == ["lost"]
     assert len(alone.models.list(limit=10)) == 1
+
+
+def test_files_that_belong_to_nothing_are_removed_and_no_others(alone: Service):
+    for key in ("models/model_lost", "jobs/job_lost/1/checkpoint-1", "datasets/sha256-lost/1"):
+        alone.blobs.put(key, b"left by a process that was killed")
+    with alone.dispatcher(sweep_s=0.2, lease_s=1.0):
+        job = alone.ended(alone.submit(epochs=1))
+        wait_for(lambda: not alone.blobs.exists("models/model_lost"), "the sweep")
+        wait_for(lambda: not alone.blobs.exists("datasets/sha256-lost/1"), "the sweep")
+    assert alone.blobs.list("jobs") == []
+    assert alone.blobs.list("models") == [alone.models.get(job.model or "").blob_key]
+    assert alone.blobs.exists(alone.dataset.blob_key)

@@ -66,6 +66,10 @@ def test_a_job_trains_a_model(client: httpx.Client):
     on_two = ended(client, submit(client, threads=2))
     assert on_two["status"] == "succeeded"
     assert client.get(f"/models/{again['model']}").json()["weights_digest"] == model["weights_digest"]
+    assert client.delete(f"/jobs/{again['id']}?model=true").status_code == 204
+    assert client.get(f"/models/{again['model']}").status_code == 404
+    assert client.delete(f"/jobs/{job['id']}").status_code == 204
+    assert client.get(f"/models/{job['model']}/weights").status_code == 200, "a model stays unless it is asked for"
 
 
 def test_events_arrive_while_the_job_runs_and_the_stream_ends_with_it(client: httpx.Client):

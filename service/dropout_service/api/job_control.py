@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from contextlib import suppress
+from typing import Annotated
 
-from dropout_service.api.dependencies import Blobs, Jobs
+from fastapi import APIRouter, Query
+
+from dropout_service.api.dependencies import Blobs, Jobs, Models
 from dropout_service.api.job_schemas import JobReport
 from dropout_service.api.problems import problem_responses
+from dropout_service.errors import NotFoundError
 
 __all__ = ["router"]
 
@@ -67,9 +71,19 @@ def resume_job(job_id: str, jobs: Jobs) -> JobReport:
     status_code=204,
     responses=problem_responses(404, 409),
 )
-def delete_job(job_id: str, jobs: Jobs, blobs: Blobs) -> None:
-    """Delete a job that has ended, with its events and metrics. Its model stays; delete it by itself."""
+def delete_job(
+    job_id: str,
+    jobs: Jobs,
+    models: Models,
+    blobs: Blobs,
+    *,
+    model: Annotated[bool, Query(description="Delete its model too.")] = False,
+) -> None:
+    """Delete a job that has ended, with its events and metrics. Its model stays unless `?model=true`."""
     job = jobs.get(job_id)
+    if model and job.status.terminal and job.model is not None:
+        with suppress(NotFoundError):  # deleted by itself, or by this request when it was cut short
+            models.delete(job.model)
     jobs.delete(job_id)
     for key in blobs.list(job.blob_prefix):
         blobs.delete(key)

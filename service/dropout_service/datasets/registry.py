@@ -13,13 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
+from dropout_service.database.references import missing
 from dropout_service.datasets.dataset import Dataset, TableSchema
 from dropout_service.datasets.scan import detect_format, scan
 from dropout_service.datasets.tables import datasets
 from dropout_service.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from sqlalchemy import Engine
 
@@ -190,6 +191,10 @@ class DatasetRegistry:
             found = [_dataset(row) for row in connection.execute(query).mappings()]
         entries = found[:limit]
         return entries, f"{entries[-1].created_at!r} {entries[-1].id}" if len(found) > limit else None
+
+    def unowned(self, blob_keys: Sequence[str]) -> list[str]:
+        """Return those of the blobs that are of no dataset."""
+        return missing(self._engine, datasets.c.blob_key, blob_keys)
 
     def delete(self, dataset_id: str) -> None:
         """Remove a dataset and its content.

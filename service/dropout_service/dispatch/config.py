@@ -34,6 +34,8 @@ class DispatchConfig:
         Time the attempts have to write their checkpoints when the dispatcher stops, before they are killed.
     poll_s
         Interval at which the dispatcher looks for something to do.
+    sweep_s
+        Time between two looks for blobs that belong to nothing.
     memory_limit_bytes
         Address space of one attempt; ``None`` for no limit.
     presence_dir
@@ -56,6 +58,7 @@ class DispatchConfig:
     cancel_grace_s: float = 0.5
     shutdown_grace_s: float = 10.0
     poll_s: float = 0.05
+    sweep_s: float = 3600.0
     memory_limit_bytes: int | None = None
     presence_dir: str | None = None
     kernel_cache_dir: str | None = None

@@ -16,15 +16,18 @@ from dropout_service.database.changes import ChangeDetector
 from dropout_service.database.engine import open_database
 from dropout_service.database.ids import new_id
 from dropout_service.database.outages import OUTAGES, explain_outage
+from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.dispatch import process
 from dropout_service.dispatch.config import LOG_FORMAT
 from dropout_service.dispatch.leases import LeaseWatch
 from dropout_service.dispatch.local import LocalEngine
 from dropout_service.dispatch.presence import Presence
+from dropout_service.dispatch.sweep import Sweep, Sweeper
 from dropout_service.errors import NotFoundError, UnavailableError
 from dropout_service.jobs.attempts import Attempt, Report, Verdict
 from dropout_service.jobs.job import BLOB_FOLDER, Failure, StopReason
 from dropout_service.jobs.sql import SqlJobStore
+from dropout_service.models.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -246,7 +249,12 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
         local = LocalEngine(config, inherited=() if presence is None else (presence.descriptor,))
         stack.callback(local.close)
         changes = stack.enter_context(ChangeDetector(database))
-        dispatcher = Dispatcher(SqlJobStore(database), blobs, local, changes.changed, config, presence=presence)
+        jobs = SqlJobStore(database)
+        datasets, models = DatasetRegistry(database, blobs), ModelRegistry(database, blobs)
+        age_s = max(config.sweep_s, 2 * config.lease_s)
+        sweep = Sweep(blobs, jobs, datasets, models, age_s=age_s)
+        stack.enter_context(Sweeper(sweep, every_s=config.sweep_s))
+        dispatcher = Dispatcher(jobs, blobs, local, changes.changed, config, presence=presence)
         logger.info("dispatcher %s runs up to %d jobs at once", dispatcher.name, config.workers)
         dispatcher.run(stop)
 

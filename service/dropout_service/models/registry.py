@@ -11,12 +11,15 @@ from sqlalchemy import insert, select
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
 from dropout_service.database.ids import new_id
+from dropout_service.database.references import missing
 from dropout_service.errors import InvalidInputError, NotFoundError, ServiceError
 from dropout_service.models.artifact import description, dump, load
 from dropout_service.models.cache import ModelCache
 from dropout_service.models.tables import models
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Engine
 
     from dropout_service.blobs import BlobStore
@@ -178,6 +181,10 @@ class ModelRegistry:
             query = query.where(models.c.job_id == job_id)
         with reading(self._engine) as connection:
             return [Model(**row) for row in connection.execute(query).mappings()]
+
+    def unowned(self, blob_keys: Sequence[str]) -> list[str]:
+        """Return those of the blobs that are of no model."""
+        return missing(self._engine, models.c.blob_key, blob_keys)
 
     def delete(self, model_id: str) -> None:
         """Remove a model and its artefact.

@@ -143,9 +143,9 @@ def resume_job(job_id: str) -> Flow[JobRecord]:
     return JobRecord.from_json(response.json())
 
 
-def delete_job(job_id: str) -> Flow[None]:
-    """Delete a job that has ended."""
-    yield from send(Request(method="DELETE", path=f"/jobs/{job_id}"))
+def delete_job(job_id: str, *, model: bool = False) -> Flow[None]:
+    """Delete a job that has ended; its model stays, unless ``model`` says otherwise."""
+    yield from send(Request(method="DELETE", path=f"/jobs/{job_id}", params={"model": model or None}))
 
 
 def job_metrics(job_id: str) -> Flow[tuple[EpochMetrics, ...]]:

@@ -200,9 +200,9 @@ class Job(_JobState):
         self.record = self._runner.run(resume_job(self.id))
         return self
 
-    def delete(self) -> None:
-        """Delete the job, which must have ended."""
-        self._runner.run(delete_job(self.id))
+    def delete(self, *, model: bool = False) -> None:
+        """Delete the job, which must have ended; its model stays, unless ``model`` says otherwise."""
+        self._runner.run(delete_job(self.id, model=model))
 
 
 class AsyncJob(_JobState):
@@ -259,9 +259,9 @@ class AsyncJob(_JobState):
         self.record = await self._runner.run(resume_job(self.id))
         return self
 
-    async def delete(self) -> None:
+    async def delete(self, *, model: bool = False) -> None:
         """As :meth:`Job.delete`."""
-        await self._runner.run(delete_job(self.id))
+        await self._runner.run(delete_job(self.id, model=model))
 
 
 class Jobs(Resource):
