@@ -9,6 +9,11 @@ is the median over the rounds, a ratio the median of the rounds' ratios. One lin
 ``ours`` writes into an array that is there, ``ours_allocating`` returns a new one, as PyTorch does. From 32 MB on its
 memory is what an earlier result left behind; that of ``ours_fresh`` is NumPy's, and cleared by the system.
 
+PyTorch's backward from a stored mask is measured in three forms: as its users get it (``torch.autograd.grad``, from the
+float mask that its dropout stores on a CPU), as the operator for boolean masks, and as the bare product with a float
+mask, written into an array that is there. Other formats are told by their time over that of float32; their bytes are 2
+and 0.5 times as many.
+
 The ceiling is the fastest of three parallel ``out = 2 * x`` passes: our own team, Numba's prange, and PyTorch.
 """
 
@@ -24,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)
 
+import ml_dtypes  # noqa: E402
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -41,7 +47,8 @@ CALLS = 25
 WARMING_CALLS = 6
 ENOUGH_S = 0.1
 PAUSE_S = 0.02
-TINY = (1, 100, 1000)
+TINY = (1, 10, 100, 1000)
+FORMATS = (np.float64, np.float16, ml_dtypes.bfloat16)
 
 ADDRESSES = Struct("qq")
 unpack = unpacks(ADDRESSES)
@@ -86,6 +93,9 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
     x_torch, y_torch, gradient_torch = (torch.from_numpy(array) for array in (x, y, gradient))
     stored = torch.from_numpy(dropout.keep_mask(size, RATE, seed=1))
     scale = dropout.scale(RATE)
+    product = stored * scale
+    leaf = x_torch.detach().requires_grad_()
+    dropped = torch.nn.functional.dropout(leaf, RATE)
     generator = np.random.default_rng(1)
 
     addresses = ADDRESSES.pack(x.ctypes.data, y.ctypes.data)
@@ -97,7 +107,7 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
         mask = generator.random(size, np.float32) >= RATE
         return np.multiply(x * mask, np.float32(scale), out=y)
 
-    return {
+    calls: dict[str, Callable[[], object]] = {
         "ours": lambda: dropout.forward(x, RATE, seed=1, out=y, threads=threads),
         "ours_allocating": lambda: dropout.forward(x, RATE, seed=1, threads=threads),
         "ours_fresh": lambda: dropout.forward(x, RATE, seed=1, out=np.empty_like(x), threads=threads),
@@ -108,8 +118,17 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
         "double_torch": lambda: torch.mul(x_torch, 2, out=y_torch),
         "backward_ours": lambda: dropout.backward(gradient, RATE, seed=1, out=y, threads=threads),
         "backward_ours_allocating": lambda: dropout.backward(gradient, RATE, seed=1, threads=threads),
-        "backward_torch": lambda: torch.ops.aten.native_dropout_backward(gradient_torch, stored, scale),
+        "backward_torch": lambda: torch.autograd.grad(dropped, leaf, gradient_torch, retain_graph=True),
+        "backward_torch_boolean": lambda: torch.ops.aten.native_dropout_backward(gradient_torch, stored, scale),
+        "backward_torch_product": lambda: torch.mul(gradient_torch, product, out=y_torch),
     }
+    for format_ in FORMATS:
+        one, out = x.astype(format_), np.zeros(size, format_)
+        for run in (dropout.forward, dropout.backward):
+            calls[f"{run.__name__}_{out.dtype.name}"] = lambda run=run, one=one, out=out: run(
+                one, RATE, seed=1, out=out, threads=threads
+            )
+    return calls
 
 
 RATIOS = {
@@ -123,6 +142,12 @@ RATIOS = {
     "forward_over_double_best": ("double_best", "ours"),
     "backward_over_torch": ("backward_torch", "backward_ours"),
     "backward_allocating_over_torch": ("backward_torch", "backward_ours_allocating"),
+    "backward_allocating_over_torch_boolean": ("backward_torch_boolean", "backward_ours_allocating"),
+    "backward_over_torch_product": ("backward_torch_product", "backward_ours"),
+} | {
+    f"{run}_{name}_time_over_float32": (f"{run}_{name}", ours)
+    for name in ("float64", "float16", "bfloat16")
+    for run, ours in (("forward", "ours"), ("backward", "backward_ours"))
 }
 
 

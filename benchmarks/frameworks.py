@@ -8,9 +8,9 @@ variants: there it is the call that takes the time. The two have their turns one
 float32, rate 0.3. Every contender allocates its result. Each number of threads is a process of its own that may run on
 as many CPUs, because JAX takes its number of threads from that. In each round every contender has its turn: a pause, a
 call to warm up, the median of some calls; a figure is the median over the rounds, a ratio the median of the rounds'
-ratios. Memory is the highest resident size during one call, less that before it; what an arena of a framework's own
-holds back (ONNX Runtime's) does not show. One line a figure: ``name value unit``; a framework that is not installed, or
-fails, is said to be absent.
+ratios. ``training`` is forward and backward together, for which PyTorch stores a mask. Memory is the highest resident
+size during one call, less that before it; what an arena of a framework's own holds back (ONNX Runtime's) does not show.
+One line a figure: ``name value unit``; a framework that is not installed, or fails, is said to be absent.
 """
 
 from __future__ import annotations
@@ -57,6 +57,33 @@ def numpy_textbook(x: Any, _threads: int) -> Call:
 
     generator = np.random.default_rng(1)
     return lambda: x * (generator.random(x.shape, np.float32) >= RATE) / np.float32(1 - RATE)
+
+
+def ours_training(x: Any, threads: int) -> Call:
+    import numpy as np  # noqa: PLC0415
+
+    from dropout_service.kernels import dropout  # noqa: PLC0415
+
+    gradient = np.ones_like(x)
+
+    def both() -> object:
+        y = dropout.forward(x, RATE, seed=1, threads=threads)
+        return y, dropout.backward(gradient, RATE, seed=1, threads=threads)
+
+    return both
+
+
+def torch_training(x: Any, threads: int) -> Call:
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    leaf, gradient = torch.from_numpy(x).requires_grad_(), torch.ones(x.size)
+
+    def both() -> object:
+        y = torch.nn.functional.dropout(leaf, RATE)
+        return y, torch.autograd.grad(y, leaf, gradient)
+
+    return both
 
 
 def torch_eager(x: Any, threads: int) -> Call:
@@ -108,8 +135,9 @@ def onnxruntime(x: Any, threads: int) -> Call:
 
 
 CONTENDERS = {
-    one.__name__: one for one in (ours, torch_eager, torch_compile, jax, onnxruntime, numpy_textbook)
-}  # fmt: skip
+    one.__name__: one
+    for one in (ours, torch_eager, torch_compile, jax, onnxruntime, numpy_textbook, ours_training, torch_training)
+}
 
 
 def seconds(call: Call, calls: int = CALLS, pause_s: float = PAUSE_S) -> float:
@@ -132,8 +160,11 @@ def resident_bytes(name: str) -> int:
 
 def peak_bytes(call: Call) -> int:
     """Return what one call adds to the resident size at its peak."""
+    from dropout_service.kernels import memory  # noqa: PLC0415 - as above
+
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # else what an earlier call freed would be used again unseen
+    memory._spare.clear()  # noqa: SLF001 - else what an earlier call freed would be used again unseen
+    ctypes.CDLL(None).malloc_trim(0)  # as above
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is the present size again
     before = resident_bytes("VmRSS")
     result = call()
@@ -173,7 +204,9 @@ def measure(exponent: int, threads: int, rounds: int) -> None:
         print(f"{prefix}_{name} {rate:.0f} million_elements/s")
         print(f"{prefix}_{name}_memory {peak_bytes(calls[name]) / x.nbytes:.2f} times_the_array")
     for name in names[1:]:
-        print(f"{prefix}_ours_over_{name} {statistics.median(one[name] / one['ours'] for one in taken):.2f} ratio")
+        peer = "ours_training" if name.endswith("training") else "ours"
+        if name != peer:
+            print(f"{prefix}_{peer}_over_{name} {statistics.median(one[name] / one[peer] for one in taken):.2f} ratio")
 
 
 def measure_small(rounds: int) -> None:

@@ -1,8 +1,8 @@
 """Number formats of the arrays, and the one vector step of dropout: ``y = kept ? x * scale : +0.0``.
 
-16-bit formats are worked in float32 with the scale rounded to float32, then rounded to nearest even. The conversions
-are integer arithmetic: LLVM's own conversion of ``half`` becomes a library call on a CPU that lacks the instruction,
-which a just-in-time compiler cannot resolve.
+16-bit formats are worked in float32 with the scale rounded to float32, then rounded to nearest even. The conversions of
+bfloat16 are integer arithmetic, and so are those of float16 on a CPU without instructions for them: LLVM's own would
+become library calls there, which a just-in-time compiler cannot resolve. Both ways have the same results.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from llvmlite import ir
 
+from dropout_service.kernels.intrinsics import cpu_has
 from dropout_service.kernels.philox import splat
 
 __all__ = ["FORMATS", "LANES", "SIZES", "UNSCALED", "WIDE", "emit_narrowed", "emit_select", "emit_widened"]
@@ -90,8 +91,7 @@ def _float_to_bfloat(builder: Any, value: Any) -> Any:
     odd = builder.and_(builder.lshr(bits, _integers(16)), _integers(1))
     rounded = builder.lshr(builder.add(builder.add(bits, _integers(0x7FFF)), odd), _integers(16))
     quiet = builder.or_(builder.lshr(bits, _integers(16)), _integers(0x40))
-    is_nan = builder.icmp_unsigned(">", builder.and_(bits, _integers(0x7FFFFFFF)), _integers(0x7F800000))
-    return builder.select(is_nan, quiet, rounded)
+    return builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded)
 
 
 def _scaled(builder: Any, format_: int, raw: Any, scale: Any) -> Any:
@@ -107,6 +107,8 @@ def _scaled(builder: Any, format_: int, raw: Any, scale: Any) -> Any:
 
 def emit_widened(builder: Any, format_: int, raw: Any) -> Any:
     """Emit the float32 vector of one of 16-bit numbers, exact."""
+    if format_ == _FLOAT16 and cpu_has("f16c"):
+        return builder.fpext(builder.bitcast(raw, _vector(ir.HalfType())), _vector(_F32))
     bits = builder.zext(raw, _vector(_I32))
     if format_ == _FLOAT16:
         return _half_to_float(builder, bits)
@@ -115,6 +117,8 @@ def emit_widened(builder: Any, format_: int, raw: Any) -> Any:
 
 def emit_narrowed(builder: Any, format_: int, value: Any) -> Any:
     """Emit the vector of 16-bit numbers nearest to one of float32, ties to even."""
+    if format_ == _FLOAT16 and cpu_has("f16c"):
+        return builder.bitcast(builder.fptrunc(value, _vector(ir.HalfType())), _vector(_I16))
     narrow = _float_to_half if format_ == _FLOAT16 else _float_to_bfloat
     return builder.trunc(narrow(builder, value), _vector(_I16))
 

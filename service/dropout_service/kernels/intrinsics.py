@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, registry
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from struct import Struct
 
-__all__ = ["copy_bytes", "emits", "unpacks"]
+__all__ = ["copy_bytes", "cpu_has", "emits", "unpacks"]
+
+
+def cpu_has(feature: str) -> bool:
+    """Tell whether the CPU that is compiled for has some instructions, such as ``f16c``; see LLVM's list."""
+    context: Any = registry.cpu_target.target_context
+    _, _, features = context.codegen().magic_tuple()
+    return f"+{feature}" in features.split(",")
 
 
 def emits(signature: Any) -> Callable[[Callable[..., Any]], Any]:

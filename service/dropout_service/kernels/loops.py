@@ -154,8 +154,8 @@ def _drop_groups(
     """
     dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
     for code, size_bytes in enumerate(SIZES):
-        # The other formats are bound by conversions or by memory; for them more code would be compiled in vain.
-        abreast = batch(context) if size_bytes == _WORD_BYTES else 1
+        # float64 is bound by memory; for it more code would be compiled in vain.
+        abreast = batch(context) if size_bytes <= _WORD_BYTES else 1
         step = ir.Constant(_I64, abreast)
         with _when(builder, format_, code):
             whole = builder.mul(builder.sdiv(count, step), step)

@@ -2,8 +2,9 @@
 
 A result whose memory comes fresh from the system costs more than dropout: the system clears each page when it is first
 touched. C's ``malloc`` therefore keeps what is freed, but never a block of 32 MB or more, which it maps and unmaps each
-time. `empty_like` keeps one such block, from when the last array on it is gone until the next is asked for. Meanwhile
-the system may take its pages back, if memory is short. docs/decisions/0010-large-results.md has the figures.
+time. `empty_like` keeps two of those, for a forward and a backward pass: each from when the last array on it is gone
+until the next is asked for. Meanwhile the system may take its pages back, if memory is short.
+docs/decisions/0010-large-results.md has the figures.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ __all__ = ["address", "empty_like"]
 
 _LEAST_BYTES: Final = 1 << 25
 """What ``malloc`` gives back to the system at once."""
-_MOST_BYTES: Final = 1 << 28
+_MOST_BYTES: Final = 1 << 27
 """No larger block is kept."""
 _PAGE_BYTES: Final = 1 << 21
 """Blocks are of whole huge pages."""
 _HAS_ADVICE: Final = hasattr(mmap, "MADV_HUGEPAGE") and hasattr(mmap, "MADV_FREE")
 
-_spare: Final[deque[mmap.mmap]] = deque(maxlen=1)
+_spare: Final[deque[mmap.mmap]] = deque(maxlen=2)
 _read_pointer: Final = ctypes.c_void_p.from_address
 
 
