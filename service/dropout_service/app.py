@@ -6,7 +6,7 @@ import logging
 import os
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from fastapi import Depends, FastAPI
@@ -28,7 +28,7 @@ from dropout_service.api.request_id import RequestIdMiddleware
 from dropout_service.api.schemas import BackwardAnswer, ForwardAnswer
 from dropout_service.api.state import Limits
 from dropout_service.blobs import BlobStore
-from dropout_service.database.changes import ChangeDetector
+from dropout_service.database.changes import detect_changes
 from dropout_service.database.engine import open_database
 from dropout_service.database.migrate import upgrade
 from dropout_service.datasets.registry import DatasetRegistry
@@ -129,8 +129,9 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     stack.callback(database.dispose)
     blobs = BlobStore(settings.blob_url, scratch_dir=settings.data_dir)
     store = SqlJobStore(database)
-    changes = stack.enter_context(ChangeDetector(database))
-    watcher = stack.enter_context(Watcher(store, changes.changed))
+    wake_up = Event()
+    changes = stack.enter_context(detect_changes(database, wake_up))
+    watcher = stack.enter_context(Watcher(store, changes.changed, wake_up))
     readiness = Readiness("kernels")
     # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
     Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()

@@ -39,6 +39,18 @@ class LiveServer:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIMEOUT_S)
 
+    def wait_ready(self) -> None:
+        """Wait until the service takes requests."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        pytest.fail(f"the server did not become ready:\n{self.log.read_text(errors='replace')[-4000:]}")
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -48,7 +60,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(data_dir: Path, environment: Mapping[str, str] | None = None) -> Iterator[LiveServer]:
+def serve(data_dir: Path, environment: Mapping[str, str] | None = None, *, wait: bool = True) -> Iterator[LiveServer]:
     """Run the service on a free port until the block ends; its dispatcher runs with it."""
     port = free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -62,7 +74,8 @@ def serve(data_dir: Path, environment: Mapping[str, str] | None = None) -> Itera
         )
     server = LiveServer(f"http://127.0.0.1:{port}", process, data_dir, log)
     try:
-        wait_ready(server)
+        if wait:
+            server.wait_ready()
         yield server
     finally:
         if process.poll() is None:
@@ -71,20 +84,6 @@ def serve(data_dir: Path, environment: Mapping[str, str] | None = None) -> Itera
             finally:
                 process.kill()
                 process.wait()
-
-
-def wait_ready(server: LiveServer) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{server.url}/readyz", timeout=5).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    pytest.fail(f"the server did not become ready:\n{server.log.read_text(errors='replace')[-4000:]}")
 
 
 @pytest.fixture(scope="session")

@@ -1,48 +1,62 @@
-"""Notice that a database has changed, without reading it."""
+"""Notice that jobs have changed, without reading them, wherever the change was made."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from dropout_service.database.notifications import Listener
 
 if TYPE_CHECKING:
+    import threading
     from types import TracebackType
     from typing import Self
 
     from sqlalchemy import Engine
 
-__all__ = ["ChangeDetector"]
+__all__ = ["ChangeDetector", "detect_changes"]
 
 
-class ChangeDetector:
-    """Tells whether anything was committed since the last call.
+class ChangeDetector(Protocol):
+    """Tells whether anything was committed since the last call; a context manager, used by one thread."""
 
-    SQLite counts the commits of other connections in ``PRAGMA data_version``, which costs microseconds. Elsewhere
-    the answer is always yes, and the caller's interval bounds the load.
+    def changed(self) -> bool:
+        """Whether there may be anything new since the last call; the first call answers yes."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def detect_changes(engine: Engine, wake_up: threading.Event | None = None) -> ChangeDetector:
+    """Begin to notice changes.
 
     Parameters
     ----------
     engine
-        The database. A connection of its own is held, by the thread that calls.
+        The database. A connection of its own is held.
+    wake_up
+        Set as soon as there is anything new, where the database tells by itself (PostgreSQL). SQLite has to be asked,
+        which costs microseconds.
     """
+    return _DataVersion(engine) if engine.dialect.name == "sqlite" else Listener(engine, wake_up)
+
+
+class _DataVersion:
+    """SQLite counts the commits of other connections in ``PRAGMA data_version``."""
 
     def __init__(self, engine: Engine) -> None:
-        self._connection = engine.raw_connection() if engine.dialect.name == "sqlite" else None
+        self._connection = engine.raw_connection()
         self._version = -1
 
     def changed(self) -> bool:
-        """Whether another connection has committed since the last call; the first call answers yes."""
-        if self._connection is None:
-            return True
         cursor = self._connection.cursor()
         version = int(cursor.execute("PRAGMA data_version").fetchone()[0])  # pyright: ignore[reportOptionalSubscript, reportAttributeAccessIssue] - the driver's, DBAPI promises less
         cursor.close()
         before, self._version = self._version, version
         return version != before
-
-    def close(self) -> None:
-        """Give the connection back."""
-        if self._connection is not None:
-            self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -50,4 +64,4 @@ class ChangeDetector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._connection.close()

@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Column, Double, Index, Integer, LargeBinary, String, Table, delete, insert, select, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import writing
@@ -22,6 +36,9 @@ KEPT_S = 24 * 3600.0
 """How long an answer is kept."""
 IN_FLIGHT_S = 60.0
 """How long a request without an answer holds its key: a process that died meanwhile must not hold it for a day."""
+
+_FORGOTTEN_AT_ONCE = 1_000
+_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -64,17 +81,19 @@ def begin(engine: Engine, operation: str, key: str, body_hash: str) -> StoredAns
         The answer to repeat; why the key cannot be used; or ``None``: go on, then call :func:`complete` in the
         transaction that creates, or :func:`abandon`.
     """
-    with writing(engine) as connection:
-        now = connection.execute(select(now_s())).scalar_one()
-        connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at < now))
-        row = connection.execute(select(idempotency_keys).where(_is(operation, key))).mappings().first()
-        if row is None:
-            connection.execute(
-                insert(idempotency_keys).values(
-                    operation=operation, key=key, body_hash=body_hash, expires_at=now + IN_FLIGHT_S
-                )
+    insert = _INSERT[engine.dialect.name]
+    row = None
+    while row is None:  # a second time only when the key is given back in between
+        with writing(engine) as connection:
+            now = connection.execute(select(now_s())).scalar_one()
+            _forget_expired(connection, operation, key, now)
+            taken = insert(idempotency_keys).values(
+                operation=operation, key=key, body_hash=body_hash, expires_at=now + IN_FLIGHT_S
             )
-            return None
+            # Where two come at the same time, the second waits here for the first.
+            if connection.execute(taken.on_conflict_do_nothing().returning(idempotency_keys.c.key)).first() is not None:
+                return None
+            row = connection.execute(select(idempotency_keys).where(_is(operation, key))).mappings().first()
     if row["body_hash"] != body_hash:
         return Refusal.OTHER_BODY
     if row["status_code"] is None:
@@ -110,6 +129,15 @@ def abandon(engine: Engine, operation: str, key: str) -> None:
         connection.execute(
             delete(idempotency_keys).where(_is(operation, key), idempotency_keys.c.status_code.is_(None))
         )
+
+
+def _forget_expired(connection: Connection, operation: str, key: str, now: float) -> None:
+    expired = idempotency_keys.c.expires_at < now
+    connection.execute(delete(idempotency_keys).where(_is(operation, key), expired))
+    # The others without waiting for whoever does the same: two that wait for each other would be a deadlock.
+    names = (idempotency_keys.c.operation, idempotency_keys.c.key)
+    others = select(*names).where(expired).limit(_FORGOTTEN_AT_ONCE).with_for_update(skip_locked=True)
+    connection.execute(delete(idempotency_keys).where(tuple_(*names).in_(others)))
 
 
 def _is(operation: str, key: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropout_service.blobs import BlobStore
-from dropout_service.database.changes import ChangeDetector
+from dropout_service.database.changes import detect_changes
 from dropout_service.database.engine import open_database
 from dropout_service.database.ids import new_id
 from dropout_service.database.outages import OUTAGES, explain_outage
@@ -248,7 +248,7 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
         presence = _presence(config, stack)
         local = LocalEngine(config, inherited=() if presence is None else (presence.descriptor,))
         stack.callback(local.close)
-        changes = stack.enter_context(ChangeDetector(database))
+        changes = stack.enter_context(detect_changes(database))
         jobs = SqlJobStore(database)
         datasets, models = DatasetRegistry(database, blobs), ModelRegistry(database, blobs)
         age_s = max(config.sweep_s, 2 * config.lease_s)

@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, exists, insert, or_, select, update
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
 from dropout_service.database.ids import new_id
+from dropout_service.database.notifications import notify
 from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import Attempt, Lease, Verdict
@@ -357,6 +358,7 @@ def _tell(connection: Connection, told: Sequence[Event]) -> None:
             {**asdict(event), "epoch": event.data["epoch"] if event.type is EventType.EPOCH else None} for event in told
         ]
         connection.execute(insert(events_table), rows)
+        notify(connection)
 
 
 def _event(row: RowMapping) -> Event:

@@ -7,6 +7,7 @@ changed, reads the sequences of the jobs that are waited for in one query, and w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -50,7 +51,8 @@ class _Waiter:
         return status.terminal or (not self.until_ended and sequence > self.after)
 
     def wake(self, *, moved: bool) -> None:
-        self.loop.call_soon_threadsafe(self._resolve, moved)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self.loop.call_soon_threadsafe(self._resolve, moved)
 
     def _resolve(self, moved: bool) -> None:  # noqa: FBT001 - called through the loop
         if not self.woken.done():
@@ -66,15 +68,17 @@ class Watcher:
         Where sequences are read.
     changed
         Tells cheaply whether there may be anything new; called by the watcher's thread alone.
+    wake_up
+        Set by whoever knows that there is; without that, `changed` is asked every `POLL_S` while somebody waits.
     """
 
-    def __init__(self, store: _Store, changed: Callable[[], bool]) -> None:
+    def __init__(self, store: _Store, changed: Callable[[], bool], wake_up: threading.Event | None = None) -> None:
         self._store = store
         self._changed = changed
         self._lock = threading.Lock()
         self._waiters: set[_Waiter] = set()
         self._newcomers: set[_Waiter] = set()
-        self._wake_up = threading.Event()
+        self._wake_up = wake_up or threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="job-watcher", daemon=True)
 

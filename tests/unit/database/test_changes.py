@@ -1,30 +1,148 @@
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
+import pytest
+from postgres import run_postgres
 from sqlalchemy import text
 
-from dropout_service.database.changes import ChangeDetector
+from dropout_service.database import notifications
+from dropout_service.database.changes import detect_changes
 from dropout_service.database.engine import open_database, reading, writing
+from dropout_service.database.notifications import notify
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+    from postgres import PostgresServer
+    from sqlalchemy import Engine
+
+    from dropout_service.database.changes import ChangeDetector
+
+BOUND_S = 30.0
+LISTENERS = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
 
 
-def test_a_commit_is_noticed_once_and_a_read_or_a_rollback_is_not(tmp_path: Path):
-    engine = open_database(f"sqlite:///{tmp_path}/changes.db")
-    with ChangeDetector(engine) as changes:
+@pytest.fixture
+def engine(empty_url: str) -> Iterator[Engine]:
+    engine = open_database(empty_url)
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE t (x int)"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test notices was told, and not found when it was time to look again."""
+    monkeypatch.setattr(notifications, "_LOOK_AGAIN_S", 3600.0)
+
+
+def insert(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO t VALUES (1)"))
+        notify(connection)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def quiet(changes: ChangeDetector) -> bool:
+    return not changes.changed()
+
+
+def test_a_commit_is_noticed_once_and_a_read_or_a_rollback_is_not(engine: Engine):
+    with detect_changes(engine) as changes:
         assert changes.changed()
-        assert not changes.changed()
+        until(lambda: quiet(changes))  # it may take a moment to listen
         with writing(engine) as connection:
-            connection.execute(text("CREATE TABLE t (x)"))
+            connection.execute(text("INSERT INTO t VALUES (1)"))
+            notify(connection)
             assert not changes.changed()
-        assert changes.changed()
+        until(changes.changed)
         assert not changes.changed()
         with reading(engine) as connection:
             connection.execute(text("SELECT * FROM t"))
         with engine.connect() as connection:
             connection.execute(text("INSERT INTO t VALUES (1)"))
+            notify(connection)
             connection.rollback()
+        # Another change is heard after whatever the rollback would have told.
         assert not changes.changed()
+        insert(engine)
+        until(changes.changed)
+        assert not changes.changed()
+
+
+def test_postgresql_tells_without_being_asked(postgresql_engine: Engine):
+    wake_up = threading.Event()
+    with detect_changes(postgresql_engine, wake_up) as changes:
+        until(lambda: quiet(changes))
+        wake_up.clear()
+        with writing(postgresql_engine) as connection:
+            notify(connection)
+        assert wake_up.wait(BOUND_S)
+        assert changes.changed()
+
+
+def test_a_listener_whose_connection_is_ended_listens_again_and_misses_nothing(postgresql_engine: Engine):
+    wake_up = threading.Event()
+    with detect_changes(postgresql_engine, wake_up) as changes:
+        until(lambda: quiet(changes))
+        wake_up.clear()
+        with writing(postgresql_engine) as connection:
+            assert connection.execute(text(f"SELECT pg_terminate_backend(pid) {LISTENERS}")).scalars().all() == [True]
+        assert wake_up.wait(BOUND_S), "the loss of the connection is no reason to wait on"
+        with writing(postgresql_engine) as connection:
+            notify(connection)  # while nobody listens
+        assert changes.changed()
+        until(lambda: quiet(changes))
+        with reading(postgresql_engine) as connection:
+            assert connection.execute(text(f"SELECT count(*) {LISTENERS}")).scalar_one() == 1
+        wake_up.clear()
+        with writing(postgresql_engine) as connection:
+            notify(connection)
+        assert wake_up.wait(BOUND_S)
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[PostgresServer]:
+    """A server that a test may stop."""
+    with run_postgres() as server:
+        yield server
+
+
+def test_while_the_server_is_away_the_answer_is_yes_and_then_it_is_heard_again(own: PostgresServer):
+    engine = open_database(own.url())
+    with detect_changes(engine) as changes:
+        until(lambda: quiet(changes))
+        own.stop()
+        until(changes.changed)
+        assert [changes.changed() for _ in range(3)] == [True] * 3
+        own.start()
+        until(lambda: quiet(changes))
+        with writing(engine) as connection:
+            notify(connection)
+        until(changes.changed)
     engine.dispose()
+
+
+def test_now_and_then_it_looks_whatever_it_heard(postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    with detect_changes(postgresql_engine) as changes:
+        until(lambda: quiet(changes))
+        monkeypatch.setattr(notifications, "_LOOK_AGAIN_S", 0.0)
+        assert changes.changed()
+
+
+def test_closing_takes_no_time(postgresql_engine: Engine):
+    with detect_changes(postgresql_engine) as changes:
+        until(lambda: quiet(changes))
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert [thread.name for thread in threading.enumerate() if thread.name == "listener"] == []

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from dropout_service.database import idempotency
-from dropout_service.database.engine import writing
+from dropout_service.database.engine import reading, writing
 from dropout_service.database.idempotency import Refusal, StoredAnswer, idempotency_keys
 from dropout_service.errors import ConflictError
 
@@ -68,3 +70,43 @@ def test_of_two_requests_that_held_a_key_one_after_the_other_only_one_counts(eng
     complete(engine)
     with pytest.raises(ConflictError, match="answered meanwhile"):
         complete(engine)
+
+
+def test_of_requests_that_come_at_the_same_time_one_takes_the_key(engine: Engine):
+    for number in range(10):
+        # Expired keys are cleared away by all of them at the same time.
+        with writing(engine) as connection:
+            old = [{"operation": "op", "key": str(n), "body_hash": "", "expires_at": 0.0} for n in range(20)]
+            connection.execute(insert(idempotency_keys), old)
+        go = threading.Barrier(8)
+
+        def take(_: int, go: threading.Barrier = go, key: str = f"key {number}") -> object:
+            go.wait()
+            return begin(engine, key=key)
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(take, range(8)))
+        assert sorted(map(str, found)) == sorted(map(str, [None, *[Refusal.IN_FLIGHT] * 7]))
+    with reading(engine) as connection:
+        assert (
+            connection.execute(select(idempotency_keys.c.key).where(idempotency_keys.c.operation == "op")).all() == []
+        )
+
+
+def test_a_key_that_is_given_back_is_free_at_once(engine: Engine):
+    """Whoever waited for the key finds it either held or free, and never neither."""
+    go = threading.Barrier(2)
+
+    def take_and_give_back(_: int) -> list[object]:
+        go.wait()
+        found: list[object] = []
+        for _ in range(30):
+            found.append(begin(engine))
+            if found[-1] is None:
+                idempotency.abandon(engine, "POST /jobs", "k")
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [one for part in pool.map(take_and_give_back, range(2)) for one in part]
+    assert set(map(str, found)) <= {str(None), str(Refusal.IN_FLIGHT)}
+    assert None in found

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropout_service.database.changes import ChangeDetector
+from dropout_service.database.changes import detect_changes
 from dropout_service.jobs.sql import SqlJobStore
-from dropout_service.jobs.watch import Watcher
+from dropout_service.jobs.watch import Watcher, _Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,8 @@ def store(engine: Engine) -> SqlJobStore:
 
 @pytest.fixture
 def watcher(engine: Engine, store: SqlJobStore) -> Iterator[Watcher]:
-    with ChangeDetector(engine) as changes, Watcher(store, changes.changed) as watcher:
+    wake_up = threading.Event()
+    with detect_changes(engine, wake_up) as changes, Watcher(store, changes.changed, wake_up) as watcher:
         yield watcher
 
 
@@ -97,6 +98,19 @@ def test_closing_wakes_everybody(watcher: Watcher, store: SqlJobStore, spec: Tra
     assert asyncio.run(wait()) == [False] * 3
     assert watcher.closed
     assert not asyncio.run(watcher.moved(job.id, after=0, timeout_s=LONG_S))
+
+
+def test_who_is_woken_after_its_loop_is_gone_does_not_end_the_watch(
+    watcher: Watcher, store: SqlJobStore, spec: TrainingSpec
+):
+    job = store.submit(spec)
+    loop = asyncio.new_event_loop()
+    gone = _Waiter(job.id, 0, until_ended=False, loop=loop, woken=loop.create_future())
+    loop.close()
+    watcher._waiters.add(gone)
+    assert asyncio.run(watcher.moved(job.id, after=0, timeout_s=LONG_S))
+    store.request_cancel(job.id)
+    assert asyncio.run(watcher.moved(job.id, after=1, timeout_s=LONG_S))
 
 
 def test_a_thousand_waiting_requests_take_one_thread(watcher: Watcher, store: SqlJobStore, spec: TrainingSpec):
