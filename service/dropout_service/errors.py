@@ -69,6 +69,8 @@ class ServiceError(Exception):
 
     code: ClassVar[str] = "internal-error"
     """Stable, machine-readable name of the class of error (the tail of a problem's ``type``)."""
+    retry_after_s: ClassVar[int | None] = None
+    """Seconds after which the same request may succeed; ``None`` when it would not."""
 
     def __init__(self, message: str, *, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
@@ -129,6 +131,7 @@ class UnavailableError(ServiceError):
     """A part that the request needs is not reachable now; trying again later may succeed."""
 
     code = "unavailable"
+    retry_after_s = 5
 
 
 class StorageFullError(UnavailableError):

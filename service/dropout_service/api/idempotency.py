@@ -26,6 +26,7 @@ class InFlightError(ConflictError):
     """The first request with this key has not been answered yet."""
 
     code = "request-in-flight"
+    retry_after_s = 4
 
 
 class Once:
@@ -63,7 +64,7 @@ class Once:
         found = idempotency.begin(self._engine, self._operation, self._key, self._body_hash)
         if found is idempotency.Refusal.IN_FLIGHT:
             raise InFlightError(
-                f"the first request with Idempotency-Key {self._key!r} is not answered yet; wait a moment"
+                f"the first request with Idempotency-Key {self._key!r} is not answered yet; wait a moment and repeat it"
             )
         if found is idempotency.Refusal.OTHER_BODY:
             raise InvalidInputError.at(

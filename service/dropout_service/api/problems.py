@@ -146,7 +146,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 async def _service_error(request: Request, error: Exception) -> Response:
     error = cast("ServiceError", error)
     problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
-    headers = {"Retry-After": "5"} if isinstance(error, UnavailableError) else None
+    headers = None if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     return problem_response(
         request.scope,
         code=error.code,

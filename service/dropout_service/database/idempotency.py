@@ -34,8 +34,11 @@ __all__ = ["IN_FLIGHT_S", "KEPT_S", "Refusal", "StoredAnswer", "abandon", "begin
 
 KEPT_S = 24 * 3600.0
 """How long an answer is kept."""
-IN_FLIGHT_S = 60.0
-"""How long a request without an answer holds its key: a process that died meanwhile must not hold it for a day."""
+IN_FLIGHT_S = 12.0
+"""How long a request without an answer holds its key, should its process have died.
+
+One that takes longer may be overtaken by its repetition; the first of the two to create something is the only one.
+"""
 
 _FORGOTTEN_AT_ONCE = 1_000
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
