@@ -17,6 +17,8 @@ and 0.5 times as many.
 The ceiling is the fastest of three parallel ``out = 2 * x`` passes: our own team, Numba's prange, and PyTorch.
 """
 
+# ruff: noqa: E402 - the environment is set before NumPy is loaded
+
 from __future__ import annotations
 
 import argparse
@@ -29,15 +31,15 @@ from typing import TYPE_CHECKING, Any
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)
 
-import ml_dtypes  # noqa: E402
-import numba  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from llvmlite import ir  # noqa: E402
-from numba import carray, njit, prange, types  # noqa: E402
+import ml_dtypes
+import numba
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import carray, njit, prange, types
 
-from dropout_service.kernels import dropout, parallel  # noqa: E402
-from dropout_service.kernels.intrinsics import emits, unpacks  # noqa: E402
+from dropout_service.kernels import dropout, parallel
+from dropout_service.kernels.intrinsics import emits, unpacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

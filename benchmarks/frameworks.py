@@ -13,6 +13,8 @@ size during one call, less that before it; what an arena of a framework's own ho
 One line a figure: ``name value unit``; a framework that is not installed, or fails, is said to be absent.
 """
 
+# ruff: noqa: PLC0415 - contenders are imported on the CPUs they may use
+
 from __future__ import annotations
 
 import argparse
@@ -47,22 +49,22 @@ SMALL = {
 
 
 def ours(x: Any, threads: int) -> Call:
-    from dropout_service.kernels import dropout  # noqa: PLC0415 - contenders are imported on the CPUs they may use
+    from dropout_service.kernels import dropout
 
     return lambda: dropout.forward(x, RATE, seed=1, threads=threads)
 
 
 def numpy_textbook(x: Any, _threads: int) -> Call:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     generator = np.random.default_rng(1)
     return lambda: x * (generator.random(x.shape, np.float32) >= RATE) / np.float32(1 - RATE)
 
 
 def ours_training(x: Any, threads: int) -> Call:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
-    from dropout_service.kernels import dropout  # noqa: PLC0415
+    from dropout_service.kernels import dropout
 
     gradient = np.ones_like(x)
 
@@ -74,7 +76,7 @@ def ours_training(x: Any, threads: int) -> Call:
 
 
 def torch_training(x: Any, threads: int) -> Call:
-    import torch  # noqa: PLC0415
+    import torch
 
     torch.set_num_threads(threads)
     leaf, gradient = torch.from_numpy(x).requires_grad_(), torch.ones(x.size)
@@ -87,7 +89,7 @@ def torch_training(x: Any, threads: int) -> Call:
 
 
 def torch_eager(x: Any, threads: int) -> Call:
-    import torch  # noqa: PLC0415
+    import torch
 
     torch.set_num_threads(threads)
     x = torch.from_numpy(x)
@@ -95,7 +97,7 @@ def torch_eager(x: Any, threads: int) -> Call:
 
 
 def torch_compile(x: Any, threads: int) -> Call:
-    import torch  # noqa: PLC0415
+    import torch
 
     torch.set_num_threads(threads)
     x = torch.from_numpy(x)
@@ -104,7 +106,7 @@ def torch_compile(x: Any, threads: int) -> Call:
 
 
 def jax(x: Any, _threads: int) -> Call:
-    import jax  # noqa: PLC0415
+    import jax
 
     @jax.jit
     def drop(x: Any, key: Any) -> Any:
@@ -116,9 +118,9 @@ def jax(x: Any, _threads: int) -> Call:
 
 
 def onnxruntime(x: Any, threads: int) -> Call:
-    import numpy as np  # noqa: PLC0415
-    import onnxruntime  # noqa: PLC0415
-    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
+    import numpy as np
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
 
     constants = [
         numpy_helper.from_array(np.array(value), name)
@@ -160,7 +162,7 @@ def resident_bytes(name: str) -> int:
 
 def peak_bytes(call: Call) -> int:
     """Return what one call adds to the resident size at its peak."""
-    from dropout_service.kernels import memory  # noqa: PLC0415 - as above
+    from dropout_service.kernels import memory
 
     gc.collect()
     memory._spare.clear()  # noqa: SLF001 - else what an earlier call freed would be used again unseen
@@ -189,7 +191,7 @@ def prepared(x: Any, threads: int) -> dict[str, Call]:
 
 
 def measure(exponent: int, threads: int, rounds: int) -> None:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     x = np.random.default_rng(0).random(1 << exponent, np.float32)
     calls = prepared(x, threads)
@@ -210,14 +212,14 @@ def measure(exponent: int, threads: int, rounds: int) -> None:
 
 
 def measure_small(rounds: int) -> None:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     try:
-        import torch  # noqa: PLC0415
+        import torch
     except ImportError as fault:
         print(f"small_torch absent {fault}")
         return
-    from dropout_service.kernels.variants import VARIANTS  # noqa: PLC0415
+    from dropout_service.kernels.variants import VARIANTS
 
     torch.set_num_threads(1)
     for name, (peer, shapes) in SMALL.items():

@@ -7,6 +7,8 @@ from the submission to the answer of the long-poll, and so has the queue, a new 
 storage in it. The sides alternate. Also measured: the time from the submission to the first epoch on a warm service.
 """
 
+# ruff: noqa: E402 - the environment is set before NumPy is loaded
+
 from __future__ import annotations
 
 import argparse
@@ -30,19 +32,19 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)
 
-import httpx  # noqa: E402
-import numpy as np  # noqa: E402
+import httpx
+import numpy as np
 
-from dropout_service.blobs import BlobStore  # noqa: E402
-from dropout_service.database.engine import open_database  # noqa: E402
-from dropout_service.datasets.inline import from_arrays  # noqa: E402
-from dropout_service.datasets.loading import load_training_data  # noqa: E402
-from dropout_service.datasets.registry import DatasetRegistry  # noqa: E402
-from dropout_service.kernels import compile_cache, parallel  # noqa: E402
-from dropout_service.models.artifact import dump  # noqa: E402
-from dropout_service.settings import Settings  # noqa: E402
-from dropout_service.training.spec import TrainingSpec  # noqa: E402
-from dropout_service.training.trainer import Trainer  # noqa: E402
+from dropout_service.blobs import BlobStore
+from dropout_service.database.engine import open_database
+from dropout_service.datasets.inline import from_arrays
+from dropout_service.datasets.loading import load_training_data
+from dropout_service.datasets.registry import DatasetRegistry
+from dropout_service.kernels import compile_cache, parallel
+from dropout_service.models.artifact import dump
+from dropout_service.settings import Settings
+from dropout_service.training.spec import TrainingSpec
+from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,6 +6,8 @@ of its forms of Adam, and its best counts. Rounds are interleaved; figures are m
     python benchmarks/training_steps.py [--rounds 9] [--steps 100]
 """
 
+# ruff: noqa: E402 - the environment is set before NumPy is loaded
+
 from __future__ import annotations
 
 import os
@@ -16,19 +18,19 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import argparse  # noqa: E402 - after the environment
-import statistics  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+import argparse
+import statistics
+import sys
+import time
+from typing import TYPE_CHECKING
 
-import numba  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numba
+import numpy as np
+import torch
 
-from dropout_service.training.data import TrainingData  # noqa: E402
-from dropout_service.training.spec import AdamSpec, DataSpec, ModelSpec, TrainingSpec  # noqa: E402
-from dropout_service.training.trainer import Trainer  # noqa: E402
+from dropout_service.training.data import TrainingData
+from dropout_service.training.spec import AdamSpec, DataSpec, ModelSpec, TrainingSpec
+from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,6 +3,8 @@
 Imports that take time are made by the command that needs them: `health` runs every few seconds in a container.
 """
 
+# ruff: noqa: PLC0415 - a command loads what it needs, so that none waits for what others need
+
 from __future__ import annotations
 
 import http.client
@@ -50,8 +52,8 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     # NumPy reads it when it is imported, below.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    from dropout_service.app import create_app  # noqa: PLC0415
-    from dropout_service.server import Server  # noqa: PLC0415
+    from dropout_service.app import create_app
+    from dropout_service.server import Server
 
     # Before and after uvicorn handles them: a signal must not end the process half-way.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,7 +67,7 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 @app.command()
 def dispatch(data_dir: DataDir = None) -> None:
     """Run training jobs until SIGTERM or SIGINT, for a `serve` that runs without a dispatcher."""
-    from dropout_service.dispatch.launch import become_dispatcher  # noqa: PLC0415
+    from dropout_service.dispatch.launch import become_dispatcher
 
     settings = _settings(data_dir=data_dir)
     _configure_logging(settings.log_level)
@@ -91,7 +93,7 @@ def migrate(
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    from dropout_service.app import create_app  # noqa: PLC0415
+    from dropout_service.app import create_app
 
     json.dump(create_app(_settings()).openapi(), sys.stdout, indent=2)
     sys.stdout.write("\n")
@@ -118,10 +120,10 @@ def _ignore(_number: int, _frame: object) -> None:
 
 def _migrate(settings: Settings, to: str = "head") -> Migration:
     """Migrate the database, or end with a sentence for the operator when it cannot be reached or understood."""
-    from dropout_service.database.engine import open_database, reach  # noqa: PLC0415
-    from dropout_service.database.migrate import migrate  # noqa: PLC0415
-    from dropout_service.database.outages import OUTAGES, explain_outage  # noqa: PLC0415
-    from dropout_service.errors import ServiceError  # noqa: PLC0415
+    from dropout_service.database.engine import open_database, reach
+    from dropout_service.database.migrate import migrate
+    from dropout_service.database.outages import OUTAGES, explain_outage
+    from dropout_service.errors import ServiceError
 
     try:
         engine = open_database(settings.database_url)
@@ -135,7 +137,7 @@ def _migrate(settings: Settings, to: str = "head") -> Migration:
 
 
 def _dispatch_config(settings: Settings) -> DispatchConfig:
-    from dropout_service.dispatch.config import DispatchConfig  # noqa: PLC0415
+    from dropout_service.dispatch.config import DispatchConfig
 
     return DispatchConfig(
         database_url=settings.database_url,
@@ -165,9 +167,9 @@ def _make_data_dir(folder: Path) -> None:
 
 def _settings(**given: Any) -> Settings:
     """Read the settings; what the command line gave goes before the environment."""
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from dropout_service.settings import Settings  # noqa: PLC0415
+    from dropout_service.settings import Settings
 
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})

@@ -88,7 +88,7 @@ def test_evaluation_has_a_gradient_too(client: Client, variant: Variant):
 
 def test_what_does_not_belong_together_is_refused(client: Client):
     with pytest.raises(UnprocessableEntityError, match="did you mean `locked`"):
-        client.dropout.forward([1.0], variant="loked")  # type: ignore[arg-type]
+        client.dropout.forward([1.0], variant="loked")  # type: ignore[arg-type] - that is what is tested
     with pytest.raises(UnprocessableEntityError, match="/axis: a parameter of `locked`"):
         client.dropout.forward([1.0], axis=0)
     with pytest.raises(TypeError, match="already remembers"):

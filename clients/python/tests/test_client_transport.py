@@ -212,7 +212,7 @@ def test_leaving_the_events_early_gives_the_connection_back(stub: Stub):
         events = client.jobs.get("job_1").events()
         assert next(events).type == "queued"
         events.close()  # pyright: ignore[reportAttributeAccessIssue] # a generator
-        assert not client._runner.http._transport._pool.connections  # pyright: ignore[reportAttributeAccessIssue]
+        assert not client._runner.http._transport._pool.connections  # pyright: ignore[reportAttributeAccessIssue] # of httpx, private
 
 
 def _result(client: Any, **arguments: Any) -> Any:

@@ -61,6 +61,7 @@ def blocking(client: Client, x: NDArray[np.float32]) -> None:
     assert_type(prediction, ClassPrediction | ValuePrediction)
     assert_type(client.with_options(timeout=3), Client)
 
+    # Mistakes, each told as such: where one is accepted after all, its comment is an error.
     client.jobs.submit(task="clustering")  # pyright: ignore[reportArgumentType]
     client.jobs.submit(epoch=3)  # pyright: ignore[reportCallIssue]
     client.dropout.forward(x, p=0.5)  # pyright: ignore[reportCallIssue]

@@ -98,7 +98,7 @@ def _parse_header(text: bytes, pointer: str) -> tuple[np.dtype[Any], tuple[int, 
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a list as a key
         fields = None
     match fields:
-        case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape)} if len(fields) == 3 and all(  # noqa: PLR2004
+        case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape)} if len(fields) == 3 and all(  # noqa: PLR2004 - these three
             type(size) is int and size >= 0 for size in shape
         ):
             return _dtype(descr, pointer), shape, fortran

@@ -41,6 +41,6 @@ class Identifier(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:  # noqa: D102 - as in SQLAlchemy
         return dialect.type_descriptor(String(self._length, collation="C" if dialect.name == "postgresql" else None))
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002, D102
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002, D102 - as in SQLAlchemy
         # PostgreSQL cannot be asked for a text with a NUL. No identifier has one, nor the character in its place.
         return None if value is None else value.replace("\0", "\ufffd")

@@ -1,5 +1,7 @@
 """``LocalEngine``: one process for each attempt, forked from a warm nursery on this machine."""
 
+# ruff: noqa: D102 - documented where the protocol is, in dispatch.engine
+
 from __future__ import annotations
 
 import contextlib
@@ -49,24 +51,24 @@ class LocalEngine:
         self._oom_kills = oom_kills()
         self._start_nursery()
 
-    def free(self) -> int:  # noqa: D102 - as in the protocol, like every method here
+    def free(self) -> int:
         # Not before the nursery is warm: a lease would run out while kernels compile.
         return self._config.workers - len(self._running) if self._ready else 0
 
-    def launch(self, attempt: Attempt) -> None:  # noqa: D102
+    def launch(self, attempt: Attempt) -> None:
         self._running.add(attempt)
         self._send({"launch": [*attempt]})
 
-    def kill(self, attempt: Attempt, *, grace_s: float) -> None:  # noqa: D102
+    def kill(self, attempt: Attempt, *, grace_s: float) -> None:
         deadline = time.monotonic() + grace_s
         if attempt not in self._deadlines:
             self._send({"signal": [*attempt, signal.SIGTERM]})
         self._deadlines[attempt] = min(deadline, self._deadlines.get(attempt, deadline))
 
-    def running(self) -> Iterable[Attempt]:  # noqa: D102
+    def running(self) -> Iterable[Attempt]:
         return frozenset(self._running)
 
-    def exits(self, timeout_s: float) -> list[Exit]:  # noqa: D102
+    def exits(self, timeout_s: float) -> list[Exit]:
         self._enforce_deadlines()
         found: list[Exit] = []
         while select.select([self._channel], [], [], 0 if found else timeout_s)[0]:
@@ -85,7 +87,7 @@ class LocalEngine:
                 timeout_s = 0
         return found
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         self._stop_nursery()
 
     def _replace_nursery(self) -> list[Exit]:

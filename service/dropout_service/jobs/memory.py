@@ -1,5 +1,7 @@
 """The job store in memory: the same rules without a database, for tests and experiments within one process."""
 
+# ruff: noqa: D102 - documented where the protocol is, in jobs.store
+
 from __future__ import annotations
 
 import threading
@@ -44,7 +46,7 @@ class MemoryJobStore:
         self._jobs: dict[str, Job] = {}
         self._events: dict[str, list[Event]] = {}
 
-    def submit(  # noqa: D102 - as in the protocol, like every method here
+    def submit(
         self,
         spec: TrainingSpec,
         *,
@@ -67,7 +69,7 @@ class MemoryJobStore:
             )
             return self._keep(change)
 
-    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:  # noqa: D102
+    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
         with self._lock:
             now = self._clock()
             queued = (job for job in self._jobs.values() if job.status is JobStatus.QUEUED)
@@ -75,7 +77,7 @@ class MemoryJobStore:
             chosen = sorted(due, key=lambda job: (-job.priority, job.id))[:n]
             return [self._keep(lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s)) for job in chosen]
 
-    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:  # noqa: D102
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
         with self._lock:
             job = self._jobs.get(attempt.job_id)
             if job is None:
@@ -83,7 +85,7 @@ class MemoryJobStore:
             self._keep(lifecycle.reported(job, attempt.token, report, self._clock(), lease_s=lease_s))
             return lifecycle.verdict(job.attempt, job.status, attempt.token)
 
-    def finish(  # noqa: D102
+    def finish(
         self, attempt: Attempt, outcome: Outcome, report: Report | None = None, *, together: None = None
     ) -> bool:
         _no_transaction(together)
@@ -96,9 +98,7 @@ class MemoryJobStore:
                 return job.attempt == attempt.token and lifecycle.has_ended_with(job, outcome)
             return self._keep(change).stop_reason is outcome.stop_reason
 
-    def release(  # noqa: D102
-        self, attempt: Attempt, report: Report, *, reason: str, message: str = ""
-    ) -> bool:
+    def release(self, attempt: Attempt, report: Report, *, reason: str, message: str = "") -> bool:
         with self._lock:
             job = self._jobs.get(attempt.job_id)
             if job is None:
@@ -107,14 +107,14 @@ class MemoryJobStore:
             change = lifecycle.released(job, attempt.token, report, now, reason=reason, message=message)
             return self._keep(change) is not None
 
-    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:  # noqa: D102
+    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:
         with self._lock:
             job = self._jobs.get(attempt.job_id)
             if job is None:
                 return None
             return self._keep(lifecycle.crashed(job, attempt.token, stop_reason, failure, self._clock()))
 
-    def leases(self) -> Sequence[Lease]:  # noqa: D102
+    def leases(self) -> Sequence[Lease]:
         with self._lock:
             return [
                 Lease(Attempt(job.id, job.attempt), job.dispatcher or "", job.heartbeat_at or 0.0)
@@ -122,7 +122,7 @@ class MemoryJobStore:
                 if job.status.active
             ]
 
-    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:  # noqa: D102
+    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
         with self._lock:
             now = self._clock()
             changes = [
@@ -132,7 +132,7 @@ class MemoryJobStore:
             ]
             return [self._keep(change) for change in changes if change is not None]
 
-    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:  # noqa: D102
+    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:
         with self._lock:
             found = {attempt: self._jobs.get(attempt.job_id) for attempt in attempts}
         return {
@@ -140,13 +140,13 @@ class MemoryJobStore:
             for attempt, job in found.items()
         }
 
-    def request_cancel(self, job_id: str) -> Job:  # noqa: D102
+    def request_cancel(self, job_id: str) -> Job:
         return self._request(job_id, lifecycle.cancel_requested)
 
-    def request_pause(self, job_id: str) -> Job:  # noqa: D102
+    def request_pause(self, job_id: str) -> Job:
         return self._request(job_id, lifecycle.pause_requested)
 
-    def request_resume(self, job_id: str) -> Job:  # noqa: D102
+    def request_resume(self, job_id: str) -> Job:
         return self._request(job_id, lifecycle.resume_requested)
 
     def _request(self, job_id: str, rule: Callable[[Job, float], Change | None]) -> Job:
@@ -155,15 +155,13 @@ class MemoryJobStore:
             change = rule(job, self._clock())
             return job if change is None else self._keep(change)
 
-    def get(self, job_id: str) -> Job:  # noqa: D102
+    def get(self, job_id: str) -> Job:
         with self._lock:
             if job_id not in self._jobs:
                 raise NotFoundError(f"there is no job {job_id!r}")
             return self._jobs[job_id]
 
-    def list(  # noqa: D102
-        self, *, limit: int, after: str | None = None, status: JobStatus | None = None
-    ) -> Sequence[Job]:
+    def list(self, *, limit: int, after: str | None = None, status: JobStatus | None = None) -> Sequence[Job]:
         with self._lock:
             newest_first = sorted(self._jobs.values(), key=lambda job: job.id, reverse=True)
         return [
@@ -172,35 +170,35 @@ class MemoryJobStore:
             if (after is None or job.id < after) and (status is None or job.status is status)
         ][:limit]
 
-    def delete(self, job_id: str) -> None:  # noqa: D102
+    def delete(self, job_id: str) -> None:
         with self._lock:
             job = self.get(job_id)
             if not job.status.terminal:
                 raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
             del self._jobs[job_id], self._events[job_id]
 
-    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:  # noqa: D102
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         with self._lock:
             self.get(job_id)
             return attempts_of(self._events[job_id])
 
-    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:  # noqa: D102
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         with self._lock:
             self.get(job_id)
             return self._events[job_id][after : after + limit]
 
-    def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:  # noqa: D102
+    def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         with self._lock:
             self.get(job_id)
             epochs = [event.data for event in self._events[job_id] if event.type is EventType.EPOCH]
         return [data for data in epochs if data["epoch"] > after][:limit]
 
-    def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:  # noqa: D102
+    def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:
         with self._lock:
             found = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
         return {job.id: (job.last_sequence, job.status) for job in found}
 
-    def uses_dataset(self, dataset_id: str) -> bool:  # noqa: D102
+    def uses_dataset(self, dataset_id: str) -> bool:
         with self._lock:
             return any(job.spec.data.dataset == dataset_id and not job.status.terminal for job in self._jobs.values())
 

@@ -1,5 +1,7 @@
 """The job store on SQL. Each method reads the job under the write lock, applies a rule, and writes what changed."""
 
+# ruff: noqa: D102 - documented where the protocol is, in jobs.store
+
 from __future__ import annotations
 
 import time
@@ -67,7 +69,7 @@ class SqlJobStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def submit(  # noqa: D102 - as in the protocol, like every method here
+    def submit(
         self,
         spec: TrainingSpec,
         *,
@@ -92,7 +94,7 @@ class SqlJobStore:
                 together(connection, change.job)
         return change.job
 
-    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:  # noqa: D102
+    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
         due = select(jobs_table.c.id).where(_DUE)
         with reading(self._engine) as connection:  # mostly there is none, and no writer needs to wait for that
             if connection.execute(due.limit(1)).first() is None:
@@ -105,7 +107,7 @@ class SqlJobStore:
                 for job, now in waiting
             ]
 
-    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:  # noqa: D102
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
         with writing(self._engine) as connection:
             held = _held(connection, attempt)
             if held is None:
@@ -116,7 +118,7 @@ class SqlJobStore:
                 _write(connection, job, change)
             return lifecycle.verdict(job.attempt, job.status, attempt.token)
 
-    def finish(  # noqa: D102
+    def finish(
         self,
         attempt: Attempt,
         outcome: Outcome,
@@ -138,9 +140,7 @@ class SqlJobStore:
             _write(connection, job, change)
             return counts
 
-    def release(  # noqa: D102
-        self, attempt: Attempt, report: Report, *, reason: str, message: str = ""
-    ) -> bool:
+    def release(self, attempt: Attempt, report: Report, *, reason: str, message: str = "") -> bool:
         with writing(self._engine) as connection:
             held = _held(connection, attempt)
             if held is None:
@@ -151,7 +151,7 @@ class SqlJobStore:
                 _write(connection, job, change)
             return change is not None
 
-    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:  # noqa: D102
+    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:
         with writing(self._engine) as connection:
             held = _held(connection, attempt)
             if held is None:
@@ -160,13 +160,13 @@ class SqlJobStore:
             change = lifecycle.crashed(job, attempt.token, stop_reason, failure, now)
             return None if change is None else _write(connection, job, change)
 
-    def leases(self) -> Sequence[Lease]:  # noqa: D102
+    def leases(self) -> Sequence[Lease]:
         columns = (jobs_table.c.id, jobs_table.c.attempt, jobs_table.c.dispatcher, jobs_table.c.heartbeat_at)
         with reading(self._engine) as connection:
             rows = connection.execute(select(*columns).where(jobs_table.c.status.in_(_ACTIVE))).all()
         return [Lease(Attempt(job_id, token), dispatcher or "", at or 0.0) for job_id, token, dispatcher, at in rows]
 
-    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:  # noqa: D102
+    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
         over = and_(
             jobs_table.c.status.in_(_ACTIVE),
             or_(jobs_table.c.lease_expires_at < now_s(), jobs_table.c.heartbeat_at > now_s()),
@@ -185,7 +185,7 @@ class SqlJobStore:
             changes = [(job, lifecycle.expired(job, now)) for job, now in silent]
             return [_write(connection, job, change) for job, change in changes if change is not None]
 
-    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:  # noqa: D102
+    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:
         asked = list(attempts)
         columns = (jobs_table.c.id, jobs_table.c.attempt, jobs_table.c.status)
         rows = self._in(columns, [attempt.job_id for attempt in asked])
@@ -197,13 +197,13 @@ class SqlJobStore:
             for attempt in asked
         }
 
-    def request_cancel(self, job_id: str) -> Job:  # noqa: D102
+    def request_cancel(self, job_id: str) -> Job:
         return self._request(job_id, lifecycle.cancel_requested)
 
-    def request_pause(self, job_id: str) -> Job:  # noqa: D102
+    def request_pause(self, job_id: str) -> Job:
         return self._request(job_id, lifecycle.pause_requested)
 
-    def request_resume(self, job_id: str) -> Job:  # noqa: D102
+    def request_resume(self, job_id: str) -> Job:
         return self._request(job_id, lifecycle.resume_requested)
 
     def _request(self, job_id: str, rule: Callable[[Job, float], Change | None]) -> Job:
@@ -212,16 +212,14 @@ class SqlJobStore:
             change = rule(job, now)
             return job if change is None else _write(connection, job, change)
 
-    def get(self, job_id: str) -> Job:  # noqa: D102
+    def get(self, job_id: str) -> Job:
         with reading(self._engine) as connection:
             row = connection.execute(_JOB_WITH_METRICS.where(jobs_table.c.id == job_id)).mappings().first()
         if row is None:
             raise _missing(job_id)
         return _job(row)
 
-    def list(  # noqa: D102
-        self, *, limit: int, after: str | None = None, status: JobStatus | None = None
-    ) -> Sequence[Job]:
+    def list(self, *, limit: int, after: str | None = None, status: JobStatus | None = None) -> Sequence[Job]:
         conditions: list[ColumnElement[bool]] = []
         if after is not None:
             conditions.append(jobs_table.c.id < after)
@@ -231,14 +229,14 @@ class SqlJobStore:
         with reading(self._engine) as connection:
             return [_job(row) for row in connection.execute(page).mappings()]
 
-    def delete(self, job_id: str) -> None:  # noqa: D102
+    def delete(self, job_id: str) -> None:
         with writing(self._engine) as connection:
             job, _ = _get(connection, job_id)
             if not job.status.terminal:
                 raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
             connection.execute(delete(jobs_table).where(jobs_table.c.id == job_id))
 
-    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:  # noqa: D102
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         # The index of epochs finds the events that are of none, which are few.
         milestones = (
             select(events_table)
@@ -251,7 +249,7 @@ class SqlJobStore:
             raise _missing(job_id)
         return attempts_of(map(_event, rows))
 
-    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:  # noqa: D102
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         page = (
             select(events_table)
             .where(events_table.c.job_id == job_id, events_table.c.sequence > after)
@@ -264,7 +262,7 @@ class SqlJobStore:
                 _must_exist(connection, job_id)
         return [_event(row) for row in rows]
 
-    def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:  # noqa: D102
+    def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         page = (
             select(events_table.c.data)
             .where(events_table.c.job_id == job_id, events_table.c.epoch > after)
@@ -277,12 +275,12 @@ class SqlJobStore:
                 _must_exist(connection, job_id)
         return found
 
-    def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:  # noqa: D102
+    def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:
         columns = (jobs_table.c.id, jobs_table.c.last_sequence, jobs_table.c.status)
         rows = self._in(columns, job_ids)
         return {row["id"]: (row["last_sequence"], JobStatus(row["status"])) for row in rows}
 
-    def uses_dataset(self, dataset_id: str) -> bool:  # noqa: D102
+    def uses_dataset(self, dataset_id: str) -> bool:
         using = exists().where(jobs_table.c.dataset == dataset_id, jobs_table.c.status.not_in(_ENDED))
         with reading(self._engine) as connection:
             return bool(connection.execute(select(using)).scalar_one())

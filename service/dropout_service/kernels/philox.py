@@ -158,7 +158,7 @@ def batch(context: Any) -> int:
     return 2 if "+avx512f" in features else 1
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[misc] - Numba has no types
 def fill_group(typing_context: Any, lanes: Any, group: Any, offset: Any, seed: Any) -> Any:  # noqa: ARG001 - Numba's protocol
     """Write the 16 lanes of one group into a contiguous uint64 array; for use inside a `jit` kernel.
 

@@ -55,7 +55,7 @@ def npz(**arrays: Any) -> bytes:
 @pytest.mark.parametrize("dtype", ["<f8", ">f4", "<f2", "i1", ">u2", "<i8"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_npy_of_every_kind_of_number(scanned: Scan, dtype: str, order: str):
-    array = np.asarray(RNG.integers(0, 50, (30, 3)), dtype, order=order)  # pyright: ignore[reportArgumentType]
+    array = np.asarray(RNG.integers(0, 50, (30, 3)), dtype, order=order)  # pyright: ignore[reportArgumentType] - one of "CF"
     schema = scanned(npy(array))
     assert schema.rows == 30
     assert [column.name for column in schema.columns] == ["c0", "c1", "c2"]

@@ -58,14 +58,14 @@ def test_an_attempt_cannot_cancel_a_job_that_nobody_cancelled():
 
 
 @pytest.mark.parametrize(("now", "over"), [(3.9, True), (4.0, False), (9.0, False), (9.1, True)])
-def test_a_lease_holds_from_the_last_sign_of_life_on(now: float, over: bool):  # noqa: FBT001
+def test_a_lease_holds_from_the_last_sign_of_life_on(now: float, over: bool):  # noqa: FBT001 - what the decorator lists
     assert (lifecycle.expired(PAUSING, now) is not None) is over
 
 
 @pytest.mark.parametrize(
     ("retry_at", "due"), [(None, True), (99.0, True), (101.0, False), (160.0, False), (161.0, True)]
 )
-def test_no_job_waits_for_a_clock_that_was_set_back(retry_at: float | None, due: bool):  # noqa: FBT001
+def test_no_job_waits_for_a_clock_that_was_set_back(retry_at: float | None, due: bool):  # noqa: FBT001 - what the decorator lists
     queued = replace(PAUSING, status=JobStatus.QUEUED, retry_at=retry_at)
     assert lifecycle.is_due(queued, 100.0) is due
 

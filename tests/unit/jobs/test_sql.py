@@ -84,4 +84,4 @@ def test_a_job_is_read_back_by_another_process_as_it_was(engine: Engine, spec: T
 
 def test_the_store_in_memory_refuses_to_share_a_transaction(spec: TrainingSpec):
     with pytest.raises(TypeError, match="no transaction"):
-        MemoryJobStore().submit(spec, together=lambda _connection, _job: None)  # type: ignore[arg-type]
+        MemoryJobStore().submit(spec, together=lambda _connection, _job: None)  # type: ignore[arg-type] - that is what is tested
