@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,7 +15,6 @@ import uvicorn
 from dropout_service.dispatch.launch import DispatcherProcess
 
 if TYPE_CHECKING:
-    import socket
     from types import FrameType
 
     from fastapi import FastAPI
@@ -65,6 +66,7 @@ class Server(uvicorn.Server):
         )
         self._application = application
         self._drain_s = settings.drain_s
+        self._send_timeout_s = settings.send_timeout_s
         self._dispatcher = None if dispatch is None else DispatcherProcess(dispatch)
         self._signals = 0
         self._leave_at: float | None = None
@@ -76,6 +78,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, with the database migrated, and start the dispatcher."""
         await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                _cut_off_who_does_not_read(listening.fileno(), self._send_timeout_s)
         if self._dispatcher is not None and not self.should_exit:
             self._dispatcher.start()
 
@@ -114,3 +119,14 @@ class Server(uvicorn.Server):
     def _stop_dispatcher(self) -> None:
         if self._dispatcher is not None:
             self._dispatcher.stop()
+
+
+def _cut_off_who_does_not_read(listening: int, timeout_s: float) -> None:
+    """Let the kernel end every connection that is accepted here once its reader's window was shut for so long.
+
+    The application cannot: it waits for room to write, and closing a connection waits for that, too.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        # Of a duplicate, because the object that the event loop hands out has no such method.
+        with socket.socket(fileno=os.dup(listening)) as accepting:
+            accepting.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))

@@ -135,6 +135,12 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds that open requests then have to end, and running jobs to write a checkpoint.",
     )
+    send_timeout_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="Seconds after which a client that reads nothing of an answer, an event stream, say, is cut off.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log messages to write."
     )

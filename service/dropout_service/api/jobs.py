@@ -203,17 +203,29 @@ async def get_job_events(
     since = after if last_event_id is None else last_event_id
     if accepted_media_type(request, (_SSE, JSON), default=_SSE) == JSON:
         found = await run_in_threadpool(jobs.events, job_id, after=since, limit=limit)
+        if not found:
+            _check_position(since, (await run_in_threadpool(jobs.get, job_id)).last_sequence, last_event_id)
         items = [EventReport.model_validate(event) for event in found]
         page = EventPage(items=items, next_after=items[-1].sequence if items else since)
         return Response(page.model_dump_json(), media_type=JSON)
     job = await run_in_threadpool(jobs.get, job_id)
-    if job.status.terminal and since >= job.last_sequence:
+    _check_position(since, job.last_sequence, last_event_id)
+    if job.status.terminal and since == job.last_sequence:
         return Response(status_code=204)  # what keeps an EventSource from connecting again and again
     return StreamingResponse(
         _stream(job_id, since, jobs, watch),
         media_type=_SSE,
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
+
+
+def _check_position(since: int, last_sequence: int, last_event_id: int | None) -> None:
+    """Refuse a position that this job never had: waiting for what follows it would look as if nothing happened."""
+    if since > last_sequence:
+        raise InvalidInputError.at(
+            "/after" if last_event_id is None else "/Last-Event-ID",
+            f"the latest event of this job is {last_sequence}; got {since}, which is not of this job",
+        )
 
 
 def _read(job_id: str, jobs: JobStore) -> tuple[Job, Sequence[AttemptRecord]]:

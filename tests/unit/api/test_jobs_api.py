@@ -350,6 +350,55 @@ def test_the_stream_resumes_after_the_last_event_and_then_says_that_it_is_over(
     assert client.get(f"/jobs/{job_id}/events", headers={"last-event-id": "x"}).status_code == 422
 
 
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "running"])
+def test_a_position_that_the_job_never_had_is_refused(client: httpx.Client, store: SqlJobStore, *, ended: bool):
+    job_id = submit(client)
+    if ended:
+        run_to_the_end(store)
+    last = client.get(f"/jobs/{job_id}/events?limit=1000", headers={"accept": "application/json"}).json()["next_after"]
+    for accept in ("application/json", "text/event-stream"):
+        answer = client.get(f"/jobs/{job_id}/events", headers={"accept": accept, "last-event-id": str(last + 1)})
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == "/Last-Event-ID"
+        assert f"the latest event of this job is {last}" in error["message"]
+        answer = client.get(f"/jobs/{job_id}/events?after={last + 1}", headers={"accept": accept})
+        assert answer.json()["errors"][0]["pointer"] == "/after"
+
+
+def test_pages_are_stable_while_jobs_are_submitted_and_deleted(client: httpx.Client):
+    before = [submit(client, seed=seed) for seed in range(12)]
+    stop = threading.Event()
+    others: list[str] = []
+
+    def disturb() -> None:
+        while not stop.is_set():
+            others.append(submit(client, seed=100))
+            if len(others) % 2:
+                client.post(f"/jobs/{others[-1]}/cancel")
+                client.delete(f"/jobs/{others[-1]}")
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        for _ in range(5):
+            seen: list[str] = []
+            cursor: str | None = None
+            while True:
+                page = client.get("/jobs", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+                seen += [job["id"] for job in page["items"]]
+                cursor = page["next_cursor"]
+                if cursor is None:
+                    break
+            assert len(seen) == len(set(seen)), "no job comes twice"
+            assert seen == sorted(seen, reverse=True)
+            assert [job_id for job_id in seen if job_id in before] == before[::-1], "and none is left out"
+    finally:
+        stop.set()
+        disturber.join()
+    assert others
+
+
 def test_a_keep_alive_frame_carries_no_id(client: httpx.Client, store: SqlJobStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("dropout_service.api.jobs._KEEP_ALIVE_S", 0.02)
     job_id = submit(client)
