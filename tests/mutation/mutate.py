@@ -1,6 +1,6 @@
 """Change the kernels in one small place at a time, and see whether their tests notice.
 
-    python tests/mutation/mutate.py [dropout.py arguments.py ...] [--every 1] [--timeout-s 60]
+    python tests/mutation/mutate.py [dropout.py arguments.py ...] [--every 1] [--own] [--timeout-s 60]
 
 Works in a copy of the checkout. The tools for this (mutmut, cosmic-ray) either wrap functions, which Numba then cannot
 compile, or start an interpreter for each change; here a process that has NumPy, Numba and pytest loaded is forked, and
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 KERNELS = "service/dropout_service/kernels"
 TESTS = "tests/unit/kernels"
+TRAINING_TESTS = "tests/unit/nn"
 
 OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
@@ -48,8 +49,24 @@ INSTRUCTIONS = {
     "fmul": "fadd", "fadd": "fmul",
 }  # fmt: skip
 OWN_TESTS = {
-    "arguments": "dropout", "formats": "dropout", "loops": "dropout", "board": "parallel", "intrinsics": "parallel",
-}  # fmt: skip
+    "arguments": ["dropout", "corners"],
+    "passes": ["dropout", "corners", "variants_rows", "parallel"],
+    "formats": ["dropout", "corners"],
+    "loops": ["dropout", "variants_rows"],
+    "board": ["parallel"],
+    "intrinsics": ["parallel"],
+    "variants/alpha": ["variants", "variants_gradients"],
+    "variants/concrete": ["variants", "variants_gradients"],
+    "variants/dropblock": ["variants", "variants_properties"],
+    "variants/elementwise": ["variants", "variants_gradients", "variants_properties"],
+    "variants/gaussian": ["variants", "variants_gradients"],
+    "variants/noise_shapes": ["variants", "variants_properties"],
+    "variants/parameters": ["variants"],
+    "variants/table": ["variants", "variants_gradients"],
+}
+"""Tests to begin with, by module: what kills a mutant is most often among them. Otherwise the one of its name."""
+TRAINING = ("dense", "losses", "optimizer_steps")
+"""Modules that the layers, losses and optimizers are made of: their tests bear on them too."""
 COMPILED = {"jit", "emits", "intrinsic"}
 
 
@@ -159,15 +176,18 @@ def run_tests(copy_: Path, files: list[Path], *, compiled: bool) -> None:
     os._exit(int(status))
 
 
-def verdict(copy_: Path, module: str, timeout_s: float, *, compiled: bool) -> str:
+def verdict(copy_: Path, module: str, timeout_s: float, *, compiled: bool, own_only: bool) -> str:
     """Return "survived", "killed" or "timeout"."""
-    subject = Path(module).parts[0].removesuffix(".py")
+    subject = module.removesuffix(".py")
     # Tests that start interpreters compile everything anew for each change, and say little of most modules.
     left_out = {"test_compile_cache"} if subject in {"parallel", "board"} else {"test_compile_cache", "test_parallel"}
-    files = sorted(path for path in copy_.glob(f"{TESTS}/test_*.py") if path.stem not in left_out)
-    first = copy_ / TESTS / f"test_{OWN_TESTS.get(subject, subject)}.py"
-    # What kills a mutant is most often among its module's own tests; to collect only these saves most of the time.
-    for batch in filter(None, ([first] if first in files else [], [path for path in files if path != first])):
+    files = sorted(copy_.glob(f"{TESTS}/test_*.py"))
+    if subject in TRAINING:
+        files += sorted(copy_.glob(f"{TRAINING_TESTS}/test_*.py"))
+    own = [f"test_{name}" for name in OWN_TESTS.get(subject, [subject])]
+    first = sorted((path for path in files if path.stem in own), key=lambda path: own.index(path.stem))
+    others = [path for path in files if path not in first and path.stem not in left_out]
+    for batch in filter(None, [first] if own_only else [first, others]):  # to collect only some saves most of the time
         process = multiprocessing.get_context("fork").Process(
             target=run_tests, args=(copy_, batch), kwargs={"compiled": compiled}
         )
@@ -186,6 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="mutation test of the kernels")
     parser.add_argument("modules", nargs="*", default=["arguments.py", "dropout.py", "streams.py"])
     parser.add_argument("--every", type=int, default=1, help="try every n-th mutant")
+    parser.add_argument("--own", action="store_true", help="run the tests to begin with only, not those of all kernels")
     parser.add_argument("--timeout-s", type=float, default=60)
     options = parser.parse_args()
     for heavy in ("numba", "torch"):  # loaded once, for all forks; a test skips where there is no torch
@@ -201,12 +222,12 @@ def main() -> None:
             source = path.read_text(encoding="utf-8")
             chosen = list(mutants(source))[:: options.every]
             for compiled in {mutant.compiled for mutant in chosen}:
-                if verdict(copy_, module, 600, compiled=compiled) != "survived":
+                if verdict(copy_, module, 600, compiled=compiled, own_only=options.own) != "survived":
                     sys.exit(f"{module}: the tests fail without any change")
             found: Counter[str] = Counter()
             for mutant in chosen:
                 path.write_text(mutant.source, encoding="utf-8")
-                outcome = verdict(copy_, module, options.timeout_s, compiled=mutant.compiled)
+                outcome = verdict(copy_, module, options.timeout_s, compiled=mutant.compiled, own_only=options.own)
                 found[outcome] += 1
                 print(f"{outcome:8}  {module}:{mutant.line}  {mutant.change}", flush=True)
             path.write_text(source, encoding="utf-8")

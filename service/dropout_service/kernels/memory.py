@@ -47,9 +47,22 @@ def empty_like(x: NDArray[Any]) -> NDArray[Any]:
     x
         Any array.
     """
-    if x.nbytes < _LEAST_BYTES or x.nbytes > _MOST_BYTES or not _HAS_ADVICE:
-        return np.empty(x.shape, x.dtype)
-    return np.asarray(_Lease(x.nbytes))[: x.nbytes].view(x.dtype).reshape(x.shape)
+    if _LEAST_BYTES <= x.nbytes <= _MOST_BYTES and _HAS_ADVICE:
+        with contextlib.suppress(OSError):  # no such mapping: NumPy may have room yet, or says that there is none
+            lease = _Lease(_block(-(-x.nbytes // _PAGE_BYTES) * _PAGE_BYTES))
+            return np.asarray(lease)[: x.nbytes].view(x.dtype).reshape(x.shape)
+    return np.empty(x.shape, x.dtype)
+
+
+def _block(size_bytes: int) -> mmap.mmap:
+    """Return a spare block of that size, or a new one."""
+    with contextlib.suppress(IndexError):
+        block = _spare.pop()
+        if len(block) == size_bytes:
+            return block
+    block = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    block.madvise(mmap.MADV_HUGEPAGE)
+    return block
 
 
 class _Lease:
@@ -57,21 +70,14 @@ class _Lease:
 
     Parameters
     ----------
-    size_bytes
-        How much is needed.
+    block
+        The memory.
     """
 
-    def __init__(self, size_bytes: int) -> None:
-        size_bytes = -(-size_bytes // _PAGE_BYTES) * _PAGE_BYTES
-        block = None
-        with contextlib.suppress(IndexError):
-            block = _spare.pop()
-        if block is None or len(block) != size_bytes:
-            block = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            block.madvise(mmap.MADV_HUGEPAGE)
+    def __init__(self, block: mmap.mmap) -> None:
         self._block = block
         place = address(np.frombuffer(block, np.uint8))
-        self.__array_interface__ = {"version": 3, "shape": (size_bytes,), "typestr": "|u1", "data": (place, False)}
+        self.__array_interface__ = {"version": 3, "shape": (len(block),), "typestr": "|u1", "data": (place, False)}
 
     def __del__(self, spare: deque[mmap.mmap] = _spare) -> None:
         with contextlib.suppress(OSError):  # a system that has no such advice: it only keeps the pages longer

@@ -134,3 +134,42 @@ def test_no_memory_is_lost():
     for seed in range(100):
         dropout.forward(x[: (1 << 20) - seed % 2 * 600_000], 0.5, seed=seed)  # of two sizes, so that blocks change
     assert mapped_bytes() - before < 20 << 20
+
+
+@pytest.mark.parametrize(("size_bytes", "kept"), [(31, False), (32, True), (128, True), (129, False)])
+def test_what_is_kept_without_a_test_that_says_otherwise(
+    size_bytes: int,
+    kept: bool,  # noqa: FBT001 - what the decorator lists
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.undo()
+    x = np.broadcast_to(np.uint8(0), (size_bytes << 20,))  # no memory of its own, nor is the result's ever touched
+    assert memory.empty_like(x).flags.owndata is not kept
+
+
+def test_where_no_mapping_is_to_be_had_numpy_is_asked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "_PAGE_BYTES", 1 << 60)  # more than there is
+    y = memory.empty_like(np.zeros(5000))
+    assert y.shape == (5000,)
+    assert y.flags.owndata
+
+
+def test_the_system_may_take_an_idle_block():
+    x = np.zeros(1 << 18)
+    y = memory.empty_like(x)
+    y[:] = 1
+    place = memory.address(y)
+    assert lazily_free_bytes(place) == 0
+    del y
+    assert lazily_free_bytes(place) >= x.nbytes
+
+
+def lazily_free_bytes(place: int) -> int:
+    """Return how much of a mapping the system may take back, as it says itself."""
+    lines = iter(Path("/proc/self/smaps").read_text(encoding="ascii").splitlines())
+    for line in lines:
+        begin, dash, end = line.split()[0].partition("-")
+        if dash and int(begin, 16) <= place < int(end, 16):
+            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("LazyFree:"))
+    message = f"nothing is mapped at {place:#x}"
+    raise AssertionError(message)

@@ -46,6 +46,17 @@ def test_the_standard_variant_lists_what_forward_takes():
     assert listed == taken
 
 
+@pytest.mark.parametrize("word", ["seed", "offset"])
+def test_the_table_tells_the_range_of_seeds_and_offsets(word):
+    (parameter,) = [one for one in VARIANTS["standard"].all_parameters if one.name == word]
+    forward, x = VARIANTS["standard"].forward, np.ones(3)
+    for accepted in (parameter.minimum, parameter.maximum):
+        forward(x, 0.5, **{"seed": 1, word: accepted})
+    for refused in (parameter.minimum - 1, parameter.maximum + 1):
+        with pytest.raises(InvalidInputError, match="unsigned 64-bit integer"):
+            forward(x, 0.5, **{"seed": 1, word: refused})
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_row_is_filled_in(name):
     variant = VARIANTS[name]
