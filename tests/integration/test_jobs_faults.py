@@ -372,3 +372,40 @@ def test_files_that_belong_to_nothing_are_removed_and_no_others(alone: Service):
     assert alone.blobs.list("jobs") == []
     assert alone.blobs.list("models") == [alone.models.get(job.model or "").blob_key]
     assert alone.blobs.exists(alone.dataset.blob_key)
+
+
+def test_a_job_that_is_killed_more_often_than_it_may_be_says_so(service: Service, dispatcher: psutil.Process):
+    job_id = service.jobs.submit(service.spec(epochs=1_000_000), max_attempts=1).id
+    wait_for(lambda: attempts(dispatcher) and service.jobs.get(job_id).attempt, "its process")
+    attempts(dispatcher)[-1].kill()
+    job = service.ended(job_id)
+    assert (job.status, job.stop_reason, job.attempt) == ("failed", "lost", 1)
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.phase) == ("lost", "training")
+    assert job.failure.message == "the training process was killed from outside; the training ended this way once"
+    assert "max_attempts" in job.failure.hint
+    assert job.failure.epoch is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [(None, "not-found", "was removed"), (b"no array", "invalid-input", "no longer what was checked")],
+    ids=["gone", "damaged"],
+)
+def test_a_dataset_that_lost_its_content_ends_its_jobs_and_says_what_to_do(
+    service: Service, dispatcher: psutil.Process, content: bytes | None, code: str, says: str
+):
+    assert dispatcher.is_running()
+    registry = DatasetRegistry(service.database, service.blobs)
+    rows = [[float(value)] for value in range(20 if content is None else 30)]
+    dataset = registry.add_content(from_arrays(rows, [row[0] for row in rows]))
+    service.blobs.delete(dataset.blob_key)
+    if content is not None:
+        service.blobs.put(dataset.blob_key, content)
+    job = service.ended(service.submit(task="regression", data={"dataset": dataset.id}, epochs=1))
+    assert (job.status, job.stop_reason, job.attempt) == ("failed", "error", 1)
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.phase, job.failure.epoch) == (code, "loading", None)
+    assert says in job.failure.hint
+    assert "upload it again" in job.failure.hint
+    assert job.failure.message

@@ -11,6 +11,11 @@ __all__ = ["explain"]
 _RESUBMIT = "The job was started again from its last checkpoint each time; look at the log of the service."
 _CRASHED = f"{_RESUBMIT} A library may crash when `max_memory_bytes` leaves it no memory: try more, or fewer `threads`."
 
+_KILLED = (
+    "Neither the job nor the service did it: the log of the machine may tell who did. Submit the job again, with a "
+    "higher `max_attempts` if that happens often."
+)
+
 
 def explain(code: int | None, *, out_of_memory: bool) -> tuple[StopReason, Failure]:
     """Explain the end of a process that left no result.
@@ -29,9 +34,7 @@ def explain(code: int | None, *, out_of_memory: bool) -> tuple[StopReason, Failu
             "Use a smaller model, batch or dataset, run fewer jobs at once, or give the service more memory.",
         )
     if code is None or code == -signal.SIGKILL:
-        return StopReason.LOST, _failure(
-            "lost", "the training process was killed from outside", "Submit the job again."
-        )
+        return StopReason.LOST, _failure("lost", "the training process was killed from outside", _KILLED)
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return StopReason.ERROR, _failure("crashed", f"the training process crashed ({name})", _CRASHED)

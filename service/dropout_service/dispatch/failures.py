@@ -6,10 +6,17 @@ import re
 import traceback
 from pathlib import Path
 
-from dropout_service.errors import ServiceError, TrainingError
+from dropout_service.errors import InvalidInputError, NotFoundError, ServiceError, TrainingError
 from dropout_service.jobs.job import Failure, StopReason
 
 __all__ = ["explain_error", "safe_traceback"]
+
+_UPLOAD_AGAIN = "Delete the dataset, upload it again, and submit the job again."
+_HINTS: dict[type[ServiceError], str] = {
+    NotFoundError: f"The content of the dataset was removed behind the service's back. {_UPLOAD_AGAIN}",
+    InvalidInputError: f"The content is no longer what was checked when the job was submitted. {_UPLOAD_AGAIN}",
+}
+"""What the two errors mean that a job ends with although its specification was checked before it was accepted."""
 
 _PACKAGE = Path(__file__).parents[1]
 _PATH = re.compile(r"(?:/[\w.@+~-]+)+/([\w.@+~-]+)")
@@ -40,7 +47,7 @@ def explain_error(error: Exception, *, phase: str, epoch: int | None) -> tuple[S
             traceback=safe_traceback(error),
         )
     if isinstance(error, ServiceError):
-        return StopReason.ERROR, Failure(error.code, phase, epoch, error.message)
+        return StopReason.ERROR, Failure(error.code, phase, epoch, error.message, _HINTS.get(type(error), ""))
     return StopReason.ERROR, Failure(
         code="internal-error",
         phase=phase,
