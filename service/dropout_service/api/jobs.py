@@ -61,6 +61,19 @@ _EXAMPLES: Final[dict[str, Any]] = {
             "seed": 7,
         },
     },
+    "how it is run": {
+        "summary": "A regression that goes before others, within bounds of time and memory",
+        "value": {
+            "task": "regression",
+            "data": {"x": [[0], [1], [2], [3], [4], [5], [6], [7]], "y": [1, 3, 5, 7, 9, 11, 13, 15]},
+            "model": {"hidden": [8], "dropout": 0},
+            "epochs": 20,
+            "max_runtime_s": 60,
+            "priority": 10,
+            "max_memory_bytes": 2_000_000_000,
+            "max_attempts": 5,
+        },
+    },
 }
 
 

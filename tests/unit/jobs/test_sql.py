@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from dropout_service.database.engine import open_database, reading
 from dropout_service.database.idempotency import idempotency_keys
@@ -73,6 +73,24 @@ def test_concurrent_dispatchers_never_claim_the_same_job(engine: Engine, spec: T
         thread.join()
     assert len(claimed) == 30
     assert set(claimed) == submitted
+
+
+def test_a_claim_reads_the_queue_in_the_order_of_its_index(sqlite_engine: Engine, spec: TrainingSpec):
+    statements: list[tuple[str, Any]] = []
+    event.listen(
+        sqlite_engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, sql, parameters, *_: statements.append((sql, parameters)),
+    )
+    store = SqlJobStore(sqlite_engine)
+    store.submit(spec)
+    statements.clear()
+    store.claim(1, dispatcher="d", lease_s=60)
+    (claim,) = [(sql, parameters) for sql, parameters in statements if "ORDER BY" in sql and "priority DESC" in sql]
+    with reading(sqlite_engine) as connection:
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {claim[0]}", claim[1]).all())
+    assert "USING INDEX ix_jobs_status_priority_id" in plan or "USING COVERING INDEX ix_jobs_status_priority_id" in plan
+    assert "TEMP B-TREE" not in plan, "the queue is not sorted for each claim"
 
 
 def test_a_job_is_read_back_by_another_process_as_it_was(engine: Engine, spec: TrainingSpec):
