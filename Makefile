@@ -61,6 +61,7 @@ bench: venv bench-packages ## Print the benchmark ratios, side by side with PyTo
 	$(BIN)/python benchmarks/http_small.py
 	$(BIN)/python benchmarks/frameworks.py
 	$(BIN)/python benchmarks/job_overhead.py
+	$(BIN)/python benchmarks/job_store.py
 	$(BIN)/python benchmarks/cancel_latency.py
 
 # PyTorch is an oracle of tests and a peer of benchmarks, never a dependency: tests that need it are skipped without it.

@@ -10,15 +10,15 @@ from typing import Any
 
 from sqlalchemy import Double
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 
 __all__ = ["now_s"]
 
 
-class now_s(ColumnElement[float]):  # noqa: N801 - reads as the SQL function it compiles to
+class now_s(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it compiles to
     """Seconds since 1970-01-01 UTC, with a fraction, at the moment the statement runs."""
 
-    inherit_cache = True
+    inherit_cache = True  # without it, each statement with the time in it would be compiled each time
     type = Double()
 
 

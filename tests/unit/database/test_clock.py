@@ -34,3 +34,8 @@ def test_the_clock_moves_on_within_a_transaction(engine: Engine):
         deadline = time.monotonic() + 10
         while connection.execute(select(now_s())).scalar_one() <= first:
             assert time.monotonic() < deadline, "the clock stands still"
+
+
+def test_a_statement_with_the_time_in_it_is_compiled_once():
+    statement = select(now_s() + 15.0)
+    assert statement._generate_cache_key() is not None
