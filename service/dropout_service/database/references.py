@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Engine
 
-__all__ = ["missing"]
+__all__ = ["Owners", "missing"]
 
 _MAX_IN = 500
 """Values of one ``IN``: databases bound the number of parameters."""
@@ -27,3 +28,15 @@ def missing(engine: Engine, column: Column[str], values: Sequence[str]) -> list[
             part = select(column).where(column.in_(values[start : start + _MAX_IN]))
             found.update(connection.execute(part).scalars())
     return [value for value in values if value not in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """The rows of a column that names blobs, for who has to know no more of them."""
+
+    engine: Engine
+    column: Column[str]
+
+    def unowned(self, blob_keys: Sequence[str]) -> list[str]:
+        """Return those of ``blob_keys`` that no row names."""
+        return missing(self.engine, self.column, blob_keys)

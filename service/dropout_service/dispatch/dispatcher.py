@@ -16,7 +16,8 @@ from dropout_service.database.changes import detect_changes
 from dropout_service.database.engine import open_database
 from dropout_service.database.ids import new_id
 from dropout_service.database.outages import OUTAGES, explain_outage
-from dropout_service.datasets.registry import DatasetRegistry
+from dropout_service.database.references import Owners
+from dropout_service.datasets.tables import datasets as datasets_table
 from dropout_service.dispatch import process
 from dropout_service.dispatch.config import LOG_FORMAT
 from dropout_service.dispatch.leases import LeaseWatch
@@ -27,7 +28,7 @@ from dropout_service.errors import NotFoundError, UnavailableError
 from dropout_service.jobs.attempts import Attempt, Report, Verdict
 from dropout_service.jobs.job import BLOB_FOLDER, Failure, StopReason
 from dropout_service.jobs.sql import SqlJobStore
-from dropout_service.models.registry import ModelRegistry
+from dropout_service.models.tables import models as models_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -250,7 +251,8 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
         stack.callback(local.close)
         changes = stack.enter_context(detect_changes(database))
         jobs = SqlJobStore(database)
-        datasets, models = DatasetRegistry(database, blobs), ModelRegistry(database, blobs)
+        # The registries themselves would bring NumPy into this process.
+        datasets, models = Owners(database, datasets_table.c.blob_key), Owners(database, models_table.c.blob_key)
         age_s = max(config.sweep_s, 2 * config.lease_s)
         sweep = Sweep(blobs, jobs, datasets, models, age_s=age_s)
         stack.enter_context(Sweeper(sweep, every_s=config.sweep_s))

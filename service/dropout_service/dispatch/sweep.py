@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import NotFoundError
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from typing import Self
 
     from dropout_service.blobs import BlobStore
-    from dropout_service.datasets.registry import DatasetRegistry
     from dropout_service.jobs.store import JobStore
-    from dropout_service.models.registry import ModelRegistry
 
 __all__ = ["Sweep", "Sweeper"]
 
 logger = logging.getLogger(__name__)
+
+
+class _Owners(Protocol):
+    def unowned(self, blob_keys: Sequence[str]) -> Sequence[str]: ...
 
 
 class Sweep:
@@ -37,8 +39,10 @@ class Sweep:
 
     Parameters
     ----------
-    blobs, jobs, datasets, models
+    blobs, jobs
         The stores.
+    datasets, models
+        The registries, or whatever else knows which blobs have a row.
     age_s
         Seconds after which a blob without a row is removed; more than any lease or request lasts.
     clock
@@ -49,8 +53,8 @@ class Sweep:
         self,
         blobs: BlobStore,
         jobs: JobStore,
-        datasets: DatasetRegistry,
-        models: ModelRegistry,
+        datasets: _Owners,
+        models: _Owners,
         *,
         age_s: float,
         clock: Callable[[], float] = time.monotonic,
