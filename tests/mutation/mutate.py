@@ -55,6 +55,8 @@ OWN_TESTS = {
     "loops": ["dropout", "variants_rows"],
     "board": ["parallel"],
     "intrinsics": ["parallel"],
+    "dense": ["layers", "dropouts"],
+    "optimizer_steps": ["optimizer_steps", "optimizers"],
     "variants/alpha": ["variants", "variants_gradients"],
     "variants/concrete": ["variants", "variants_gradients"],
     "variants/dropblock": ["variants", "variants_properties"],

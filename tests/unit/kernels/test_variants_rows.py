@@ -64,3 +64,20 @@ def test_a_range_may_begin_within_a_row(rng, start):
     expected = np.where(mask, 2 * x, 0).reshape(-1)
     np.testing.assert_array_equal(y.reshape(-1)[start:], expected[start:])
     assert not y.reshape(-1)[:start].any()
+
+
+@pytest.mark.parametrize("noise_shape", [(3, 1, 7), (1, 5, 1), (1, 1, 7), (3, 5, 1), (5, 1), (7,), (1,), ()], ids=str)
+def test_alpha_takes_a_mask_of_any_shape_that_can_be_broadcast(rng, noise_shape):
+    x = rng.normal(size=(3, 5, 7))
+    mask = rng.random(noise_shape) < 0.5
+    variant = VARIANTS["alpha"]
+    whole = np.ascontiguousarray(np.broadcast_to(mask, x.shape))
+    given = variant.forward(x, 0.5, seed=0, mask=mask)
+    assert given.tobytes() == variant.forward(x, 0.5, seed=0, mask=whole).tobytes()
+    assert np.array_equal(given == given[~whole].min(initial=np.inf), ~whole)
+
+
+@pytest.mark.parametrize("name", ["standard", "gaussian", "alpha"])
+def test_at_rate_zero_not_a_bit_is_changed(name):
+    x = np.array([0x7F800001, 0xFF800001, 0x80000000, 1], np.uint32).view(np.float32)  # a product would quiet the NaNs
+    assert VARIANTS[name].forward(x, 0, seed=1).tobytes() == x.tobytes()
