@@ -203,6 +203,9 @@ def test_a_job_is_queued_listed_cancelled_and_deleted(use: Use):
         assert (urgent.priority, urgent.record.max_memory_bytes, urgent.spec["epochs"]) == (9, 2 * 10**9, 4)
         assert (job.priority, job.record.max_memory_bytes, job.attempts) == (0, None, ())
         await urgent.cancel()
+        await urgent.delete(model=True)
+        with pytest.raises(NotFoundError):
+            await urgent.refresh()
         await job.pause()
         assert job.status == "paused"
         with pytest.raises(WaitTimeoutError, match="is paused"):
