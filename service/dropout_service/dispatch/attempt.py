@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from dropout_service.blobs import BlobStore
@@ -38,6 +40,8 @@ __all__ = ["Parts", "main", "run_attempt"]
 
 _BLOBS_AWAY_S = 120.0
 """How long an attempt waits for the blob store before it hands the job back, which tells the user."""
+_ARTEFACT_S = 900.0
+"""How long an artefact waits to be recorded before it is written anew; a sweep takes older ones for left over."""
 _TRY_AGAIN_S = 0.2
 """Short: once there is an answer again, a result should come before anybody wonders about the silence."""
 
@@ -217,14 +221,25 @@ class _Run:
 
     def _save(self, trainer: Trainer, reason: StopReason) -> None:
         jobs, models, attempt = self._parts.jobs, self._parts.models, self._attempt
-        draft = self._patiently(lambda: models.put(trainer.finish(), job_id=attempt.job_id))
-        report = self._reporter.stop()
-        outcome = Outcome(reason, model=draft.id)
-        counts = _insist(
-            lambda: jobs.finish(attempt, outcome, report, together=lambda connection: models.record(draft, connection))
-        )
-        if not counts:
-            models.discard(draft)
+        trained, report = trainer.finish(), None
+        while True:
+            draft = self._patiently(lambda: models.put(trained, job_id=attempt.job_id))
+            if report is None:
+                report = self._reporter.stop()
+            finish = partial(
+                jobs.finish,
+                attempt,
+                Outcome(reason, model=draft.id),
+                report,
+                together=partial(models.record, draft),
+            )
+            try:
+                counts = _insist(finish, for_s=_ARTEFACT_S)
+            except OUTAGES:
+                continue  # the artefact of a result that came through after all stays, and this one will not count
+            if not counts:
+                models.discard(draft)
+            return
 
     def _settle(self, report: Report) -> None:
         """Keep the books of checkpoints as the job's row now has them."""
@@ -255,14 +270,18 @@ class _Run:
         return explain_error(error, phase=self._phase, epoch=epoch)
 
 
-def _insist(call: Callable[[], T]) -> T:
+def _insist(call: Callable[[], T], *, for_s: float = math.inf) -> T:
     """Call the database until it answers, however long it is away: what an attempt achieved must not be lost to that.
 
-    Whoever wants the process to end meanwhile kills it; the job then goes on from its last checkpoint.
+    After ``for_s`` seconds its error is raised, to a caller who knows what else to do. Whoever wants the process to end
+    meanwhile kills it; the job then goes on from its last checkpoint.
     """
+    deadline = time.monotonic() + for_s
     while True:
         try:
             return call()
         except OUTAGES as error:
+            if time.monotonic() > deadline:
+                raise
             logger.warning("%s", explain_outage(error))
             time.sleep(_TRY_AGAIN_S)
