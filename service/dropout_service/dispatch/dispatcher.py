@@ -43,8 +43,6 @@ __all__ = ["Dispatcher", "main"]
 
 _LOOK_AGAIN_S = 1.0
 """Longest time without a look at the store, whatever the change detector says; leases run out silently."""
-_PATIENCE_S = 2.0
-"""Shortest silence that counts: whoever lives may have to wait for a processor for so long."""
 _AWAY_S = 1.0
 """Pause after the database or the blob store did not answer."""
 
@@ -99,9 +97,7 @@ class Dispatcher:
         self._changed = changed
         self._config = config
         self._presence = presence
-        # Three signs of life that did not come: one may be late, and so may a look.
-        patience_s = min(config.lease_s, max(3 * config.heartbeat_s, _PATIENCE_S))
-        self._watch = LeaseWatch(patience_s, look_s=2 * _LOOK_AGAIN_S)
+        self._watch = LeaseWatch(config.lease_s, look_s=2 * _LOOK_AGAIN_S)
         self._tidied = False
         self._unsettled: list[Exit] = []
         self._stopping = False
@@ -135,7 +131,8 @@ class Dispatcher:
 
     def _take_back(self) -> None:
         leases = self._jobs.leases()
-        for job in self._jobs.expired(sparing=self._watch.spared(leases)):
+        self._watch.look(leases)
+        for job in self._jobs.expired(sparing=self._watch):
             logger.warning("job %s: attempt %d gave no sign of life; now %s", job.id, job.attempt, job.status)
             self._clean(job)
         if self._presence is not None:

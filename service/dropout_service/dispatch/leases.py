@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,9 +23,10 @@ class _Watched:
 class LeaseWatch:
     """Tells which attempts to spare although their lease is over by the database's clock.
 
-    An attempt is spared until this process has itself watched it for a while without a sign of life. So nothing that
-    lives is taken for lost when a clock jumps, nor by a process that was itself suspended, or that could not read the
-    database: only time between two looks that follow each other closely is time watched.
+    It contains the attempts to spare. An attempt is spared until this process has itself watched it for a while without
+    a sign of life. So nothing that lives is taken for lost when a clock jumps, nor by a process that was itself
+    suspended, or that could not read the database: only time between two looks that follow each other closely is time
+    watched.
 
     Parameters
     ----------
@@ -44,8 +45,8 @@ class LeaseWatch:
         self._looked_at = clock()
         self._watched: dict[Attempt, _Watched] = {}
 
-    def spared(self, leases: Iterable[Lease]) -> set[Attempt]:
-        """Look at the leases as they are now; return the attempts that have not been silent for long enough."""
+    def look(self, leases: Iterable[Lease]) -> None:
+        """Look at the leases as they are now."""
         now = self._clock()
         passed_s = now - self._looked_at
         self._looked_at = now
@@ -59,7 +60,11 @@ class LeaseWatch:
             else:
                 watched[lease.attempt] = _Watched(lease.heartbeat_at, before.silent_s + passed_s)
         self._watched = watched
-        return {attempt for attempt, one in watched.items() if one.silent_s < self._patience_s}
+
+    def __contains__(self, attempt: object) -> bool:
+        """Whether to spare an attempt: it was not silent for long enough, or began after the last look."""
+        watched = self._watched.get(cast("Attempt", attempt))
+        return watched is None or watched.silent_s < self._patience_s
 
     def restart(self) -> None:
         """Forget all silence: the database was away, and whoever lives could not say so."""

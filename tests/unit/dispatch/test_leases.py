@@ -28,7 +28,8 @@ def watch(clock: Clock) -> LeaseWatch:
 
 def look(watch: LeaseWatch, clock: Clock, *leases: tuple[Attempt, float], after_s: float = 1.0) -> set[Attempt]:
     clock.now += after_s
-    return watch.spared(Lease(attempt, "d", beat) for attempt, beat in leases)
+    watch.look(Lease(attempt, "d", beat) for attempt, beat in leases)
+    return {attempt for attempt, _ in leases if attempt in watch}
 
 
 def test_an_attempt_is_spared_until_it_was_silent_under_watch(watch: LeaseWatch, clock: Clock):
@@ -53,6 +54,13 @@ def test_silence_while_the_database_was_away_says_nothing(watch: LeaseWatch, clo
         look(watch, clock, (ONE, 5.0))
     watch.restart()
     assert look(watch, clock, (ONE, 5.0)) == {ONE}
+
+
+def test_an_attempt_that_began_after_the_last_look_is_spared(watch: LeaseWatch, clock: Clock):
+    for _ in range(5):
+        look(watch, clock, (ONE, 5.0))
+    assert ONE not in watch
+    assert OTHER in watch
 
 
 def test_an_attempt_that_holds_no_job_is_forgotten(watch: LeaseWatch, clock: Clock):
