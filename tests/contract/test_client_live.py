@@ -336,7 +336,7 @@ def test_an_interrupted_watch_says_that_the_job_runs_on(live_server: LiveServer,
     command = [sys.executable, "-m", "dropout_client", "--url", live_server.url, "submit", spec, "--watch"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watching:
         deadline = time.monotonic() + 30
-        # An interrupt before the answer to the submission finds no job to speak of; a thousand epochs later it has come.
+        # An interrupt before the answer to the submission finds no job to speak of; a thousand epochs on it has come.
         while not (running := [j for j in client.jobs.list() if j.name == "interrupted" and (j.epoch or 0) > 1000]):
             assert time.monotonic() < deadline
         watching.send_signal(signal.SIGINT)
