@@ -333,7 +333,13 @@ def test_an_interrupted_watch_says_that_the_job_runs_on(live_server: LiveServer,
     (tmp_path / "line.csv").write_text("x,y\n" + "".join(f"{i / 32},{i / 32}\n" for i in range(64)))
     spec = tmp_path / "long.yaml"
     spec.write_text("name: interrupted\ntask: regression\ndata: {file: line.csv}\nepochs: 1000000\n")
-    command = [sys.executable, "-m", "dropout_client", "--url", live_server.url, "submit", spec, "--watch"]
+    # What a shell runs in the background ignores interrupts, and so would this command if the tests were.
+    heedful = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('dropout_client', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", heedful, "--url", live_server.url, "submit", spec, "--watch"]
+
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watching:
         deadline = time.monotonic() + 30
         # An interrupt before the answer to the submission finds no job to speak of; a thousand epochs on it has come.

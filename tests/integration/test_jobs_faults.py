@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 PATIENCE_S = 40.0
-EPOCHS = 250
+EPOCHS = 800
 
 
 class Service:
