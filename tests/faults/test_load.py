@@ -46,7 +46,7 @@ def tell(ledger: Ledger, name: str, times: list[float]) -> None:
 def test_ten_thousand_waiting_jobs_slow_nothing_down(tmp_path: Path, ledger: Ledger):
     with service_tree(tmp_path / "data", workers=1) as tree:
         spec = short_job(tree)
-        # Two that run for as long as we need: the queue must be long, and the service busy.
+        # One that runs for as long as we need: the queue must be long, and the service busy.
         busy = tree.submit({**spec, "epochs": 1_000_000})
         with httpx.Client(base_url=tree.url, timeout=60, limits=httpx.Limits(max_connections=CLIENTS)) as http:
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,28 +13,22 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import waiting
 from live_server import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from live_server import LiveServer
 
 PATIENCE_S = 60.0
+wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
 ENDED = 10**9
 BODY: dict[str, Any] = {
     "task": "regression",
     "data": {"x": [[0.0], [1.0], [2.0], [3.0]], "y": [0, 1, 2, 3]},
     "validation_fraction": 0,
 }
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def submit(url: str, **fields: Any) -> str:

@@ -52,8 +52,8 @@ def names(url: str) -> list[str]:
 
 def test_two_processes_and_many_threads_create_one_job_for_each_key(tmp_path: Path):
     folder = tmp_path / "data"
-    log = tmp_path / "second"
-    with serve(folder, ALONE) as first, serve(log, {**ALONE, **shared(folder)}) as second:
+    other = tmp_path / "other"
+    with serve(folder, ALONE) as first, serve(other, {**ALONE, **shared(folder)}) as second:
         urls = [first.url, second.url]
         for round_ in range(4):
             key = f"round-{round_}"

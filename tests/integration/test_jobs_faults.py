@@ -9,11 +9,13 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 import pytest
+import waiting
 from service_tree import alive
 
 from dropout_service.blobs import BlobStore
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 PATIENCE_S = 40.0
+wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
 EPOCHS = 800
 
 
@@ -102,13 +105,6 @@ class Service:
             finally:
                 process.terminate()
                 process.wait(PATIENCE_S)
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def nursery(dispatcher: psutil.Process) -> psutil.Process:

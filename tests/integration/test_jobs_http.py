@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import pytest
+import waiting
 from live_server import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from live_server import LiveServer
 
 PATIENCE_S = 40.0
+wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
 X = [[float(i % 7), float(i % 3), float(i * i % 5)] for i in range(200)]
 Y = [["even", "odd"][i % 2] for i in range(200)]
 
@@ -31,13 +34,6 @@ def submit(client: httpx.Client, **fields: Any) -> str:
     answer = client.post("/jobs", json=body(**fields))
     assert answer.status_code == 202, answer.text
     return answer.json()["id"]
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:

@@ -7,22 +7,25 @@ import json
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import pytest
+import waiting
 from live_server import serve
 from postgres import run_postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from live_server import LiveServer
     from postgres import PostgresServer
 
 PATIENCE_S = 60.0
+wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
 TERMINAL = {"succeeded", "failed", "cancelled"}
 X = [[float(i % 7), float(i % 3), float(i * i % 5)] for i in range(200)]
 Y = [["even", "odd"][i % 2] for i in range(200)]
@@ -33,13 +36,6 @@ def submit(client: httpx.Client, **fields: Any) -> str:
     answer = client.post("/jobs", json={**spec, **fields})
     assert answer.status_code == 202, answer.text
     return answer.json()["id"]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def follow(client: httpx.Client, job_id: str, after: int = 0) -> list[dict[str, Any]]:
@@ -130,7 +126,7 @@ def test_who_waits_at_one_replica_is_woken_by_a_change_at_the_other(pair: list[h
     woken: list[dict[str, Any]] = []
     waiting = threading.Thread(target=lambda: woken.append(ended(second, job_id)))
     waiting.start()
-    until(lambda: first.get(f"/jobs/{job_id}").json()["epoch"] > 0, "the job to run")
+    wait_for(lambda: first.get(f"/jobs/{job_id}").json()["epoch"] > 0, "the job to run")
     began = time.monotonic()
     assert first.post(f"/jobs/{job_id}/cancel").status_code == 202
     waiting.join(PATIENCE_S)
@@ -167,7 +163,7 @@ def test_while_the_database_is_away_a_training_goes_on_and_a_request_is_told_so(
         httpx.Client(base_url=replica.url, timeout=PATIENCE_S) as client,
     ):
         job_id = submit(client, epochs=1500)
-        until(lambda: client.get(f"/jobs/{job_id}").json()["epoch"] > 50, "the job to run")
+        wait_for(lambda: client.get(f"/jobs/{job_id}").json()["epoch"] > 50, "the job to run")
         server.stop(server.AT_ONCE)
         away = client.get(f"/jobs/{job_id}")
         assert away.status_code == 503
@@ -192,7 +188,7 @@ def test_a_replica_that_is_killed_loses_nothing(servers: list[LiveServer], pair:
     followed: list[dict[str, Any]] = []
     reader = threading.Thread(target=lambda: followed.extend(follow(doomed, jobs[0])))
     reader.start()
-    until(lambda: all(other.get(f"/jobs/{job_id}").json()["epoch"] > 50 for job_id in jobs), "all jobs to run")
+    wait_for(lambda: all(other.get(f"/jobs/{job_id}").json()["epoch"] > 50 for job_id in jobs), "all jobs to run")
     family = psutil.Process(servers[0].process.pid).children(recursive=True)
     assert len(family) >= 4, "a dispatcher, its nursery and two attempts"
     for process in (*family, servers[0].process):  # the dispatcher first: nobody may hand a job back

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from service_tree import BRISK, PATIENCE_S, alive, wait_for
+from service_tree import BRISK, PATIENCE_S, alive, variables, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +48,7 @@ class DispatcherTree:
             "database_url": f"sqlite:///{self._database}",
             "blob_url": (service.data_dir / "blobs").as_uri(),
         }
-        chosen = {
-            f"DROPOUT_SERVICE_{name.upper()}": str(value) for name, value in {**BRISK, **stores, **settings}.items()
-        }
-        self._environment = {**os.environ, **chosen, **(environment or {})}
+        self._environment = {**os.environ, **variables({**BRISK, **stores, **settings}), **(environment or {})}
         self._command = [sys.executable, "-m", "dropout_service", "dispatch", "--data-dir", str(data_dir)]
         self._log = data_dir.with_name(f"{data_dir.name}.log")
 

@@ -30,7 +30,7 @@ class Ledger:
         self._figures: dict[str, tuple[float, str]] = {}
 
     def count(self, name: str, by: int = 1) -> None:
-        """Add to a count; what is counted is the last word of the name's first part."""
+        """Add to a count; what is counted is the first word of the name."""
         self._counts[name] += by
 
     def sample(self, name: str, value: float, unit: str) -> None:

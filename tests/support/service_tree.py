@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
-import pytest
+import waiting
 from live_server import free_port
 
 from dropout_service.blobs import BlobStore
@@ -20,7 +20,7 @@ from dropout_service.database.engine import open_database
 from dropout_service.jobs.sql import SqlJobStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["BRISK", "PATIENCE_S", "ServiceTree", "alive", "history", "service_tree", "variables", "wait_for"]
@@ -28,22 +28,14 @@ __all__ = ["BRISK", "PATIENCE_S", "ServiceTree", "alive", "history", "service_tr
 PATIENCE_S = 90.0
 """Longest wait for anything that has to happen; on an idle machine it takes a few seconds at most."""
 
+wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
+
 BRISK: dict[str, Any] = {"workers": 2, "heartbeat_s": 0.2, "lease_s": 4.0, "checkpoint_s": 0.25}
 """Settings under which what takes seconds in service takes a fraction of one here."""
 
 _PASSING = {"duration_s"}
 """Parts of an epoch that differ from run to run."""
 _OF_INTERRUPTIONS = {"restarted", "restored", "pausing", "paused", "resumed", "fell_back"}
-
-
-def wait_for(condition: Callable[[], Any], what: str, *, patience_s: float = PATIENCE_S) -> Any:
-    """Return what the condition gives as soon as that is true; fail the test when it is not in time."""
-    deadline = time.monotonic() + patience_s
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited in vain for {what}")
-        time.sleep(0.02)
-    return found
 
 
 def alive(process: psutil.Process) -> bool:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+import waiting
 from postgres import run_postgres
 from sqlalchemy import text
 
@@ -14,7 +16,7 @@ from dropout_service.database.engine import open_database, reading, writing
 from dropout_service.database.notifications import notify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from postgres import PostgresServer
     from sqlalchemy import Engine
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from dropout_service.database.changes import ChangeDetector
 
 BOUND_S = 30.0
+wait_for = partial(waiting.wait_for, patience_s=BOUND_S)
 LISTENERS = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
 
 
@@ -46,13 +49,6 @@ def insert(engine: Engine) -> None:
         notify(connection)
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + BOUND_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def quiet(changes: ChangeDetector) -> bool:
     return not changes.changed()
 
@@ -60,12 +56,12 @@ def quiet(changes: ChangeDetector) -> bool:
 def test_a_commit_is_noticed_once_and_a_read_or_a_rollback_is_not(engine: Engine):
     with detect_changes(engine) as changes:
         assert changes.changed()
-        until(lambda: quiet(changes))  # it may take a moment to listen
+        wait_for(lambda: quiet(changes), "no change")  # it may take a moment to listen
         with writing(engine) as connection:
             connection.execute(text("INSERT INTO t VALUES (1)"))
             notify(connection)
             assert not changes.changed()
-        until(changes.changed)
+        wait_for(changes.changed, "a change")
         assert not changes.changed()
         with reading(engine) as connection:
             connection.execute(text("SELECT * FROM t"))
@@ -76,14 +72,14 @@ def test_a_commit_is_noticed_once_and_a_read_or_a_rollback_is_not(engine: Engine
         # Another change is heard after whatever the rollback would have told.
         assert not changes.changed()
         insert(engine)
-        until(changes.changed)
+        wait_for(changes.changed, "a change")
         assert not changes.changed()
 
 
 def test_postgresql_tells_without_being_asked(postgresql_engine: Engine):
     wake_up = threading.Event()
     with detect_changes(postgresql_engine, wake_up) as changes:
-        until(lambda: quiet(changes))
+        wait_for(lambda: quiet(changes), "no change")
         wake_up.clear()
         with writing(postgresql_engine) as connection:
             notify(connection)
@@ -94,7 +90,7 @@ def test_postgresql_tells_without_being_asked(postgresql_engine: Engine):
 def test_a_listener_whose_connection_is_ended_listens_again_and_misses_nothing(postgresql_engine: Engine):
     wake_up = threading.Event()
     with detect_changes(postgresql_engine, wake_up) as changes:
-        until(lambda: quiet(changes))
+        wait_for(lambda: quiet(changes), "no change")
         wake_up.clear()
         with writing(postgresql_engine) as connection:
             assert connection.execute(text(f"SELECT pg_terminate_backend(pid) {LISTENERS}")).scalars().all() == [True]
@@ -102,7 +98,7 @@ def test_a_listener_whose_connection_is_ended_listens_again_and_misses_nothing(p
         with writing(postgresql_engine) as connection:
             notify(connection)  # while nobody listens
         assert changes.changed()
-        until(lambda: quiet(changes))
+        wait_for(lambda: quiet(changes), "no change")
         with reading(postgresql_engine) as connection:
             assert connection.execute(text(f"SELECT count(*) {LISTENERS}")).scalar_one() == 1
         wake_up.clear()
@@ -121,28 +117,28 @@ def own() -> Iterator[PostgresServer]:
 def test_while_the_server_is_away_the_answer_is_yes_and_then_it_is_heard_again(own: PostgresServer):
     engine = open_database(own.url())
     with detect_changes(engine) as changes:
-        until(lambda: quiet(changes))
+        wait_for(lambda: quiet(changes), "no change")
         own.stop()
-        until(changes.changed)
+        wait_for(changes.changed, "a change")
         assert [changes.changed() for _ in range(3)] == [True] * 3
         own.start()
-        until(lambda: quiet(changes))
+        wait_for(lambda: quiet(changes), "no change")
         with writing(engine) as connection:
             notify(connection)
-        until(changes.changed)
+        wait_for(changes.changed, "a change")
     engine.dispose()
 
 
 def test_now_and_then_it_looks_whatever_it_heard(postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch):
     with detect_changes(postgresql_engine) as changes:
-        until(lambda: quiet(changes))
+        wait_for(lambda: quiet(changes), "no change")
         monkeypatch.setattr(notifications, "_LOOK_AGAIN_S", 0.0)
         assert changes.changed()
 
 
 def test_closing_takes_no_time(postgresql_engine: Engine):
     with detect_changes(postgresql_engine) as changes:
-        until(lambda: quiet(changes))
+        wait_for(lambda: quiet(changes), "no change")
         began = time.monotonic()
     assert time.monotonic() - began < 5
     assert [thread.name for thread in threading.enumerate() if thread.name == "listener"] == []

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pytest
+import waiting
 from sqlalchemy.exc import OperationalError
 
 from dropout_service.dispatch.reporter import Reporter
@@ -12,9 +13,7 @@ from dropout_service.jobs.attempts import Attempt, Fallback, Report, Verdict
 from dropout_service.jobs.memory import MemoryJobStore
 from dropout_service.training.spec import TrainingSpec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+wait_for = partial(waiting.wait_for, patience_s=10)
 SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
 
 
@@ -32,13 +31,6 @@ class CountingStore(MemoryJobStore):
             self.away -= 1
             raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
         return super().heartbeat(attempt, report, lease_s=lease_s)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def test_many_short_epochs_take_few_writes_and_none_is_lost(store: CountingStore
     for number in range(1, 501):
         reports.epoch({"epoch": number})
         if number == 1:
-            wait_for(lambda: store.metrics(attempt.job_id))  # the first is told at once
+            wait_for(lambda: store.metrics(attempt.job_id), "an epoch")  # the first is told at once
     rest = reports.stop()
     recorded = store.metrics(attempt.job_id, limit=1000)
     assert [entry["epoch"] for entry in [*recorded, *rest.epochs]] == list(range(1, 501))
@@ -74,7 +66,7 @@ def test_many_short_epochs_take_few_writes_and_none_is_lost(store: CountingStore
 def test_without_news_there_is_a_sign_of_life(store: CountingStore, attempt: Attempt):
     reports = reporter(store, attempt, heartbeat_s=0.01)
     reports.start()
-    wait_for(lambda: store.heartbeats >= 2)
+    wait_for(lambda: store.heartbeats >= 2, "signs of life")
     reports.stop()
     assert store.get(attempt.job_id).progress == 0.5
 
@@ -86,7 +78,7 @@ def test_what_the_store_did_not_take_is_told_later(store: CountingStore, attempt
     reports.start()
     reports.epoch({"epoch": 1})
     reports.checkpoint("c1")
-    wait_for(lambda: store.get(attempt.job_id).checkpoints)
+    wait_for(lambda: store.get(attempt.job_id).checkpoints, "the checkpoint")
     assert reports.stop() == Report(0.5)
     assert [entry["epoch"] for entry in store.metrics(attempt.job_id)] == [1]
     assert [report.checkpoint for report in kept if report.checkpoint] == ["c1"]
@@ -97,7 +89,7 @@ def test_the_verdict_is_passed_on(store: CountingStore, attempt: Attempt):
     reports.start()
     assert reports.verdict is Verdict.OK
     store.request_cancel(attempt.job_id)
-    wait_for(lambda: reports.verdict is Verdict.CANCEL)
+    wait_for(lambda: reports.verdict is Verdict.CANCEL, "the request to cancel")
     reports.stop()
 
 
@@ -107,7 +99,7 @@ def test_a_checkpoint_of_a_fenced_attempt_is_not_kept(store: CountingStore, atte
     reports = reporter(store, stale, on_report=kept.append)
     reports.start()
     reports.checkpoint("c1")
-    wait_for(lambda: reports.verdict is Verdict.FENCED)
+    wait_for(lambda: reports.verdict is Verdict.FENCED, "the refusal")
     reports.stop()
     assert kept == []
     assert store.get(attempt.job_id).checkpoints == ()
@@ -120,9 +112,9 @@ def test_a_fallback_is_told_once_and_first(store: CountingStore, attempt: Attemp
     reports.fell_back(Fallback(("c1",), 1, "it is damaged"))
     reports.epoch({"epoch": 1})
     reports.start()
-    wait_for(lambda: store.metrics(attempt.job_id))
+    wait_for(lambda: store.metrics(attempt.job_id), "an epoch")
     beats = store.heartbeats
-    wait_for(lambda: store.heartbeats > beats)
+    wait_for(lambda: store.heartbeats > beats, "another sign of life")
     reports.stop()
     assert [event.type for event in store.events(attempt.job_id)] == ["queued", "started", "fell_back", "epoch"]
     assert store.get(attempt.job_id).checkpoints == ()
