@@ -14,7 +14,7 @@ from dropout_service.kernels import parallel
 from dropout_service.kernels.arguments import checked_format
 from dropout_service.kernels.compile_cache import jit, warms
 from dropout_service.kernels.formats import FORMATS, LANES, emit_narrowed, emit_widened
-from dropout_service.kernels.intrinsics import copy_bytes, emits, unpacks
+from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
 from dropout_service.kernels.memory import address
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def _convert(arguments: int, start: int, stop: int) -> None:
     _convert_pieces(format_, widening, source, target, count)
     rest = stop - start - count * LANES
     if rest:
-        room = np.zeros(2 * LANES, np.float32)
-        place = room.ctypes.data
-        other = place + 4 * LANES
+        place = room()
+        other = place + ROOM_BYTES // 2
         copy_bytes(place, source + count * LANES * read_bytes, rest * read_bytes)
         _convert_pieces(format_, widening, place, other, 1)
         copy_bytes(target + count * LANES * written_bytes, other, rest * written_bytes)

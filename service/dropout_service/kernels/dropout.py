@@ -286,5 +286,6 @@ def _dropped(
 @warms
 def _exercise() -> None:
     x = np.ones((2, 65), np.float32)
-    forward(x, 0.5, seed=0, noise_shape=(2, 1))
     forward(x, 0.5, seed=0)
+    forward(x, 0.5, seed=0, noise_shape=(2, 1))
+    forward(x, 0.5, seed=0, mask=np.ones(65, np.bool_))

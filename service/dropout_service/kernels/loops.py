@@ -20,7 +20,7 @@ from numba.core import cgutils
 
 from dropout_service.kernels.compile_cache import jit
 from dropout_service.kernels.formats import LANES, SIZES, WIDE, emit_select
-from dropout_service.kernels.intrinsics import emits, unpacks
+from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
 from dropout_service.kernels.philox import ALIKE_GROUPS, GROUP_ELEMENTS, batch, emit_groups, splat
 
 __all__ = [
@@ -44,7 +44,7 @@ DRAW_MASK: Final = Struct("qqQQ")
 DRAW_AND_DROP: Final = Struct("qqqqdqqqqqQQ")
 """Arguments: format, bytes of an element, x, y, scale, the axes' number, sizes and steps, size of the mask, threshold,
 offset, seed."""
-FLAGS_AT_ONCE: Final = 512
+FLAGS_AT_ONCE: Final = ROOM_BYTES
 """The largest mask of `draw_and_drop`."""
 
 _I1: Final = ir.IntType(1)
@@ -204,13 +204,6 @@ def _drop_windows(
                 _emit_selects(builder, code, keep, builder.add(x, skip), builder.add(y, skip), scale, streaming=True)
 
 
-@emits(types.void(types.int64, types.int64, types.int64))
-def _copy(_context: Any, builder: Any, target: Any, source: Any, size_bytes: Any) -> None:
-    """Copy bytes between addresses."""
-    to, origin = (builder.inttoptr(address, _I8.as_pointer()) for address in (target, source))
-    cgutils.raw_memcpy(builder, to, origin, size_bytes, 1)
-
-
 @emits(types.int64(types.int64))
 def _read_word(_context: Any, builder: Any, address: Any) -> Any:
     return builder.load(builder.inttoptr(address, _I64.as_pointer()), align=8)
@@ -223,22 +216,13 @@ def _read_flag(_context: Any, builder: Any, flag: Any) -> Any:
     return builder.sext(builder.icmp_unsigned("!=", byte, ir.Constant(_I8, 0)), _I64)
 
 
-@emits(types.int64())
-def _room(_context: Any, builder: Any) -> Any:
-    """Return the address of some room on the stack: to ask for memory could fail, which a kernel must not.
-
-    It holds a group of any format, or a small mask.
-    """
-    return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(_I8, FLAGS_AT_ONCE)), _I64)
-
-
 @jit
 def _select_part(format_: int, keep: np.uint64, x: int, y: int, scale: float, size_bytes: int) -> None:
     """Select fewer than 64 elements: a vector step must not reach past the end of an array."""
-    room = _room()
-    _copy(room, x, size_bytes)
-    _select(format_, keep, room, room, scale)
-    _copy(y, room, size_bytes)
+    place = room()
+    copy_bytes(place, x, size_bytes)
+    _select(format_, keep, place, place, scale)
+    copy_bytes(y, place, size_bytes)
 
 
 @jit
@@ -283,9 +267,9 @@ def _draw_flags(mask: int, start: int, stop: int, threshold: int, offset: int, s
         _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, group, offset, seed))
     rest = stop - last * GROUP_ELEMENTS
     if rest:
-        room = _room()
-        _write_keep_word(room, _draw_keep_word(threshold, last, offset, seed))
-        _copy(mask + last * GROUP_ELEMENTS, room, rest)
+        place = room()
+        _write_keep_word(place, _draw_keep_word(threshold, last, offset, seed))
+        copy_bytes(mask + last * GROUP_ELEMENTS, place, rest)
 
 
 @jit
@@ -299,9 +283,9 @@ def draw_mask(arguments: int, start: int, stop: int) -> None:
 def _read_flags(mask: int, step: int, size: int) -> np.uint64:
     """Return a keep word of fewer than 64 flags that follow one another (``step`` 1), or are one (0)."""
     if step:
-        room = _room()
-        _copy(room, mask, size)
-        keep = _read_keep_word(room)
+        place = room()
+        copy_bytes(place, mask, size)
+        keep = _read_keep_word(place)
     else:
         keep = _read_flag(mask)
     return keep & ((np.uint64(1) << np.uint64(size)) - np.uint64(1))
@@ -374,6 +358,6 @@ def draw_and_drop(arguments: int, start: int, stop: int) -> None:
     format_, item_bytes, x, y, scale, axes, sizes, steps, size, threshold, offset, seed = _unpack_draw_and_drop(
         arguments
     )
-    mask = _room()
+    mask = room()
     _draw_flags(mask, 0, size, threshold, offset, seed)
     _drop_by_flags(start, stop, format_, item_bytes, x, y, scale, axes, sizes, steps, mask)

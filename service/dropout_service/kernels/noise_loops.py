@@ -16,7 +16,7 @@ from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - i
 from numba.core import cgutils
 
 from dropout_service.kernels.compile_cache import jit
-from dropout_service.kernels.intrinsics import copy_bytes, emits, unpacks
+from dropout_service.kernels.intrinsics import ROOM_BYTES, clear_bytes, copy_bytes, emits, room, unpacks
 from dropout_service.kernels.noise_math import DOUBLES, FLOATS, LANES, WORDS, constant, emit_exp, emit_log, emit_normals
 from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES, emit_groups, splat
 
@@ -253,8 +253,7 @@ def affine_by_stream(arguments: int, start: int, stop: int) -> None:
     _affine_groups(item_bytes, x, y, whole, factor, shift, dropped, threshold, first, offset, seed)
     size_bytes = (stop - start - whole * GROUP_ELEMENTS) * item_bytes
     if size_bytes:
-        room = np.zeros(GROUP_ELEMENTS, np.float64)
-        place, skip = room.ctypes.data, whole * GROUP_ELEMENTS * item_bytes
+        place, skip = room(), whole * GROUP_ELEMENTS * item_bytes
         last = first + np.uint64(whole)
         copy_bytes(place, x + skip, size_bytes)
         _affine_groups(item_bytes, place, place, 1, factor, shift, dropped, threshold, last, offset, seed)
@@ -271,8 +270,7 @@ def gaussian(arguments: int, start: int, stop: int) -> None:
     _gaussian_groups(item_bytes, x, y, whole, deviation, first, offset, seed)
     size_bytes = (stop - start - whole * GROUP_WORDS) * item_bytes
     if size_bytes:
-        room = np.zeros(GROUP_WORDS, np.float64)
-        place, skip = room.ctypes.data, whole * GROUP_WORDS * item_bytes
+        place, skip = room(), whole * GROUP_WORDS * item_bytes
         copy_bytes(place, x + skip, size_bytes)
         _gaussian_groups(item_bytes, place, place, 1, deviation, first + np.uint64(whole), offset, seed)
         copy_bytes(y + skip, place, size_bytes)
@@ -288,8 +286,7 @@ def concrete(arguments: int, start: int, stop: int) -> None:
     _concrete_groups(item_bytes, x, y, whole, odds, sharpness, scale, first, offset, seed)
     size_bytes = (stop - start - whole * GROUP_WORDS) * item_bytes
     if size_bytes:
-        room = np.zeros(GROUP_WORDS, np.float64)
-        place, skip = room.ctypes.data, whole * GROUP_WORDS * item_bytes
+        place, skip = room(), whole * GROUP_WORDS * item_bytes
         copy_bytes(place, x + skip, size_bytes)
         _concrete_groups(item_bytes, place, place, 1, odds, sharpness, scale, first + np.uint64(whole), offset, seed)
         copy_bytes(y + skip, place, size_bytes)
@@ -300,9 +297,8 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
     """Write the gradient of `concrete` and add up what the rate's is made of; ``start`` begins a sum."""
     packed = _unpack_concrete_backward(arguments)
     item_bytes, grad_output, x, grad_input, sums, odds, sharpness, scale, slope, offset, seed = packed
-    room = np.zeros((2, GROUP_WORDS), np.float64)
-    place = room.ctypes.data
-    other = place + GROUP_WORDS * 8
+    place = room()
+    other = place + ROOM_BYTES // 2
     for begin in range(start, stop, SUM_ELEMENTS):
         size = min(SUM_ELEMENTS, stop - begin)
         whole = size // GROUP_WORDS
@@ -315,6 +311,7 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
         size_bytes = (size - whole * GROUP_WORDS) * item_bytes
         if size_bytes:
             skip += whole * GROUP_WORDS * item_bytes
+            clear_bytes(place, ROOM_BYTES)  # lanes past the end add nothing to the sums
             copy_bytes(place, grad_output + skip, size_bytes)
             copy_bytes(other, x + skip, size_bytes)
             _concrete_backward_groups(
