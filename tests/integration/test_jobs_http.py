@@ -135,3 +135,38 @@ def test_a_stopped_server_leaves_its_jobs_to_the_next(tmp_path: Path):
         epochs = client.get(f"/jobs/{job_id}/metrics").json()["items"]
     assert restarted == ["shutdown"]
     assert [entry["epoch"] for entry in epochs] == list(range(1, 3_001))
+
+
+def test_a_connection_stays_usable_after_heads_and_answers_without_a_body(live_server: LiveServer):
+    with httpx.Client(base_url=live_server.url, timeout=30, limits=httpx.Limits(max_connections=1)) as client:
+        job_id = submit(client, epochs=1_000_000)
+        try:
+            for _ in range(3):
+                assert client.head(f"/jobs/{job_id}/events").status_code == 200
+                assert client.head(f"/jobs/{job_id}").headers["etag"]
+                etag = client.get("/datasets?limit=1").headers["etag"]
+                assert client.get("/datasets?limit=1", headers={"If-None-Match": etag}).status_code == 304
+                assert client.get(f"/jobs/{job_id}").json()["id"] == job_id
+        finally:
+            client.post(f"/jobs/{job_id}/cancel")
+
+
+def events_page(client: httpx.Client, job_id: str, after: int) -> dict[str, Any]:
+    path = f"/jobs/{job_id}/events?limit=1000&after={after}"
+    return client.get(path, headers={"Accept": "application/json"}).json()
+
+
+def test_a_stream_that_has_nothing_to_tell_is_open_at_once(client: httpx.Client):
+    job_id = submit(client, epochs=1_000_000)
+    try:
+        client.post(f"/jobs/{job_id}/pause")
+        wait_for(lambda: client.get(f"/jobs/{job_id}").json()["status"] == "paused", "the pause")
+        latest = 0
+        while (page := events_page(client, job_id, latest))["items"]:
+            latest = page["next_after"]
+        begin = time.monotonic()
+        with client.stream("GET", f"/jobs/{job_id}/events", headers={"Last-Event-ID": str(latest)}) as stream:
+            assert stream.status_code == 200
+            assert time.monotonic() - begin < 10, "before the first comment, which keeps an idle stream alive"
+    finally:
+        client.post(f"/jobs/{job_id}/cancel")

@@ -46,7 +46,7 @@ class ConditionalMiddleware:
 
 
 class _Answer:
-    """Holds the head of an answer back until its body is known."""
+    """Passes an answer on; the head of one that gets an ETag is held back for the body, of which that is a digest."""
 
     def __init__(self, scope: Scope, send: Send, answering: anyio.CancelScope) -> None:
         self._without_body = scope["method"] == "HEAD"
@@ -58,25 +58,32 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._head = message
+            if self._is_to_be_tagged(message):
+                self._head = message
+            else:  # at once: an event stream may have no body to send for a while
+                await self._begin(message)
             return
         head, self._head = self._head, None
         if head is not None:
             if not message.get("more_body", False):
-                message = self._condition(head, message)
-            await self._send(head)
+                message = self._tag(head, message)
+            await self._begin(head)
         if not self._without_body:
             await self._send(message)
-        elif head is not None:
-            await self._send({"type": "http.response.body", "body": b""})
-            if message.get("more_body", False):
-                self._answering.cancel()  # an event stream would go on for as long as its job
 
-    def _condition(self, head: Message, message: Message) -> Message:
-        headers = MutableHeaders(scope=head)
+    async def _begin(self, head: Message) -> None:
+        await self._send(head)
+        if self._without_body:
+            await self._send({"type": "http.response.body", "body": b""})
+            self._answering.cancel()  # an event stream would go on for as long as its job
+
+    def _is_to_be_tagged(self, head: Message) -> bool:
+        headers = Headers(scope=head)
         is_json = headers.get("content-type", "").startswith("application/json")
-        if head["status"] != HTTPStatus.OK or not is_json or "etag" in headers or self._of_this_moment:
-            return message
+        return head["status"] == HTTPStatus.OK and is_json and "etag" not in headers and not self._of_this_moment
+
+    def _tag(self, head: Message, message: Message) -> Message:
+        headers = MutableHeaders(scope=head)
         etag = f'"{hashlib.sha256(message["body"]).hexdigest()[: 2 * _DIGEST_BYTES]}"'
         headers["ETag"] = etag
         headers["Cache-Control"] = "no-cache"  # kept, but asked about each time
