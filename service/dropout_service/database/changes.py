@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 from dropout_service.database.notifications import Listener
@@ -52,11 +54,16 @@ class _DataVersion:
         self._version = -1
 
     def changed(self) -> bool:
-        cursor = self._connection.cursor()
-        version = int(cursor.execute("PRAGMA data_version").fetchone()[0])  # pyright: ignore[reportOptionalSubscript, reportAttributeAccessIssue] - the driver's, DBAPI promises less
-        cursor.close()
+        try:
+            version = self._read_version()
+        except sqlite3.Error:  # the file cannot be read now; whoever looks what is new will be told why
+            return True
         before, self._version = self._version, version
         return version != before
+
+    def _read_version(self) -> int:
+        with closing(self._connection.cursor()) as cursor:
+            return int(cursor.execute("PRAGMA data_version").fetchone()[0])  # pyright: ignore[reportOptionalSubscript, reportAttributeAccessIssue] - the driver's, DBAPI promises less
 
     def __enter__(self) -> Self:
         return self

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import waiting
@@ -11,7 +12,7 @@ from postgres import run_postgres
 from sqlalchemy import text
 
 from dropout_service.database import notifications
-from dropout_service.database.changes import detect_changes
+from dropout_service.database.changes import _DataVersion, detect_changes
 from dropout_service.database.engine import open_database, reading, writing
 from dropout_service.database.notifications import notify
 
@@ -73,6 +74,19 @@ def test_a_commit_is_noticed_once_and_a_read_or_a_rollback_is_not(engine: Engine
         assert not changes.changed()
         insert(engine)
         wait_for(changes.changed, "a change")
+        assert not changes.changed()
+
+
+def test_an_sqlite_file_that_cannot_be_read_now_may_have_changed(sqlite_engine: Engine):
+    with detect_changes(sqlite_engine) as changes:
+        assert isinstance(changes, _DataVersion)
+        assert changes.changed()
+        driver = cast("sqlite3.Connection", changes._connection.driver_connection)
+        driver.set_progress_handler(lambda: 1, 1)  # every statement fails, as it does on a disk that does
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            driver.execute("PRAGMA data_version")
+        assert [changes.changed() for _ in range(2)] == [True] * 2
+        driver.set_progress_handler(None, 0)
         assert not changes.changed()
 
 
