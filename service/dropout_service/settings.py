@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dropout_service.jobs.job import MIN_MEMORY_BYTES
 from dropout_service.kernels import cpus
 
 __all__ = ["Settings"]
+
+_HEARTBEATS_OF_A_LEASE = 3
 
 
 def _absolute(path: Path) -> Path:
@@ -58,6 +60,16 @@ def _blob_store(url: str) -> str:
     if not url.startswith(("file:///", "s3://")):
         raise ValueError("should be a folder, such as file:///data/blobs, or a bucket, such as s3://bucket/prefix")
     return url
+
+
+def _longer_than_heartbeats(lease_s: float, info: ValidationInfo) -> float:
+    heartbeat_s = info.data.get("heartbeat_s", 0.0)
+    if lease_s < _HEARTBEATS_OF_A_LEASE * heartbeat_s:
+        raise ValueError(
+            f"should be at least {_HEARTBEATS_OF_A_LEASE} times DROPOUT_SERVICE_HEARTBEAT_S ({heartbeat_s:g}), since "
+            f"one sign of life may be late; got {lease_s:g}"
+        )
+    return lease_s
 
 
 class Settings(BaseSettings):
@@ -111,8 +123,12 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(
         default=1.0, gt=0, le=3600, description="Seconds between two signs of life of a running job."
     )
-    lease_s: float = Field(
-        default=15.0, gt=0, le=86_400, description="Seconds without a sign of life after which a job is taken for lost."
+    lease_s: Annotated[float, AfterValidator(_longer_than_heartbeats)] = Field(
+        default=15.0,
+        gt=0,
+        le=86_400,
+        description="Seconds without a sign of life after which a job is taken for lost; at least three times "
+        "`heartbeat_s`.",
     )
     checkpoint_s: float = Field(
         default=30.0, gt=0, le=86_400, description="Seconds between two checkpoints of a running job."

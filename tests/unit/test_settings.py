@@ -64,6 +64,14 @@ def test_what_makes_no_sense_is_rejected(name: str, value: object):
         Settings.model_validate({name: value})
 
 
+@pytest.mark.parametrize("values", [{"heartbeat_s": 6.0}, {"lease_s": 2.9}, {"heartbeat_s": 0.5, "lease_s": 1.0}])
+def test_a_lease_that_a_late_heartbeat_would_lose_is_rejected_by_name(values: dict[str, float]):
+    with pytest.raises(ValidationError, match="at least 3 times DROPOUT_SERVICE_HEARTBEAT_S") as caught:
+        Settings.model_validate(values)
+    assert [fault["loc"] for fault in caught.value.errors()] == [("lease_s",)]
+    assert Settings(heartbeat_s=0.5, lease_s=1.5).lease_s == 1.5
+
+
 @pytest.mark.parametrize(
     ("given", "read"),
     [
