@@ -69,7 +69,7 @@ class Watcher:
     changed
         Tells cheaply whether there may be anything new; called by the watcher's thread alone.
     wake_up
-        Set by whoever knows that there is; without that, `changed` is asked every `POLL_S` while somebody waits.
+        Set by whoever knows that there is; `changed` is asked then, and every `POLL_S` while somebody waits.
     """
 
     def __init__(self, store: _Store, changed: Callable[[], bool], wake_up: threading.Event | None = None) -> None:
