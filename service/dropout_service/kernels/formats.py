@@ -94,12 +94,37 @@ def _float_to_bfloat(builder: Any, value: Any) -> Any:
     return builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded)
 
 
+def _scaled_bfloat(builder: Any, raw: Any, factor: Any) -> Any:
+    """bfloat16 x float32 -> bfloat16 bits, to nearest even, for a finite factor.
+
+    Elements are worked as the upper and the lower halves of 32-bit words, so none has to change its lane, and rounded
+    as 16-bit numbers. A NaN needs no care: the lower half of its product is 0, so it stays one.
+    """
+    words = ir.VectorType(_I32, LANES // 2)
+    floats, shorts = ir.VectorType(_F32, LANES // 2), raw.type
+    upper, half = (ir.Constant(words, [value] * words.count) for value in (0xFFFF0000, 16))
+    one, middle = (ir.Constant(shorts, [value] * LANES) for value in (1, 0x8000))
+    pairs = builder.bitcast(raw, words)
+    even, odd = (
+        builder.bitcast(builder.fmul(builder.bitcast(word, floats), splat(builder, factor, floats.count)), words)
+        for word in (builder.shl(pairs, half), builder.and_(pairs, upper))
+    )
+    result = builder.bitcast(builder.or_(builder.and_(odd, upper), builder.lshr(even, half)), shorts)
+    rest = builder.bitcast(builder.or_(builder.shl(odd, half), builder.and_(even, builder.not_(upper))), shorts)
+    # Up from more than the middle, and from the middle itself to an even number.
+    bound = builder.or_(middle, builder.and_(builder.not_(result), one))
+    return builder.add(result, builder.zext(builder.icmp_unsigned(">=", rest, bound), shorts))
+
+
 def _scaled(builder: Any, format_: int, raw: Any, scale: Any) -> Any:
     if format_ in UNSCALED.values():
         return raw
     if format_ == _FLOAT64:
         return builder.fmul(raw, splat(builder, scale, LANES))
-    factor = splat(builder, builder.fptrunc(scale, _F32), LANES)
+    factor = builder.fptrunc(scale, _F32)
+    if format_ == _B_FLOAT16:
+        return _scaled_bfloat(builder, raw, factor)
+    factor = splat(builder, factor, LANES)
     if format_ == _FLOAT32:
         return builder.fmul(raw, factor)
     return emit_narrowed(builder, format_, builder.fmul(emit_widened(builder, format_, raw), factor))

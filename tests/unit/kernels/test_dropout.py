@@ -130,6 +130,16 @@ def test_narrow_formats_round_the_float32_product_to_nearest_even(dtype, rate):
     np.testing.assert_array_equal(raw(y)[~nan], raw(expected)[~nan])
 
 
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+def test_narrow_formats_round_halfway_to_even(dtype):
+    x = np.arange(65536, dtype=np.uint16).view(dtype)
+    x = x[~np.isnan(x.astype(np.float32))]
+    # Three quarters of a number are exact in float32, and then often halfway between two narrow numbers.
+    y = dropout.forward(x, 0.25, seed=1, training=False, scaling="classic")
+    expected = (x.astype(np.float32) * np.float32(0.75)).astype(dtype)
+    np.testing.assert_array_equal(raw(y), raw(expected))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_scale_of_one_keeps_the_bits_of_a_signalling_nan(dtype):
     quiet = raw(np.array([np.nan], dtype))
