@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from dropout_service.database.outages import OUTAGES, explain_outage
-from dropout_service.errors import NotFoundError
+from dropout_service.errors import NotFoundError, UnavailableError
 from dropout_service.jobs.job import BLOB_FOLDER
 
 if TYPE_CHECKING:
@@ -137,3 +137,5 @@ class Sweeper:
             except OUTAGES as error:
                 logger.warning("%s", explain_outage(error))
                 self._sweep.forget()
+            except UnavailableError as error:
+                logger.warning("files that belong to nothing stay for now: %s", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from dropout_service.database.engine import open_database, writing
 from dropout_service.database.migrate import upgrade
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.registry import DatasetRegistry
-from dropout_service.dispatch.sweep import Sweep
+from dropout_service.dispatch.sweep import Sweep, Sweeper
 from dropout_service.jobs.attempts import Attempt, Outcome, Report
 from dropout_service.jobs.job import Failure, StopReason
 from dropout_service.jobs.sql import SqlJobStore
@@ -23,7 +24,7 @@ from dropout_service.models.tables import models as models_table
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 AGE_S = 100.0
@@ -132,3 +133,26 @@ def test_checkpoints_of_a_job_that_is_gone_are_removed(world: World):
     world.jobs.delete(job.id)
     world.sweep.look()
     assert world.removed_after(AGE_S) == [f"jobs/{job.id}/1/checkpoint-1"]
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_an_outage_of_the_blob_store_does_not_end_the_sweeps(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    world.blobs.put("models/model_lost", b"x")
+    world.sweep.look()
+    world.now += AGE_S
+    models = tmp_path / "blobs" / "models"
+    models.rename(tmp_path / "away")
+    models.symlink_to(models)  # a folder that nobody can list
+    with Sweeper(world.sweep, every_s=0.01):
+        wait_for(lambda: "cannot list blobs in `models`" in caplog.text)
+        models.unlink()
+        (tmp_path / "away").rename(models)
+        wait_for(lambda: not world.blobs.exists("models/model_lost"))
