@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from dropout_service.models.registry import ModelRegistry
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dropout_service.jobs.job import Job
@@ -97,9 +98,10 @@ class Service:
         return [event.data["reason"] for event in events if event.type == "restarted"]
 
     @contextmanager
-    def dispatcher(self, **changes: Any) -> Iterator[psutil.Process]:
+    def dispatcher(self, *, prefix: Sequence[str] = (), **changes: Any) -> Iterator[psutil.Process]:
         environment = {**os.environ, CONFIG_VARIABLE: replace(self.config, **changes).to_json()}
-        with subprocess.Popen([sys.executable, "-m", "dropout_service.dispatch"], env=environment) as process:
+        command = [*prefix, sys.executable, "-m", "dropout_service.dispatch"]
+        with subprocess.Popen(command, env=environment) as process:
             try:
                 yield psutil.Process(process.pid)
             finally:
@@ -308,6 +310,31 @@ def test_a_training_that_needs_more_memory_than_its_job_may_have_fails_and_says_
     assert "max_memory_bytes" in job.failure.hint
     (attempt,) = alone.jobs.attempts(job.id)
     assert (attempt.reason, attempt.message) == ("out_of_memory", job.failure.message)
+
+
+def bounded_user() -> list[str]:
+    """Return what to put before a command so that the kernel counts its processes: it does not count those of root."""
+    if os.geteuid():
+        return []
+    may_read = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    return ["setpriv", "--reuid=65534", "--clear-groups", *may_read]
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may have any number")
+def test_a_job_waits_for_a_process_to_run_in_and_what_runs_goes_on(alone: Service):
+    with alone.dispatcher(prefix=bounded_user()) as process:
+        neighbour = alone.submit(epochs=1_000_000)
+        wait_for(lambda: alone.jobs.get(neighbour).epoch, "the neighbour's first epoch")
+        bound = [*bounded_user(), "prlimit", f"--pid={nursery(process).pid}"]
+        subprocess.run([*bound, "--nproc=1:"], check=True)
+        job_id = alone.submit(epochs=1)
+        wait_for(lambda: alone.jobs.get(job_id).attempt and alone.jobs.get(job_id).status == "queued", "its return")
+        subprocess.run([*bound, "--nproc=10000:"], check=True)
+        job = alone.ended(job_id)
+        assert (job.status, job.crashes) == ("succeeded", 0)
+        assert set(alone.reasons(job_id)) == {"unavailable"}
+        assert "no process could be started" in (alone.jobs.attempts(job_id)[0].message or "")
+        assert (alone.jobs.get(neighbour).status, alone.jobs.get(neighbour).attempt) == ("running", 1)
 
 
 def test_a_dispatcher_that_is_stopped_hands_its_jobs_back(

@@ -180,6 +180,10 @@ class Dispatcher:
             if self._stopping:
                 # It did not get to write its checkpoint in time; that is not the job's fault.
                 self._jobs.release(attempt, Report(job.progress), reason="shutdown")
+            elif not gone.began:
+                told = gone.failure.message
+                self._jobs.release(attempt, Report(job.progress), reason="unavailable", message=told)
+                logger.warning("job %s: %s. %s", job.id, told, gone.failure.hint)
             else:
                 job = self._jobs.crash(attempt, gone.stop_reason, gone.failure) or job
                 logger.warning("job %s: %s; now %s", job.id, gone.failure.message, job.status)

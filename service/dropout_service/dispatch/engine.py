@@ -24,11 +24,14 @@ class Exit:
         The attempt.
     stop_reason, failure
         Why, should it turn out that it left no result in the store.
+    began
+        Whether it ran at all. If not, the machine had no room for it, and that is not the job's fault.
     """
 
     attempt: Attempt
     stop_reason: StopReason
     failure: Failure
+    began: bool = True
 
 
 class Engine(Protocol):

@@ -6,7 +6,7 @@ import signal
 
 from dropout_service.jobs.job import Failure, StopReason
 
-__all__ = ["explain"]
+__all__ = ["explain", "explain_refusal"]
 
 _RESUBMIT = "The job was started again from its last checkpoint each time; look at the log of the service."
 _CRASHED = f"{_RESUBMIT} A library may crash when `max_memory_bytes` leaves it no memory: try more, or fewer `threads`."
@@ -41,6 +41,12 @@ def explain(code: int | None, *, out_of_memory: bool) -> tuple[StopReason, Failu
     if code == 0:
         return StopReason.LOST, _failure("lost", "the training process ended without a result", _RESUBMIT)
     return StopReason.ERROR, _failure("crashed", f"the training process ended with exit code {code}", _CRASHED)
+
+
+def explain_refusal(why: str) -> tuple[StopReason, Failure]:
+    """Explain that the operating system gave no process to an attempt."""
+    hint = "Let more processes run on the machine or in the container, or fewer jobs at once (`workers`)."
+    return StopReason.ERROR, _failure("unavailable", f"no process could be started for the training: {why}", hint)
 
 
 def _failure(code: str, message: str, hint: str) -> Failure:

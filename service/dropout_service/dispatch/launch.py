@@ -99,14 +99,21 @@ class DispatcherProcess:
             with self._lock:
                 if self._stopping.is_set():
                     return
-                child = self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [*_COMMAND, str(os.getpid())], env=_environment(self._config), stdin=subprocess.DEVNULL
-                )
-            code = child.wait()
-            if self._stopping.is_set():
-                return
-            logger.error("the dispatcher ended with code %d; starting another", code)
+                child = self._child = self._start_child()
+            if child is not None:
+                code = child.wait()
+                if self._stopping.is_set():
+                    return
+                logger.error("the dispatcher ended with code %d; starting another", code)
             self._stopping.wait(_RESTART_S)
+
+    def _start_child(self) -> subprocess.Popen[bytes] | None:
+        command = [*_COMMAND, str(os.getpid())]
+        try:
+            return subprocess.Popen(command, env=_environment(self._config), stdin=subprocess.DEVNULL)  # noqa: S603 - our own interpreter and module
+        except OSError as error:  # no room for a process now; there may be in a moment
+            logger.error("the dispatcher does not start (%s); trying again", error.strerror)  # noqa: TRY400 - it says all
+            return None
 
 
 def _environment(config: DispatchConfig) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from dropout_service.dispatch.config import MESSAGE_BYTES
 from dropout_service.dispatch.engine import Exit
-from dropout_service.dispatch.exits import explain
+from dropout_service.dispatch.exits import explain, explain_refusal
 from dropout_service.dispatch.process import SINGLE_THREADED, oom_kills
 from dropout_service.jobs.attempts import Attempt
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from dropout_service.dispatch.config import DispatchConfig
 
 __all__ = ["LocalEngine"]
+
+_REFUSED_S = 5.0
+"""How long nothing is launched after the operating system has refused a process."""
 
 
 class LocalEngine:
@@ -48,12 +51,15 @@ class LocalEngine:
         self._inherited = inherited
         self._running: set[Attempt] = set()
         self._deadlines: dict[Attempt, float] = {}
+        self._refused_until = 0.0
         self._oom_kills = oom_kills()
         self._start_nursery()
 
     def free(self) -> int:
         # Not before the nursery is warm: a lease would run out while kernels compile.
-        return self._config.workers - len(self._running) if self._ready else 0
+        if not self._ready or time.monotonic() < self._refused_until:
+            return 0
+        return self._config.workers - len(self._running)
 
     def launch(self, attempt: Attempt) -> None:
         self._running.add(attempt)
@@ -82,6 +88,9 @@ class LocalEngine:
             if "exit" in told:
                 job_id, token, code = told["exit"]
                 found.append(self._exit(Attempt(job_id, token), code))
+            elif "refused" in told:
+                job_id, token, why = told["refused"]
+                found.append(self._refusal(Attempt(job_id, token), why))
             else:
                 self._ready = True
                 timeout_s = 0
@@ -133,8 +142,16 @@ class LocalEngine:
                 self._deadlines[attempt] = now + self._config.cancel_grace_s  # until it is gone
 
     def _exit(self, attempt: Attempt, code: int | None) -> Exit:
-        self._running.discard(attempt)
-        self._deadlines.pop(attempt, None)
+        self._forget(attempt)
         kills = oom_kills()
         out_of_memory, self._oom_kills = kills > self._oom_kills, kills
         return Exit(attempt, *explain(code, out_of_memory=out_of_memory))
+
+    def _refusal(self, attempt: Attempt, why: str) -> Exit:
+        self._forget(attempt)
+        self._refused_until = time.monotonic() + _REFUSED_S
+        return Exit(attempt, *explain_refusal(why), began=False)
+
+    def _forget(self, attempt: Attempt) -> None:
+        self._running.discard(attempt)
+        self._deadlines.pop(attempt, None)

@@ -5,7 +5,8 @@ itself and has one thread, so there is nothing in it that a fork could break. It
 that keeps the bounds of messages; each is a JSON object:
 
 - in: ``{"config": ...}`` first, then ``{"launch": [job, token]}`` and ``{"signal": [job, token, number]}``;
-- out: ``{"ready": true}`` once it can fork, then ``{"exit": [job, token, code]}``, the code negative for a signal.
+- out: ``{"ready": true}`` once it can fork, then ``{"exit": [job, token, code]}``, the code negative for a signal, or
+  ``{"refused": [job, token, why]}`` when the operating system let it have no process.
 
 When the dispatcher dies, however it does, the nursery is killed, and with it every attempt.
 """
@@ -74,7 +75,11 @@ class Nursery:
         if "launch" in message:
             attempt = Attempt(*message["launch"])
             parent = os.getpid()
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # no room for a process, or no memory: the others must not end for that
+                self._tell({"refused": [*attempt, error.strerror]})
+                return
             if pid == 0:
                 self._become(attempt, parent)
             self._children[pid] = attempt

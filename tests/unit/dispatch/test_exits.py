@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from dropout_service.dispatch.exits import explain
+from dropout_service.dispatch.exits import explain, explain_refusal
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,9 @@ def test_the_end_of_a_process_is_explained(
     assert failure.code == failure_code
     assert told in failure.message
     assert failure.hint
+
+
+def test_a_process_that_could_not_be_started_says_why_and_what_to_do():
+    _, failure = explain_refusal("Resource temporarily unavailable")
+    assert failure.message == "no process could be started for the training: Resource temporarily unavailable"
+    assert "workers" in failure.hint
