@@ -33,6 +33,7 @@ quick: venv ## Run the tests that need no service process.
 
 faults: venv fault-packages ## Run the suite of real faults and print its figures (SEED=n draws the same faults again).
 	$(PYTEST) tests/faults $(if $(SEED),--fault-seed $(SEED))
+	$(BIN)/python benchmarks/job_store.py --jobs 100 --queued 2000
 
 # Its shared library alone is used, to give a process a clock of its own: what tests it would do are skipped without it.
 fault-packages: venv
