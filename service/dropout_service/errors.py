@@ -96,6 +96,17 @@ class InvalidInputError(ServiceError, ValueError):
         """
         return cls(message, errors=(FieldError(pointer, message),))
 
+    def within(self, pointer: str) -> InvalidInputError:
+        """Return the error as whoever was given more tells it: its places are below a place there.
+
+        Parameters
+        ----------
+        pointer
+            JSON pointer of that place.
+        """
+        errors = [FieldError(pointer + fault.pointer, fault.message) for fault in self.errors]
+        return InvalidInputError(self.message, errors=errors)
+
 
 class NotFoundError(ServiceError):
     """No such resource."""

@@ -5,7 +5,6 @@ A rate may be set between two steps, which is how a schedule works. What ``forwa
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -152,7 +151,7 @@ class VariantDropout:
     units
         Columns of the input.
     rule
-        Variant, rate, shape and parameters.
+        Variant, rate, shape (of as many units) and parameters.
     layer
         Number of the layer: addresses its stream.
     dtype
@@ -161,15 +160,12 @@ class VariantDropout:
     Raises
     ------
     InvalidInputError
-        ``/shape``, ``/rate``, or one of the parameters does not fit the variant or the units.
+        ``/shape``, ``/rate``, or one of the parameters does not fit the variant.
     """
 
     learned: ClassVar[bool] = False
 
     def __init__(self, units: int, rule: DropoutRule, *, layer: int, dtype: DTypeLike = np.float32) -> None:
-        shape = (units,) if rule.shape is None else rule.shape
-        if math.prod(shape) != units:
-            raise InvalidInputError.at("/shape", f"{list(shape)} holds {math.prod(shape)} units, not {units}")
         self.rule = rule
         self.shapes: Mapping[str, tuple[int, ...]] = {}
         self.description: Description = {"kind": "dropout", "units": units, **rule.description()}
@@ -177,7 +173,7 @@ class VariantDropout:
         self._parameters = self._variant.checked_parameters(rule.parameters)
         self._rate = rule.rate
         self._layer = layer
-        self._shape = shape
+        self._shape = (units,) if rule.shape is None else rule.shape
         self._output = Rows(units, dtype)
         self._drawn: tuple[int, int] | None = None
         self._ask(dtype)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.errors import InvalidInputError
 from dropout_service.nn.concrete import ConcreteDropout
 from dropout_service.nn.dropouts import Dropout, DropoutRule, VariantDropout, WeightDropout
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["AnyDropout", "Network", "dropouts", "mlp_layers", "parameter_shapes"]
+__all__ = ["BRANCHES", "AnyDropout", "Network", "dropouts", "mlp_layers", "parameter_shapes"]
 
 AnyDropout = Dropout | VariantDropout
 
@@ -162,7 +163,8 @@ def _dropout_of(layer: Layer) -> AnyDropout | None:
 _LAYERS: dict[str, Callable[..., VariantDropout]] = {"dropconnect": WeightDropout, "concrete": ConcreteDropout}
 """Variants that need more of their layer than the table says."""
 _WEIGHTS = {"dropconnect"}
-_BRANCHES = {"drop_path"}
+BRANCHES = {"drop_path"}
+"""Variants of what residual connections lead past."""
 
 
 def mlp_layers(
@@ -202,13 +204,13 @@ def mlp_layers(
     """
     layers: list[Layer] = []
     if input_dropout is not None:
-        if input_dropout.variant in {*_WEIGHTS, *_BRANCHES}:
+        if input_dropout.variant in {*_WEIGHTS, *BRANCHES}:
             raise InvalidInputError.at("/input_dropout", f"`{input_dropout.variant}` has nothing to drop at the inputs")
         layers.append(_dropout(input_dropout, inputs, layer=0, dtype=dtype, pointer="/input_dropout"))
     width = inputs
     for i, (units, rule) in enumerate(zip(hidden, dropouts, strict=True)):
         dropout = _dropout(rule, units, layer=len(layers), dtype=dtype, pointer=f"/dropout/{i}")
-        if rule.variant in _BRANCHES and not (residual and i > 0):
+        if rule.variant in BRANCHES and not (residual and i > 0):
             message = (
                 f"`{rule.variant}` drops what a residual connection leads past; "
                 "with `residual` true, hidden layers after the first have one"
@@ -224,10 +226,12 @@ def mlp_layers(
 
 
 def _dropout(rule: DropoutRule, units: int, *, layer: int, dtype: DTypeLike, pointer: str) -> AnyDropout:
+    if rule.shape is not None and math.prod(rule.shape) != units:
+        message = f"{list(rule.shape)} holds {math.prod(rule.shape)} units, not {units}"
+        raise InvalidInputError.at(f"{pointer}/shape", message)
     if rule.variant == "standard":
         return Dropout(units, rule.rate, layer=layer, dtype=dtype)
     try:
         return _LAYERS.get(rule.variant, VariantDropout)(units, rule, layer=layer, dtype=dtype)
     except InvalidInputError as error:
-        errors = [FieldError(pointer + fault.pointer, fault.message) for fault in error.errors]
-        raise InvalidInputError(error.message, errors=errors) from error
+        raise error.within(pointer) from error

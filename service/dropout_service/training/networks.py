@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.nn.dropouts import DropoutRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import Network, dropouts, mlp_layers
+from dropout_service.nn.network import BRANCHES, Network, dropouts, mlp_layers
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
 from dropout_service.nn.schedules import SCHEDULES, warm_up
 from dropout_service.training.dropout_spec import DropoutSpec
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
     from dropout_service.nn.layer import Layer
     from dropout_service.nn.network import AnyDropout
     from dropout_service.nn.optimizers import Optimizer
@@ -32,6 +28,7 @@ __all__ = [
     "build_rate_schedules",
     "build_schedule",
     "check_inputs",
+    "hidden_dropouts",
     "output_units",
     "resolve_loss",
 ]
@@ -77,7 +74,7 @@ def output_units(loss: str, classes: int | None) -> int:
     return classes
 
 
-def build_layers(model: ModelSpec, inputs: int, outputs: int, dtype: DTypeLike = np.float32) -> tuple[Layer, ...]:
+def build_layers(model: ModelSpec, inputs: int, outputs: int) -> tuple[Layer, ...]:
     """Return the layers that a specification describes; they take no memory yet.
 
     Raises
@@ -85,16 +82,41 @@ def build_layers(model: ModelSpec, inputs: int, outputs: int, dtype: DTypeLike =
     InvalidInputError
         A dropout that does not fit its layer, with a pointer into the model.
     """
-    return mlp_layers(
-        inputs,
-        model.hidden,
-        outputs,
-        activation=model.activation,
-        dropouts=[_rule(dropout) for dropout in model.hidden_dropouts],
-        input_dropout=_rule(model.input_dropout) if _active(model.input_dropout) else None,
-        residual=model.residual,
-        dtype=dtype,
-    )
+    try:
+        return mlp_layers(
+            inputs,
+            model.hidden,
+            outputs,
+            activation=model.activation,
+            dropouts=[_rule(dropout) for dropout in hidden_dropouts(model)],
+            input_dropout=_rule(model.input_dropout) if _active(model.input_dropout) else None,
+            residual=model.residual,
+        )
+    except InvalidInputError as error:
+        if isinstance(model.dropout, tuple):
+            raise
+        errors = [_of_all_layers(fault) for fault in error.errors]
+        raise InvalidInputError(errors[0].message, errors=errors) from error
+
+
+def hidden_dropouts(model: ModelSpec) -> tuple[float | DropoutSpec, ...]:
+    """Return the dropout of each hidden layer.
+
+    One `drop_path` for all is for the layers that have a connection around them: not for the first of several.
+    """
+    if isinstance(model.dropout, tuple):
+        return model.dropout
+    several = len(model.hidden) > 1
+    spared = several and isinstance(model.dropout, DropoutSpec) and model.dropout.variant in BRANCHES
+    return tuple(0.0 if spared and layer == 0 else model.dropout for layer in range(len(model.hidden)))
+
+
+def _of_all_layers(fault: FieldError) -> FieldError:
+    """Return a fault of the dropout that was given once for all layers: at its place, with the layer in words."""
+    _, place, *below = fault.pointer.split("/")
+    if place != "dropout":
+        return fault
+    return FieldError("/".join(["", place, *below[1:]]), f"hidden layer {int(below[0]) + 1}: {fault.message}")
 
 
 def check_inputs(spec: TrainingSpec, features: int) -> None:
@@ -105,16 +127,25 @@ def check_inputs(spec: TrainingSpec, features: int) -> None:
     InvalidInputError
         The layout of the inputs that a variant of dropout is told is not one of so many features.
     """
+    _layers(spec, features, 1)
+
+
+def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network:
+    """Return the network that a specification describes, its parameters all 0.
+
+    Raises
+    ------
+    InvalidInputError
+        As in ``check_inputs``.
+    """
+    return Network(_layers(spec, inputs, outputs))
+
+
+def _layers(spec: TrainingSpec, inputs: int, outputs: int) -> tuple[Layer, ...]:
     try:
-        build_layers(spec.model, features, 1)
+        return build_layers(spec.model, inputs, outputs)
     except InvalidInputError as error:
-        errors = [FieldError(f"/model{fault.pointer}", fault.message) for fault in error.errors]
-        raise InvalidInputError(error.message, errors=errors) from error
-
-
-def build_network(model: ModelSpec, inputs: int, outputs: int, dtype: DTypeLike = np.float32) -> Network:
-    """Return the network that a specification describes, its parameters all 0."""
-    return Network(build_layers(model, inputs, outputs, dtype), dtype)
+        raise error.within("/model") from error
 
 
 def _rule(dropout: float | DropoutSpec) -> DropoutRule:
@@ -129,7 +160,7 @@ def _active(dropout: float | DropoutSpec) -> bool:
 
 def build_rate_schedules(spec: TrainingSpec, network: Network) -> list[tuple[AnyDropout, RateSchedule]]:
     """Return the dropouts of a network whose rate is scheduled, each with its rate as a function of time in epochs."""
-    specs = (spec.model.input_dropout, *spec.model.hidden_dropouts)
+    specs = (spec.model.input_dropout, *hidden_dropouts(spec.model))
     return [
         (dropout, _rate_schedule(one, spec.epochs))
         for one, dropout in zip(specs, dropouts(network.layers), strict=True)

@@ -120,8 +120,8 @@ class ModelSpec(StrictSpec):
 
     @model_validator(mode="after")
     def _fits_the_layers(self, info: ValidationInfo) -> ModelSpec:
-        special = any(isinstance(one, DropoutSpec) for one in (*self.hidden_dropouts, self.input_dropout))
-        if special and info.context != ACCEPTED:
+        hidden = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
+        if any(isinstance(one, DropoutSpec) for one in (*hidden, self.input_dropout)) and info.context != ACCEPTED:
             # Not at the top, for the same reason as the table in `dropout_spec`
             from dropout_service.training.networks import build_layers  # noqa: PLC0415 - as said
 
@@ -132,17 +132,6 @@ class ModelSpec(StrictSpec):
             except InvalidInputError as error:
                 raise located(error) from error
         return self
-
-    @property
-    def hidden_dropouts(self) -> tuple[AnyDropout, ...]:
-        """The dropout of each hidden layer.
-
-        One `drop_path` for all is for the layers that have a connection around them: not for the first.
-        """
-        if isinstance(self.dropout, tuple):
-            return self.dropout
-        first = 0.0 if isinstance(self.dropout, DropoutSpec) and self.dropout.variant == "drop_path" else self.dropout
-        return (first, *(self.dropout for _ in self.hidden[1:]))[: len(self.hidden)]
 
 
 class _OptimizerSpec(StrictSpec):

@@ -23,7 +23,6 @@ from dropout_service.training.networks import (
     build_optimizer,
     build_rate_schedules,
     build_schedule,
-    check_inputs,
     output_units,
     resolve_loss,
 )
@@ -86,10 +85,9 @@ class Trainer:
         self._data = data
         self._loss_name = resolve_loss(spec, classes)
         self._loss = LOSSES[self._loss_name]
+        self._network = build_network(spec, data.x.shape[1], output_units(self._loss_name, classes))
         self._rows = prepare(spec, data)
 
-        check_inputs(spec, data.x.shape[1])
-        self._network = build_network(spec.model, data.x.shape[1], output_units(self._loss_name, classes))
         self._network.initialize(spec.model.initializer, seed=spec.seed)
         self._optimizer = build_optimizer(spec, self._network)
         self._best_values = np.zeros_like(self._network.parameters.values if spec.early_stopping else np.empty(0))

@@ -277,6 +277,7 @@ def test_without_a_learned_rate_there_is_no_penalty():
     ("rule", "place", "pointer", "message"),
     [
         (DropoutRule(0.4, "feature1d"), "hidden", "/dropout/1/shape", r"axes \(n, c, l\)"),
+        (DropoutRule(0.4, "standard", (4, 4)), "hidden", "/dropout/1/shape", "16 units, not 12"),
         (DropoutRule(0.4, "feature1d", (4, 4)), "hidden", "/dropout/1/shape", "16 units, not 12"),
         (DropoutRule(0.4, "feature1d", (4, 4)), "inputs", "/input_dropout/shape", "16 units, not 12"),
         (DropoutRule(1.0, "gaussian"), "hidden", "/dropout/1/rate", "below 1"),

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
 from dropout_service.training.dropout_spec import ACCEPTED, DropoutSpec
+from dropout_service.training.networks import hidden_dropouts
 from dropout_service.training.spec import ModelSpec, TrainingSpec
 
 SMALLEST: dict[str, Any] = {"task": "regression", "data": {"dataset": "sha256-0"}}
@@ -77,7 +78,7 @@ def test_a_stored_number_stays_a_number(dropout: Any):
 
 def test_one_drop_path_for_all_leaves_the_first_layer_alone():
     model = ModelSpec.model_validate(model_with("drop_path") | {"hidden": [12, 12, 12]})
-    first, *others = model.hidden_dropouts
+    first, *others = hidden_dropouts(model)
     assert first == 0.0
     assert [one.variant for one in others if isinstance(one, DropoutSpec)] == ["drop_path"] * 2
 
@@ -114,6 +115,22 @@ def test_one_drop_path_for_all_leaves_the_first_layer_alone():
         ),
         ({"dropout": [0.1, {"rate": 0.1, "variant": "drop_path"}]}, "dropout/1", "`residual` true"),
         ({"residual": True, "dropout": [{"rate": 0.1, "variant": "drop_path"}, 0.1]}, "dropout/0", "after the first"),
+        (
+            {"dropout": {"rate": 0.1, "variant": "feature1d", "shape": [8, 16]}, "hidden": [128, 64]},
+            "dropout/shape",
+            "hidden layer 2: [8, 16] holds 128 units, not 64",
+        ),
+        (
+            {"dropout": {"rate": 0.1, "shape": [8, 8]}},
+            "dropout/shape",
+            "hidden layer 1: [8, 8] holds 64 units, not 128",
+        ),
+        ({"dropout": {"rate": 0.1, "variant": "drop_path"}}, "dropout", "hidden layer 2: `drop_path` drops"),
+        (
+            {"residual": True, "dropout": {"rate": 0.1, "variant": "drop_path"}, "hidden": [64]},
+            "dropout",
+            "hidden layer 1: `drop_path` drops",
+        ),
         ({"residual": True, "hidden": [4, 5]}, "residual", "one width"),
         ({"input_dropout": {"rate": 0.1, "variant": "dropconnect"}}, "input_dropout", "nothing to drop"),
         ({"input_dropout": {"rate": 0.1, "variant": "feature1d"}}, "input_dropout/shape", r"axes (n, c, l)"),

@@ -6,14 +6,15 @@ from dropout_service.nn.dropouts import DropoutRule
 from dropout_service.nn.losses import LOSSES
 from dropout_service.nn.network import dropouts, mlp_layers, parameter_shapes
 from dropout_service.training.networks import build_layers, build_network, output_units
-from dropout_service.training.spec import ModelSpec
+from dropout_service.training.spec import DataSpec, ModelSpec, TrainingSpec
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (5, 6, 7)])
 @pytest.mark.parametrize("input_dropout", [0.0, 0.2])
 def test_announced_shapes_are_those_of_the_network(hidden: tuple[int, ...], input_dropout: float):
     model = ModelSpec(hidden=hidden, input_dropout=input_dropout)
-    views = build_network(model, 4, 3).parameters.views()
+    spec = TrainingSpec(task="classification", data=DataSpec(dataset="sha256-0"), model=model)
+    views = build_network(spec, 4, 3).parameters.views()
     assert {name: view.shape for name, view in views.items()} == parameter_shapes(build_layers(model, 4, 3))
 
 

@@ -10,6 +10,7 @@ from dropout_service.nn.initializers import INITIALIZERS
 from dropout_service.nn.losses import LOSSES
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.schedules import SCHEDULES
+from dropout_service.training.networks import hidden_dropouts
 from dropout_service.training.spec import TrainingSpec
 
 SMALLEST: dict[str, Any] = {"task": "regression", "data": {"dataset": "sha256-0"}}
@@ -37,7 +38,7 @@ def test_the_names_of_the_schema_are_those_of_the_tables():
 def test_a_specification_survives_json():
     spec = TrainingSpec.model_validate(SMALLEST | {"model": {"hidden": [3, 4], "dropout": [0.1, 0.2]}})
     assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
-    assert spec.model.hidden_dropouts == (0.1, 0.2)
+    assert hidden_dropouts(spec.model) == (0.1, 0.2)
 
 
 @pytest.mark.parametrize(
