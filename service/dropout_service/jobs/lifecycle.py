@@ -167,7 +167,10 @@ def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now
         wait_s = min(2.0 ** (crashes - 2), LONGEST_WAIT_S) if crashes > 1 else 0.0
         return _handed_back(change, now, reason=stop_reason, message=failure.message, wait_s=wait_s)
     times = "once" if crashes == 1 else f"{crashes} times in a row without a new checkpoint"
-    given_up = replace(failure, epoch=job.epoch + 1, message=f"{failure.message}; the training ended this way {times}")
+    epoch = failure.epoch
+    if epoch is None and failure.phase == "training":  # told by somebody who saw no more than the end of a process
+        epoch = min(job.epoch + 1, job.epochs)
+    given_up = replace(failure, epoch=epoch, message=f"{failure.message}; the training ended this way {times}")
     return _ended(change, stop_reason, now, failure=given_up)
 
 
@@ -183,7 +186,7 @@ def expired(job: Job, now: float) -> Change | None:
     failure = Failure(
         code="lost",
         phase="training",
-        epoch=job.epoch + 1,
+        epoch=None,
         message=f"attempt {job.attempt} gave no more sign of life",
         hint="The machine or the dispatcher that ran it went away. Submit the job again once it is back.",
     )

@@ -37,6 +37,22 @@ def test_a_pausing_job_is_paused_when_its_attempt_is_gone(way: str):
     assert [event.type for event in change.events] == ["paused"]
 
 
+@pytest.mark.parametrize(
+    ("phase", "epoch", "told"),
+    [("training", None, 10), ("training", 4, 4), ("loading", None, None), ("saving", 10, 10)],
+)
+@pytest.mark.parametrize("done", [9, 10])
+def test_a_job_that_is_given_up_names_an_epoch_that_had_begun(
+    phase: str, epoch: int | None, told: int | None, done: int
+):
+    spec = SPEC.model_copy(update={"epochs": 10})
+    job = replace(PAUSING, spec=spec, status=JobStatus.RUNNING, max_attempts=1, epoch=done)
+    change = lifecycle.crashed(job, 2, StopReason.ERROR, replace(DIED, phase=phase, epoch=epoch), 5.0)
+    assert change is not None
+    assert change.job.failure is not None
+    assert (change.job.failure.phase, change.job.failure.epoch) == (phase, told)
+
+
 def test_a_training_that_ends_before_it_is_paused_has_ended():
     change = lifecycle.finished(PAUSING, 2, Outcome(StopReason.COMPLETED, model="model_1"), None, 5.0)
     assert change is not None
