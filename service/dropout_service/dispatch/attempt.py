@@ -159,23 +159,34 @@ class _Run:
     def _resumed(self, data: TrainingData) -> Trainer:
         """Go on from the latest checkpoint that can be read.
 
-        The one before is as good, and so is the start: it only takes longer to the same weights.
+        The one before is as good, and so is the start: it only takes longer to the same weights. One that stays out of
+        reach counts as damaged only if the store gives another; otherwise it is the store that is away.
         """
         spec, faults = self._job.spec, dict[str, str]()
+        away: UnavailableError | None = None
+        restored: Restored | None = None
         for key in self._job.checkpoints:
+            read = partial(self._parts.blobs.get, key)
             try:
-                state = self._patiently(lambda key=key: self._parts.blobs.get(key))
+                state = self._patiently(read) if away is None else read()
                 trainer, source = Trainer(spec, data, resume=state), "the checkpoint before"
-                self._reporter.restored(Restored(trainer.epochs_done, trainer.step))
+                restored = Restored(trainer.epochs_done, trainer.step)
                 break
             except (NotFoundError, InvalidInputError) as error:
                 faults[key] = error.message
+            except UnavailableError as error:
+                faults[key] = error.message
+                away = error
         else:
+            if away is not None:
+                raise away
             trainer, source = Trainer(spec, data), "the start"
         if faults:
             logger.warning("job %s: resumes from %s: %s", self._job.id, source, faults)
             message = f"the latest checkpoint cannot be read ({next(iter(faults.values()))}); resumed from {source}"
             self._reporter.fell_back(Fallback(tuple(faults), trainer.epoch, message))
+        if restored is not None:
+            self._reporter.restored(restored)
         return trainer
 
     def _train(self, trainer: Trainer) -> None:
@@ -189,8 +200,11 @@ class _Run:
         """Ask after each step whether to stop; write the checkpoint that is due."""
         if self._must_stop():
             return True
-        if time.monotonic() >= self._checkpoint_due:
-            self._reporter.checkpoint(self._write_checkpoint(trainer))
+        # While the last is not recorded, as long as the database is away, another would only take room.
+        if time.monotonic() >= self._checkpoint_due and not self._reporter.has_checkpoint():
+            key = self._write_checkpoint(trainer)
+            if key is not None:
+                self._reporter.checkpoint(key)
         return False
 
     def _write_checkpoint(self, trainer: Trainer) -> str | None:

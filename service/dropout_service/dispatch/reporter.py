@@ -81,11 +81,15 @@ class Reporter:
             self._epochs.append(metrics)
             self._news.notify()
 
-    def checkpoint(self, key: str | None) -> None:
-        """Report a checkpoint that is on the disk; ``None`` when it could not be written."""
+    def checkpoint(self, key: str) -> None:
+        """Report a checkpoint that is on the disk."""
         with self._news:
             self._checkpoint = key
             self._news.notify()
+
+    def has_checkpoint(self) -> bool:
+        """Return whether a checkpoint has yet to be reported."""
+        return self._checkpoint is not None
 
     def fell_back(self, fallback: Fallback) -> None:
         """Report that the latest checkpoint could not be read."""
@@ -104,10 +108,7 @@ class Reporter:
     def _report_until_stopped(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(
-                    self._has_news,
-                    self._heartbeat_s,
-                )
+                self._news.wait_for(self._has_news, self._heartbeat_s)
                 report = self._pending()
             if self._stopped.is_set():
                 return
@@ -115,9 +116,10 @@ class Reporter:
                 self.verdict = self._store.heartbeat(self._attempt, report, lease_s=self._lease_s)
             except OUTAGES as error:
                 logger.warning("job %s: cannot report its progress: %s", self._attempt.job_id, explain_outage(error))
+                self._stopped.wait(max(BATCH_S, self._heartbeat_s))
             else:
                 self._reported(report)
-            self._stopped.wait(BATCH_S)
+                self._stopped.wait(BATCH_S)
 
     def _has_news(self) -> bool:
         return bool(self._stopped.is_set() or self._epochs or self._checkpoint or self._fallback or self._restored)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,21 +10,26 @@ from sqlalchemy.exc import OperationalError
 
 from dropout_service.blobs import BlobStore
 from dropout_service.datasets.inline import from_arrays
+from dropout_service.datasets.loading import load_training_data
 from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.dispatch import attempt as attempts
 from dropout_service.dispatch.attempt import Parts, run_attempt
 from dropout_service.dispatch.config import DispatchConfig
 from dropout_service.dispatch.process import StopRequest
-from dropout_service.jobs.attempts import Attempt
+from dropout_service.jobs.attempts import Attempt, Report, Verdict
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
 from dropout_service.training.spec import TrainingSpec
+from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
+
+EPOCHS = 4
+CONFIG = DispatchConfig(database_url="", blob_url="", heartbeat_s=0.05, lease_s=60)
 
 
 class AwayWhenFinished(SqlJobStore):
@@ -39,6 +45,27 @@ class AwayWhenFinished(SqlJobStore):
         if self.away == 0 and not self.answered:
             super().finish(*arguments, **named)
         raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database or disk is full"))
+
+
+class NeverHears(SqlJobStore):
+    """A store that takes results, but no sign of life."""
+
+    def heartbeat(self, *_arguments: Any, **_named: Any) -> Verdict:
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
+
+
+def parts_over(jobs: SqlJobStore, engine: Engine, folder: Path) -> Parts:
+    blobs = BlobStore(folder.as_uri())
+    return Parts(jobs, blobs, DatasetRegistry(engine, blobs), ModelRegistry(engine, blobs))
+
+
+def claimed(parts: Parts) -> Attempt:
+    """Submit a job and claim it."""
+    dataset = parts.datasets.add_content(from_arrays([[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]))
+    spec = {"task": "regression", "data": {"dataset": dataset.id}, "epochs": EPOCHS, "validation_fraction": 0}
+    job = parts.jobs.submit(TrainingSpec.model_validate(spec))
+    parts.jobs.claim(1, dispatcher="d", lease_s=60)
+    return Attempt(job.id, 1)
 
 
 @pytest.fixture
@@ -58,16 +85,80 @@ def test_a_result_that_waits_for_long_gets_a_new_artefact_and_is_the_only_one(
 ):
     monkeypatch.setattr(attempts, "_ARTEFACT_S", 0.0)
     monkeypatch.setattr(AwayWhenFinished, "answered", answered)
-    blobs = BlobStore(tmp_path.as_uri())
-    jobs, models = AwayWhenFinished(sqlite_engine), ModelRegistry(sqlite_engine, blobs)
-    parts = Parts(jobs, blobs, DatasetRegistry(sqlite_engine, blobs), models)
-    dataset = parts.datasets.add_content(from_arrays([[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]))
-    spec = {"task": "regression", "data": {"dataset": dataset.id}, "epochs": 2, "validation_fraction": 0}
-    job = jobs.submit(TrainingSpec.model_validate(spec))
-    jobs.claim(1, dispatcher="d", lease_s=60)
-    config = DispatchConfig(database_url="", blob_url="", heartbeat_s=0.05, lease_s=60)
-    run_attempt(Attempt(job.id, 1), parts, config, stop)
-    ended = jobs.get(job.id)
-    (model,) = models.list(limit=10)
+    parts = parts_over(AwayWhenFinished(sqlite_engine), sqlite_engine, tmp_path)
+    attempt = claimed(parts)
+    run_attempt(attempt, parts, CONFIG, stop)
+    ended = parts.jobs.get(attempt.job_id)
+    (model,) = parts.models.list(limit=10)
     assert (ended.status, ended.model) == ("succeeded", model.id)
-    assert models.load(model).weights_digest == model.weights_digest
+    assert parts.models.load(model).weights_digest == model.weights_digest
+
+
+def test_as_long_as_the_database_is_away_there_is_one_checkpoint_that_waits(
+    sqlite_engine: Engine, tmp_path: Path, stop: StopRequest
+):
+    parts = parts_over(NeverHears(sqlite_engine), sqlite_engine, tmp_path)
+    attempt = claimed(parts)
+    run_attempt(attempt, parts, replace(CONFIG, checkpoint_s=0.0), stop)
+    assert parts.jobs.get(attempt.job_id).status == "succeeded"
+    assert parts.blobs.list("jobs") == [f"jobs/{attempt.job_id}/1/checkpoint-1"]
+
+
+@pytest.fixture
+def resumable(sqlite_engine: Engine, tmp_path: Path) -> tuple[Parts, Attempt, list[str]]:
+    """A second attempt with two checkpoints to go on from, the latest first."""
+    parts = parts_over(SqlJobStore(sqlite_engine), sqlite_engine, tmp_path)
+    first = claimed(parts)
+    spec = parts.jobs.get(first.job_id).spec
+    trainer = Trainer(spec, load_training_data(parts.datasets.get(spec.data.dataset or ""), parts.blobs, spec))
+    keys = [f"jobs/{first.job_id}/1/checkpoint-{number}" for number in (1, 2)]
+    for key in keys:
+        next(trainer.run())
+        parts.blobs.put(key, trainer.checkpoint())
+        parts.jobs.heartbeat(first, Report(trainer.progress, checkpoint=key), lease_s=60)
+    parts.jobs.release(first, Report(trainer.progress), reason="shutdown")
+    (job,) = parts.jobs.claim(1, dispatcher="d", lease_s=60)
+    return parts, Attempt(job.id, 2), keys[::-1]
+
+
+def make_unreadable(tmp_path: Path, key: str) -> None:
+    path = tmp_path / key
+    path.unlink()
+    path.symlink_to(path)
+
+
+def told(parts: Parts, attempt: Attempt) -> list[str]:
+    return [event.type for event in parts.jobs.events(attempt.job_id)][3:]
+
+
+@pytest.mark.parametrize("damage", ["gone", "out of reach"])
+def test_a_checkpoint_that_cannot_be_read_is_told_before_the_one_it_goes_on_from(
+    resumable: tuple[Parts, Attempt, list[str]],
+    tmp_path: Path,
+    stop: StopRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+):
+    monkeypatch.setattr(attempts, "_BLOBS_AWAY_S", 0.0)
+    parts, attempt, (latest, before) = resumable
+    if damage == "gone":
+        parts.blobs.delete(latest)
+    else:
+        make_unreadable(tmp_path, latest)
+    run_attempt(attempt, parts, CONFIG, stop)
+    assert told(parts, attempt) == ["started", "fell_back", "restored", *["epoch"] * (EPOCHS - 1), "succeeded"]
+    assert parts.jobs.attempts(attempt.job_id)[-1].epoch == 1
+    assert parts.blobs.exists(before)
+
+
+def test_checkpoints_of_which_none_is_in_reach_are_not_given_up(
+    resumable: tuple[Parts, Attempt, list[str]], tmp_path: Path, stop: StopRequest, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(attempts, "_BLOBS_AWAY_S", 0.0)
+    parts, attempt, keys = resumable
+    for key in keys:
+        make_unreadable(tmp_path, key)
+    run_attempt(attempt, parts, CONFIG, stop)
+    job = parts.jobs.get(attempt.job_id)
+    assert (job.status, job.crashes, job.checkpoints) == ("queued", 0, tuple(keys))
+    assert parts.jobs.attempts(attempt.job_id)[-1].reason == "unavailable"

@@ -1,25 +1,18 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
+
+from waiting import wait_for
 
 from dropout_service.dispatch import launch
 from dropout_service.dispatch.config import DispatchConfig
 from dropout_service.dispatch.launch import DispatcherProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_dispatcher_that_cannot_be_started_is_started_later(
@@ -30,13 +23,17 @@ def test_a_dispatcher_that_cannot_be_started_is_started_later(
     process = DispatcherProcess(DispatchConfig(database_url="", blob_url=""))
     process.start()
     try:
-        wait_for(lambda: "the dispatcher does not start (No such file or directory)" in caplog.text)
+        wait_for(
+            lambda: "the dispatcher does not start (No such file or directory)" in caplog.text,
+            "the failure",
+            patience_s=20,
+        )
         draft = tmp_path / "draft"
         draft.write_text(
             f"#!{sys.executable}\nimport pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(600)\n"
         )
         draft.chmod(0o700)
         draft.rename(program)
-        wait_for(started.exists)
+        wait_for(started.exists, "the dispatcher", patience_s=20)
     finally:
         process.stop()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from functools import partial
 from typing import Any
 
@@ -24,11 +25,13 @@ class CountingStore(MemoryJobStore):
         super().__init__()
         self.heartbeats = 0
         self.away = 0
+        self.unanswered: list[float] = []
 
     def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
         self.heartbeats += 1
         if self.away > 0:
             self.away -= 1
+            self.unanswered.append(time.monotonic())
             raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
         return super().heartbeat(attempt, report, lease_s=lease_s)
 
@@ -82,6 +85,20 @@ def test_what_the_store_did_not_take_is_told_later(store: CountingStore, attempt
     assert reports.stop() == Report(0.5)
     assert [entry["epoch"] for entry in store.metrics(attempt.job_id)] == [1]
     assert [report.checkpoint for report in kept if report.checkpoint] == ["c1"]
+
+
+def test_a_store_that_is_away_is_asked_no_more_often_than_there_are_signs_of_life(
+    store: CountingStore, attempt: Attempt
+):
+    store.away = 3
+    reports = reporter(store, attempt, heartbeat_s=0.4)
+    reports.start()
+    reports.checkpoint("c1")
+    assert reports.has_checkpoint()
+    wait_for(lambda: not reports.has_checkpoint(), "the checkpoint")
+    reports.stop()
+    first, second, third = store.unanswered
+    assert min(second - first, third - second) >= 0.4
 
 
 def test_the_verdict_is_passed_on(store: CountingStore, attempt: Attempt):

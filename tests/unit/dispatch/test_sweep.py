@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import insert
+from waiting import wait_for
 
 from dropout_service.blobs import BlobStore
 from dropout_service.database.clock import now_s
@@ -24,7 +24,7 @@ from dropout_service.models.tables import models as models_table
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 AGE_S = 100.0
@@ -135,13 +135,6 @@ def test_checkpoints_of_a_job_that_is_gone_are_removed(world: World):
     assert world.removed_after(AGE_S) == [f"jobs/{job.id}/1/checkpoint-1"]
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_an_outage_of_the_blob_store_does_not_end_the_sweeps(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -152,7 +145,7 @@ def test_an_outage_of_the_blob_store_does_not_end_the_sweeps(
     models.rename(tmp_path / "away")
     models.symlink_to(models)  # a folder that nobody can list
     with Sweeper(world.sweep, every_s=0.01):
-        wait_for(lambda: "cannot list blobs in `models`" in caplog.text)
+        wait_for(lambda: "cannot list blobs in `models`" in caplog.text, "the outage", patience_s=20)
         models.unlink()
         (tmp_path / "away").rename(models)
-        wait_for(lambda: not world.blobs.exists("models/model_lost"))
+        wait_for(lambda: not world.blobs.exists("models/model_lost"), "the sweep", patience_s=20)
