@@ -57,6 +57,7 @@ class Once:
         self._operation = operation
         self._key = key
         self._body_hash = body_hash
+        self._claim: idempotency.Claim | None = None
 
     def __enter__(self) -> Response | None:
         if self._key is None:
@@ -73,24 +74,25 @@ class Once:
         if isinstance(found, idempotency.StoredAnswer):
             headers = {**found.headers, "Idempotency-Replayed": "true"}
             return Response(found.body, found.status_code, headers)
+        self._claim = found
         return None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and self._key is not None:
-            idempotency.abandon(self._engine, self._operation, self._key)
+        if kind is not None and self._claim is not None:
+            idempotency.abandon(self._engine, self._claim)
 
     def complete(self, connection: Connection, answer: Response) -> None:
         """Keep the answer, in the transaction that creates what it tells of."""
-        if self._key is not None:
+        if self._claim is not None:
             kept = {
                 name: answer.headers[name]
                 for name in ("content-type", "location", "retry-after")
                 if name in answer.headers
             }
             stored = idempotency.StoredAnswer(answer.status_code, kept, bytes(answer.body))
-            idempotency.complete(connection, self._operation, self._key, stored)
+            idempotency.complete(connection, self._claim, stored)
 
 
 async def _once(
