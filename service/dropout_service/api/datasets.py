@@ -24,6 +24,8 @@ from dropout_service.errors import ConflictError, UnsupportedMediaTypeError
 from dropout_service.training.strict import Name
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from dropout_service.datasets.registry import Upload
 
 __all__ = ["DatasetReport", "router"]
@@ -216,12 +218,14 @@ def download_dataset(dataset_id: str, request: Request, datasets: Datasets, blob
 )
 def delete_dataset(dataset_id: str, datasets: Datasets, jobs: Jobs) -> None:
     """Delete a dataset and its content, unless a job that has not ended needs it."""
-    datasets.get(dataset_id)
-    if jobs.uses_dataset(dataset_id):
-        raise ConflictError(
-            f"a job that has not ended uses dataset `{dataset_id}`; wait for its end, or cancel it, then delete"
-        )
-    datasets.delete(dataset_id)
+
+    def refuse_if_used(connection: Connection) -> None:
+        if jobs.uses_dataset(dataset_id, connection=connection):
+            raise ConflictError(
+                f"a job that has not ended uses dataset `{dataset_id}`; wait for its end, or cancel it, then delete"
+            )
+
+    datasets.delete(dataset_id, together=refuse_if_used)
 
 
 def _said_format(request: Request) -> DatasetFormat | None:

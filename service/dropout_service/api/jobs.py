@@ -18,12 +18,14 @@ from dropout_service.api.pages import Page, PageQuery
 from dropout_service.api.problems import problem_responses
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check
-from dropout_service.errors import InvalidInputError, NotFoundError
+from dropout_service.errors import ConflictError, InvalidInputError, NotFoundError
 from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
 from dropout_service.training.spec import DataSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+
+    from sqlalchemy import Connection
 
     from dropout_service.datasets.dataset import Dataset
     from dropout_service.datasets.registry import DatasetRegistry
@@ -117,12 +119,17 @@ def submit_job(
         dataset = _dataset(body, datasets)
         spec = body.training(_stored_data(body.data, dataset))
         check(dataset, spec)
+
+        def together(connection: Connection, job: Job) -> None:
+            _hold(dataset, body.data, datasets, connection)
+            once.complete(connection, _accepted(job))
+
         job = jobs.submit(
             spec,
             max_attempts=body.max_attempts,
             priority=body.priority,
             max_memory_bytes=body.max_memory_bytes,
-            together=lambda connection, job: once.complete(connection, _accepted(job)),
+            together=together,
         )
         return _accepted(job)
 
@@ -276,6 +283,16 @@ def _dataset(spec: JobRequest, datasets: DatasetRegistry) -> Dataset:
     try:
         return datasets.get(data.dataset or "")
     except NotFoundError as error:
+        raise InvalidInputError.at("/data/dataset", error.message) from error
+
+
+def _hold(dataset: Dataset, given: DataSpec, datasets: DatasetRegistry, connection: Connection) -> None:
+    """Let nobody delete the dataset before the job is recorded; who asks then is told of the job."""
+    try:
+        datasets.hold(connection, dataset.id)
+    except NotFoundError as error:
+        if given.dataset is None:
+            raise ConflictError("the arrays were deleted before the job was accepted; send them again") from error
         raise InvalidInputError.at("/data/dataset", error.message) from error
 
 

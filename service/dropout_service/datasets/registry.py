@@ -20,9 +20,9 @@ from dropout_service.datasets.tables import datasets
 from dropout_service.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import DatasetFormat
@@ -196,19 +196,43 @@ class DatasetRegistry:
         """Return those of the blobs that are of no dataset."""
         return missing(self._engine, datasets.c.blob_key, blob_keys)
 
-    def delete(self, dataset_id: str) -> None:
+    def hold(self, connection: Connection, dataset_id: str) -> None:
+        """Keep a dataset from being deleted until a transaction ends, such as one that begins to use it.
+
+        Raises
+        ------
+        NotFoundError
+            There is none with this id any more.
+        """
+        held = select(datasets.c.id).where(datasets.c.id == dataset_id).with_for_update(read=True)
+        if connection.execute(held).first() is None:
+            raise _no_such(dataset_id)
+
+    def delete(self, dataset_id: str, *, together: Callable[[Connection], None] | None = None) -> None:
         """Remove a dataset and its content.
+
+        Parameters
+        ----------
+        dataset_id
+            The dataset.
+        together
+            Called in the transaction, when nobody holds the dataset; the dataset stays if it raises.
 
         Raises
         ------
         NotFoundError
             There is none with this id.
         """
+        this = datasets.c.id == dataset_id
         with writing(self._engine) as connection:
-            gone = datasets.delete().where(datasets.c.id == dataset_id).returning(datasets.c.blob_key)
-            blob_key = connection.execute(gone).scalar_one_or_none()
-        if blob_key is None:
-            raise _no_such(dataset_id)
+            # Whoever holds it is waited for here, so that the next statement sees what they have committed.
+            locked = select(datasets.c.blob_key).where(this).with_for_update()
+            blob_key = connection.execute(locked).scalar_one_or_none()
+            if blob_key is None:
+                raise _no_such(dataset_id)
+            if together is not None:
+                together(connection)
+            connection.execute(datasets.delete().where(this))
         self._blobs.delete(blob_key)
 
     def _find(self, dataset_id: str) -> Dataset | None:

@@ -32,7 +32,7 @@ __all__ = ["MemoryJobStore"]
 class MemoryJobStore:
     """Jobs in memory; see :class:`~dropout_service.jobs.store.JobStore`.
 
-    ``together`` is refused: there is no transaction to share.
+    ``together`` and ``connection`` are refused: there is no transaction to share.
 
     Parameters
     ----------
@@ -198,7 +198,8 @@ class MemoryJobStore:
             found = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
         return {job.id: (job.last_sequence, job.status) for job in found}
 
-    def uses_dataset(self, dataset_id: str) -> bool:
+    def uses_dataset(self, dataset_id: str, *, connection: None = None) -> bool:
+        _no_transaction(connection)
         with self._lock:
             return any(job.spec.data.dataset == dataset_id and not job.status.terminal for job in self._jobs.values())
 
@@ -210,6 +211,6 @@ class MemoryJobStore:
         return change.job
 
 
-def _no_transaction(together: object) -> None:
-    if together is not None:
+def _no_transaction(shared: object) -> None:
+    if shared is not None:
         raise TypeError("the store in memory has no transaction to share")

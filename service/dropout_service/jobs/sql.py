@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -280,10 +281,10 @@ class SqlJobStore:
         rows = self._in(columns, job_ids)
         return {row["id"]: (row["last_sequence"], JobStatus(row["status"])) for row in rows}
 
-    def uses_dataset(self, dataset_id: str) -> bool:
-        using = exists().where(jobs_table.c.dataset == dataset_id, jobs_table.c.status.not_in(_ENDED))
-        with reading(self._engine) as connection:
-            return bool(connection.execute(select(using)).scalar_one())
+    def uses_dataset(self, dataset_id: str, *, connection: Connection | None = None) -> bool:
+        using = select(exists().where(jobs_table.c.dataset == dataset_id, jobs_table.c.status.not_in(_ENDED)))
+        with reading(self._engine) if connection is None else nullcontext(connection) as transaction:
+            return bool(transaction.execute(using).scalar_one())
 
     def _in(self, columns: tuple[Any, ...], job_ids: Sequence[str]) -> list[RowMapping]:
         rows: list[RowMapping] = []

@@ -201,6 +201,6 @@ class JobStore(Protocol):
         """Read the latest event's sequence and the status of several jobs; those that are gone are left out."""
         ...
 
-    def uses_dataset(self, dataset_id: str) -> bool:
-        """Tell whether a job that has not ended needs the dataset."""
+    def uses_dataset(self, dataset_id: str, *, connection: Connection | None = None) -> bool:
+        """Tell whether a job that has not ended needs the dataset; by `connection`, within its transaction."""
         ...
