@@ -7,7 +7,7 @@ the disk when it returns, and that a reader sees one snapshot. One that does not
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from sqlalchemy import make_url
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["open_database", "reach", "reading", "writing"]
 
 _READING = {"sqlite": sqlite.READING, "postgresql": postgresql.READING}
+_TURN = {"sqlite": sqlite.turn, "postgresql": nullcontext}
 
 
 def open_database(url: str) -> Engine:
@@ -69,5 +70,5 @@ def writing(engine: Engine) -> Generator[Connection]:
 
     When the database goes away during the commit, nobody knows whether it came through.
     """
-    with engine.begin() as connection:
+    with _TURN[engine.dialect.name](engine), engine.begin() as connection:
         yield connection

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
 
+from dropout_service.database import sqlite
 from dropout_service.database.engine import open_database, reach, reading, writing
 from dropout_service.database.outages import OUTAGES
 from dropout_service.errors import UnavailableError
@@ -83,6 +85,20 @@ def test_concurrent_read_modify_write_of_sqlite_loses_no_update(sqlite_engine: E
         thread.join()
     with reading(engine) as connection:
         assert connection.execute(select(numbers.c.value)).scalars().all() == list(range(40))
+
+
+def test_a_thread_that_gets_no_turn_to_write_is_told_in_time(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    def write() -> None:
+        with writing(sqlite_engine) as connection:
+            connection.execute(text("SELECT 1"))
+
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
+    with ThreadPoolExecutor(1) as other:
+        with writing(sqlite_engine):
+            waits = other.submit(write)
+            with pytest.raises(OUTAGES, match="database is locked"):
+                waits.result(10)  # SQLite itself, whose connections had the longer time, would still wait
+        other.submit(write).result(10)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
