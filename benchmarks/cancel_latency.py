@@ -10,24 +10,21 @@ all together, the median, the 99th percentile and the worst, and the same for th
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import numpy as np
 import psutil
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
+from live_server import serve
+
+ENVIRONMENT = {"DROPOUT_SERVICE_LOG_LEVEL": "warning", "DROPOUT_SERVICE_WORKERS": "1"}
 BOUND_S = 1.0
 PATIENCE_S = 120.0
 LOOK_S = 0.001
@@ -36,28 +33,6 @@ LONG_STEP_S = 1.0
 
 SHORT = {"model": {"hidden": [32]}, "batch_size": 32}
 LONG = {"model": {"hidden": [4000, 4000]}, "batch_size": 2000}
-
-
-@contextmanager
-def service(data_dir: Path) -> Iterator[tuple[httpx.Client, psutil.Process]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "dropout_service", "serve", "--port", str(port), "--data-dir", str(data_dir)]
-    environment = {**os.environ, "DROPOUT_SERVICE_LOG_LEVEL": "warning", "DROPOUT_SERVICE_WORKERS": "1"}
-    with subprocess.Popen(command, env=environment) as process:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
-                while True:
-                    try:
-                        if client.get("/readyz").status_code == httpx.codes.OK:
-                            break
-                    except httpx.TransportError:
-                        pass
-                    time.sleep(0.05)
-                yield client, psutil.Process(process.pid)
-        finally:
-            process.send_signal(signal.SIGTERM)
 
 
 def attempt_of(server: psutil.Process) -> psutil.Process | None:
@@ -126,7 +101,12 @@ def main() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 16))
     told: dict[str, list[tuple[float, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as (client, server):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(Path(folder), ENVIRONMENT) as running,
+        httpx.Client(base_url=running.url, timeout=PATIENCE_S) as client,
+    ):
+        server = psutil.Process(running.process.pid)
         table = "\n".join(",".join(f"{value:.4f}" for value in row) for row in np.column_stack([x, x[:, 0] * x[:, 1]]))
         header = ",".join([*(f"x{i}" for i in range(16)), "y"])
         upload = client.post("/datasets", content=f"{header}\n{table}\n", headers={"Content-Type": "text/csv"})

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import uvicorn
@@ -26,6 +27,9 @@ from starlette.responses import Response
 from dropout_service.app import create_app
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)
@@ -86,8 +90,8 @@ class Client:
         raise RuntimeError("the server did not become ready")
 
 
-def interleaved(calls: dict[str, object], rounds: int) -> dict[str, float]:
-    """Median seconds of each call, taken in turns."""
+def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call in each round, taken in turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         for name, call in calls.items():
@@ -95,7 +99,12 @@ def interleaved(calls: dict[str, object], rounds: int) -> dict[str, float]:
             call()
             if number:  # the first round warms caches and connections
                 times[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
+
+
+def ratio(times: list[float], others: list[float]) -> float:
+    """Median of the rounds' ratios."""
+    return statistics.median(one / other for one, other in zip(times, others, strict=True))
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -138,43 +147,44 @@ def measure(port: int, pid: int) -> None:
         peak = (peak_memory(pid) - before) / len(body)
         print(f"http_forward_64MB_{variant.name}_peak_memory {peak:.2f} bodies")
 
-    medians = interleaved(
+    times = interleaved(
         {
             "forward": lambda: forward.post("/dropout/forward?rate=0.5&seed=7", body, NPY),
             "echo": lambda: echo.post("/echo", body, NPY),
         },
         rounds=15,
     )
-    print(f"http_forward_64MB_npy {medians['forward'] * 1e3:.1f} ms")
-    print(f"http_echo_64MB {medians['echo'] * 1e3:.1f} ms")
-    print(f"http_forward_over_echo {medians['forward'] / medians['echo']:.3f} ratio")
+    print(f"http_forward_64MB_npy {statistics.median(times['forward']) * 1e3:.1f} ms")
+    print(f"http_echo_64MB {statistics.median(times['echo']) * 1e3:.1f} ms")
+    print(f"http_forward_over_echo {ratio(times['forward'], times['echo']):.3f} ratio")
 
     small = json.dumps({"x": [[1, 2], [3, 4]], "rate": 0.5, "seed": 7}).encode()
-    medians = interleaved(
+    times = interleaved(
         {
             "forward": lambda: [forward.post("/dropout/forward", small, JSON) for _ in range(50)],
             "bare": lambda: [echo.post("/bare", small, JSON) for _ in range(50)],
         },
         rounds=30,
     )
-    print(f"http_forward_small_json {medians['forward'] / 50 * 1e3:.3f} ms")
-    print(f"http_bare_route_small_json {medians['bare'] / 50 * 1e3:.3f} ms")
-    print(f"http_forward_over_bare_route {medians['forward'] / medians['bare']:.3f} ratio")
+    print(f"http_forward_small_json {statistics.median(times['forward']) / 50 * 1e3:.3f} ms")
+    print(f"http_bare_route_small_json {statistics.median(times['bare']) / 50 * 1e3:.3f} ms")
+    print(f"http_forward_over_bare_route {ratio(times['forward'], times['bare']):.3f} ratio")
 
     table = np.random.default_rng(0).standard_normal((10_000, 784), dtype=np.float32)
     as_json = json.dumps({"x": table.tolist(), "rate": 0.5, "seed": 7, "dtype": "float32"}).encode()
     as_npy = npy(table)
     forward.connection.close()  # the server has, in the time it took to write that JSON
-    medians = interleaved(
+    times = interleaved(
         {
             "json": lambda: forward.post("/dropout/forward", as_json, JSON),
             "npy": lambda: forward.post("/dropout/forward?rate=0.5&seed=7", as_npy, NPY),
         },
         rounds=3,
     )
-    print(f"http_forward_10000x784_json {medians['json']:.3f} s ({len(as_json) / 1e6:.0f} MB)")
-    print(f"http_forward_10000x784_npy {medians['npy']:.3f} s ({len(as_npy) / 1e6:.0f} MB)")
-    print(f"http_json_over_npy {medians['json'] / medians['npy']:.1f} ratio")
+    for name, content in (("json", as_json), ("npy", as_npy)):
+        print(f"http_forward_10000x784_{name} {statistics.median(times[name]):.3f} s")
+        print(f"http_forward_10000x784_{name}_body {len(content) / 1e6:.0f} MB")
+    print(f"http_json_over_npy {ratio(times['json'], times['npy']):.1f} ratio")
 
 
 if __name__ == "__main__":

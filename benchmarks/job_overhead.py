@@ -15,16 +15,12 @@ import argparse
 import json
 import os
 import platform
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 THREADS = 1
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -34,6 +30,10 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 
 import httpx
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from live_server import serve
 
 from dropout_service.blobs import BlobStore
 from dropout_service.database.engine import open_database
@@ -46,30 +46,7 @@ from dropout_service.settings import Settings
 from dropout_service.training.spec import TrainingSpec
 from dropout_service.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 FIRST_EPOCHS = 30
-
-
-@contextmanager
-def service(data_dir: Path) -> Iterator[httpx.Client]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "dropout_service", "serve", "--port", str(port), "--data-dir", str(data_dir)]
-    with subprocess.Popen(command, env={**os.environ, "DROPOUT_SERVICE_LOG_LEVEL": "warning"}) as process:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
-                while True:
-                    try:
-                        if client.get("/readyz").status_code == httpx.codes.OK:
-                            break
-                    except httpx.TransportError:
-                        time.sleep(0.1)
-                yield client
-        finally:
-            process.send_signal(signal.SIGTERM)
 
 
 def by_service(client: httpx.Client, spec: dict[str, Any]) -> tuple[float, str]:
@@ -138,7 +115,11 @@ def main() -> None:
     parallel.set_threads(THREADS)
     compile_cache.warm()
     print(f"# python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} CPUs, {platform.machine()}")
-    with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as client:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(Path(folder), {"DROPOUT_SERVICE_LOG_LEVEL": "warning"}) as server,
+        httpx.Client(base_url=server.url, timeout=120) as client,
+    ):
         dataset = upload(client)
         probe = TrainingSpec.model_validate(specification(dataset, FIRST_EPOCHS))
         epoch_s = min(in_process(Path(folder), probe)[0] for _ in range(4)) / FIRST_EPOCHS
