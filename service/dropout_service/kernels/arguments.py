@@ -111,7 +111,7 @@ def checked_out(out: NDArray[Any], x: NDArray[Any], pointer: str) -> NDArray[Any
     if out.shape != x.shape or out.dtype != x.dtype or not out.flags.writeable:
         message = (
             f"out is a writable {x.dtype.name} array of shape {list(x.shape)} like {pointer.removeprefix('/')}, "
-            f"not {out.dtype.name} of shape {list(out.shape)}"
+            f"not {'' if out.flags.writeable else 'a read-only '}{out.dtype.name} of shape {list(out.shape)}"
         )
         raise InvalidInputError.at("/out", message)
     return out

@@ -3,7 +3,7 @@
 A group of 64 elements is decided by one 64-bit *keep word* (bit i set: element i is kept), drawn from the stream or
 read from a mask; then 64 elements are selected by it. The kernels are what `parallel.run` calls, and unpack their
 arguments themselves: addresses and plain numbers, not arrays. One specialisation serves every dtype, layout and
-read-only flag, so little is compiled, and a call costs less than unpacking two arrays. `dropout` owns the arrays and
+read-only flag, so little is compiled, and a call costs less than unpacking two arrays. `passes` owns the arrays and
 answers for their bounds.
 """
 # ruff: noqa: PLR0917 - compiled code takes its arguments by position

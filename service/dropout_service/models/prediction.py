@@ -86,7 +86,8 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         Number of passes with dropout active; ``None``: one pass without dropout.
     seed
         Of the masks. A row's masks depend on the seed, the sample and the row's place in ``x``; its figures do not
-        depend on the rows after it, beyond the last bits of float32 in the matrix products.
+        depend on the rows after it, beyond the last bits of float32 in the matrix products. Except with DropBlock,
+        whose scale counts what is kept of all rows of a pass, 512 at most.
 
     Returns
     -------

@@ -13,12 +13,14 @@ from dropout_service.kernels import dropout, noise_loops, parallel, passes
 from dropout_service.kernels.compile_cache import warms
 from dropout_service.kernels.memory import address
 from dropout_service.kernels.variants import elementwise
-from dropout_service.kernels.variants.table import Pass, Variant
+from dropout_service.kernels.variants.noise_shapes import NoiseShapeVariant, Shape, each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from dropout_service.kernels.variants.table import Pass
 
 __all__ = ["ALPHA", "ALPHA_PRIME", "FEATURE_ALPHA"]
 
@@ -41,16 +43,8 @@ def affine(rate: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlphaVariant(Variant):
-    """Alpha dropout, of single elements or of whole channels.
-
-    Parameters
-    ----------
-    channels
-        Whether a draw is shared by what follows the first two axes.
-    """
-
-    channels: bool
+class AlphaVariant(NoiseShapeVariant):
+    """Alpha dropout, of what shares a draw."""
 
     def scale(self, rate: float, scaling: dropout.Scaling = "inverted", training: bool = True) -> float:  # noqa: FBT001, FBT002 - as in `Variant.scale`
         """Return a, the factor of what is kept; 0 where all is dropped."""
@@ -67,7 +61,7 @@ class AlphaVariant(Variant):
         self._apply(given, backward=True)
 
     def _apply(self, given: Pass, *, backward: bool) -> None:
-        noise_shape = self._noise_shape(given.array.shape, given.pointer)
+        noise_shape = self.noise_shape(given.array.shape, given.pointer, given.parameters)
         limit = passes.threshold_of(given.rate)
         if not given.training or (limit == 0 and given.mask is None):
             elementwise.copy(given)
@@ -85,26 +79,12 @@ class AlphaVariant(Variant):
         else:
             elementwise.through(given, lambda x, y: _by_stream(given, x, y, numbers, limit))
 
-    def _mask(
-        self,
-        shape: tuple[int, ...],
-        pointer: str,
-        rate: float,
-        *,
-        seed: int,
-        offset: int,
-        threads: int | None,
-        parameters: Mapping[str, Any],  # noqa: ARG002 - it has none
-    ) -> NDArray[np.bool_]:
-        return dropout.keep_mask(self._noise_shape(shape, pointer), rate, seed=seed, offset=offset, threads=threads)
 
-    def _noise_shape(self, shape: tuple[int, ...], pointer: str) -> tuple[int, ...]:
-        if not self.channels:
-            return shape
-        if len(shape) < 2:  # noqa: PLR2004 - samples and channels
-            message = f"{pointer.removeprefix('/')} has the axes (n, c, ...), not shape {list(shape)}"
-            raise InvalidInputError.at(pointer, message)
-        return shape[:2] + (1,) * (len(shape) - 2)
+def _channels(shape: Shape, pointer: str, _parameters: Mapping[str, Any]) -> Shape:
+    if len(shape) < 2:  # noqa: PLR2004 - samples and channels
+        message = f"{pointer.removeprefix('/')} has the axes (n, c, ...), not shape {list(shape)}"
+        raise InvalidInputError.at(pointer, message)
+    return shape[:2] + (1,) * (len(shape) - 2)
 
 
 def _by_stream(given: Pass, x: NDArray[Any], y: NDArray[Any], numbers: tuple[float, float, float], limit: int) -> None:
@@ -129,7 +109,7 @@ ALPHA: Final = AlphaVariant(
     formula=_FORMULA,
     gradient=_GRADIENT,
     paper=_PAPER,
-    channels=False,
+    noise_shape=each,
 )
 
 FEATURE_ALPHA: Final = AlphaVariant(
@@ -140,7 +120,7 @@ FEATURE_ALPHA: Final = AlphaVariant(
     formula=f"{_FORMULA}; mask drawn on (n, c, 1, ...)",
     gradient=_GRADIENT,
     paper=_PAPER,
-    channels=True,
+    noise_shape=_channels,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -15,11 +15,9 @@ from dropout_service.kernels.memory import address
 from dropout_service.kernels.philox import GENERATOR
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import Parameter
-from dropout_service.kernels.variants.table import Pass, Variant
+from dropout_service.kernels.variants.table import Draw, Pass, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from dropout_service.kernels.arguments import Scaling
@@ -66,75 +64,45 @@ class DropBlockVariant(Variant):
         return None if self.rate.checked(rate) and training else 1.0
 
     def _forward(self, given: Pass) -> None:
-        sizes = self._sizes(given.array.shape, given.pointer, given.parameters)
+        draw = given.draw
+        _map_sizes(draw)
         if not given.training or (given.rate == 0 and given.mask is None):
             elementwise.copy(given)
             return
-        mask = given.mask
-        if mask is None:
-            mask = _drawn(
-                given.array.shape,
-                sizes,
-                given.parameters["block_size"],
-                given.rate,
-                seed=given.seed,
-                offset=given.offset,
-                threads=given.threads,
-            )
+        mask = self._mask(draw) if given.mask is None else given.mask
         kept = np.count_nonzero(mask)
         elementwise.through_mask(given, mask, (mask.size / kept if kept else 0.0, 0.0, 0.0))
 
     def _backward(self, given: Pass) -> None:
         self._forward(given)  # the map is linear and diagonal: its gradient is the same map
 
-    def _mask(
-        self,
-        shape: tuple[int, ...],
-        pointer: str,
-        rate: float,
-        *,
-        seed: int,
-        offset: int,
-        threads: int | None,
-        parameters: Mapping[str, Any],
-    ) -> NDArray[np.bool_]:
-        sizes = self._sizes(shape, pointer, parameters)
-        return _drawn(shape, sizes, parameters["block_size"], rate, seed=seed, offset=offset, threads=threads)
-
-    @staticmethod
-    def _sizes(shape: tuple[int, ...], pointer: str, parameters: Mapping[str, Any]) -> tuple[int, ...]:
-        """Return the sizes of a map, which a block fits into."""
-        if len(shape) not in _RANKS:
-            message = f"{pointer.removeprefix('/')} has the axes (n, c, l) or (n, c, h, w), not shape {list(shape)}"
-            raise InvalidInputError.at(pointer, message)
-        sizes, block_size = shape[2:], parameters["block_size"]
-        if math.prod(shape) and block_size > min(sizes):
-            message = f"block_size is at most the size of a map, {min(sizes)}, not {block_size}"
-            raise InvalidInputError.at("/block_size", message)
-        return sizes
+    def _mask(self, draw: Draw) -> NDArray[np.bool_]:
+        sizes, block_size = _map_sizes(draw), draw.parameters["block_size"]
+        mask = np.ones(draw.shape, np.bool_)
+        if mask.size:
+            height, width = sizes if len(sizes) > 1 else (1, *sizes)
+            block_height = block_size if len(sizes) > 1 else 1
+            threshold = round(seed_rate(draw.rate, sizes, block_size) * 2**32)
+            arguments = block_loops.DRAW_BLOCKS.pack(
+                address(mask), height, width, block_height, block_size, threshold, draw.offset, draw.seed
+            )
+            grain = -(-_GRAIN // (height * width))
+            maps = math.prod(draw.shape[:2])
+            parallel.run(block_loops.draw_blocks, arguments, maps, grain=grain, threads=draw.threads)
+        return mask
 
 
-def _drawn(
-    shape: tuple[int, ...],
-    sizes: tuple[int, ...],
-    block_size: int,
-    rate: float,
-    *,
-    seed: int,
-    offset: int,
-    threads: int | None,
-) -> NDArray[np.bool_]:
-    mask = np.ones(shape, np.bool_)
-    if mask.size:
-        height, width = sizes if len(sizes) > 1 else (1, *sizes)
-        block_height = block_size if len(sizes) > 1 else 1
-        threshold = round(seed_rate(rate, sizes, block_size) * 2**32)
-        arguments = block_loops.DRAW_BLOCKS.pack(
-            address(mask), height, width, block_height, block_size, threshold, offset, seed
-        )
-        grain = -(-_GRAIN // (height * width))
-        parallel.run(block_loops.draw_blocks, arguments, math.prod(shape[:2]), grain=grain, threads=threads)
-    return mask
+def _map_sizes(draw: Draw) -> tuple[int, ...]:
+    """Return the sizes of a map, which a block fits into."""
+    shape, block_size = draw.shape, draw.parameters["block_size"]
+    if len(shape) not in _RANKS:
+        message = f"{draw.pointer.removeprefix('/')} has the axes (n, c, l) or (n, c, h, w), not shape {list(shape)}"
+        raise InvalidInputError.at(draw.pointer, message)
+    sizes = shape[2:]
+    if math.prod(shape) and block_size > min(sizes):
+        message = f"block_size is at most the size of a map, {min(sizes)}, not {block_size}"
+        raise InvalidInputError.at("/block_size", message)
+    return sizes
 
 
 DROPBLOCK: Final = DropBlockVariant(

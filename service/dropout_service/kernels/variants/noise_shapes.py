@@ -9,7 +9,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import dropout, passes
 from dropout_service.kernels.arguments import checked_noise_shape
 from dropout_service.kernels.variants.parameters import Parameter
-from dropout_service.kernels.variants.table import Pass, Variant
+from dropout_service.kernels.variants.table import Draw, Pass, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BATCHWISE", "DROPCONNECT", "DROP_PATH", "FEATURE_1D", "FEATURE_2D", "FEATURE_3D", "LOCKED", "STANDARD"]
+__all__ = [
+    "BATCHWISE",
+    "DROPCONNECT",
+    "DROP_PATH",
+    "FEATURE_1D",
+    "FEATURE_2D",
+    "FEATURE_3D",
+    "LOCKED",
+    "STANDARD",
+    "NoiseShapeVariant",
+    "Shape",
+    "each",
+]
 
 Shape = tuple[int, ...]
 
@@ -52,19 +64,9 @@ class NoiseShapeVariant(Variant):
     def _backward(self, given: Pass) -> None:
         self._forward(given)  # the map is linear and diagonal: its gradient is the same map
 
-    def _mask(
-        self,
-        shape: Shape,
-        pointer: str,
-        rate: float,
-        *,
-        seed: int,
-        offset: int,
-        threads: int | None,
-        parameters: Mapping[str, Any],
-    ) -> NDArray[np.bool_]:
-        noise_shape = self.noise_shape(shape, pointer, parameters)
-        return dropout.keep_mask(noise_shape, rate, seed=seed, offset=offset, threads=threads)
+    def _mask(self, draw: Draw) -> NDArray[np.bool_]:
+        noise_shape = self.noise_shape(draw.shape, draw.pointer, draw.parameters)
+        return passes.draw(noise_shape, passes.threshold_of(draw.rate), draw.seed, draw.offset, draw.threads)
 
 
 def channels(axes: str) -> Callable[[Shape, str, Mapping[str, Any]], Shape]:
@@ -97,7 +99,8 @@ def _each_or_given(shape: Shape, _pointer: str, parameters: Mapping[str, Any]) -
     return shape if given is None else checked_noise_shape(given, shape)
 
 
-def _each(shape: Shape, _pointer: str, _parameters: Mapping[str, Any]) -> Shape:
+def each(shape: Shape, _pointer: str, _parameters: Mapping[str, Any]) -> Shape:
+    """Let each element have a draw of its own."""
     return shape
 
 
@@ -211,5 +214,5 @@ DROPCONNECT: Final = NoiseShapeVariant(
     paper="Wan, Zeiler, Zhang, LeCun, Fergus: Regularization of Neural Networks using DropConnect. ICML 2013, "
     "1058-1066",
     scalings=dropout.SCALINGS,
-    noise_shape=_each,
+    noise_shape=each,
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Gradients", "Pass", "Variant"]
+__all__ = ["Draw", "Gradients", "Pass", "Variant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,30 @@ class Gradients:
 
     grad_input: NDArray[Any]
     grad_rate: float | None = None
+
+
+class Draw(NamedTuple):
+    """The draw of a mask: what it was given, checked.
+
+    Parameters
+    ----------
+    shape
+        Shape of the array that it is for.
+    pointer
+        What that array is called.
+    rate, seed, offset, threads
+        As in `Variant.forward`.
+    parameters
+        The variant's own parameters, all of them.
+    """
+
+    shape: tuple[int, ...]
+    pointer: str
+    rate: float
+    seed: int
+    offset: int
+    threads: int | None
+    parameters: Mapping[str, Any]
 
 
 class Pass(NamedTuple):
@@ -78,6 +102,11 @@ class Pass(NamedTuple):
     threads: int | None
     x: NDArray[Any] | None
     parameters: Mapping[str, Any]
+
+    @property
+    def draw(self) -> Draw:
+        """The draw of its mask."""
+        return Draw(self.array.shape, self.pointer, self.rate, self.seed, self.offset, self.threads, self.parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,16 +290,16 @@ class Variant(abc.ABC):
             message = f'the noise of variant "{self.name}" is not a mask'
             raise InvalidInputError.at("/variant", message)
         sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-        checked_word("/seed", seed)
-        checked_word("/offset", offset)
         return self._mask(
-            sizes,
-            "/x",
-            self.rate.checked(rate),
-            seed=seed,
-            offset=offset,
-            threads=threads,
-            parameters=self.checked_parameters(parameters),
+            Draw(
+                sizes,
+                "/x",
+                self.rate.checked(rate),
+                checked_word("/seed", seed),
+                checked_word("/offset", offset),
+                threads,
+                self.checked_parameters(parameters),
+            )
         )
 
     def effective_rate(self, rate: float) -> float:
@@ -318,18 +347,8 @@ class Variant(abc.ABC):
     def _backward(self, given: Pass) -> float | None:
         """Write grad_input into ``given.out``; return grad_rate where the variant has it."""
 
-    def _mask(
-        self,
-        shape: tuple[int, ...],
-        pointer: str,
-        rate: float,
-        *,
-        seed: int,
-        offset: int,
-        threads: int | None,
-        parameters: Mapping[str, Any],
-    ) -> NDArray[np.bool_]:
-        """Draw the mask; ``pointer`` is what an array of this shape is called."""
+    def _mask(self, draw: Draw) -> NDArray[np.bool_]:
+        """Draw the mask, broadcastable to the shape."""
         raise NotImplementedError
 
     def _checked_scaling(self, scaling: Scaling) -> Scaling:
