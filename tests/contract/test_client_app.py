@@ -216,8 +216,9 @@ def test_a_job_is_queued_listed_cancelled_and_deleted(use: Use):
         assert job.status == "cancelled"
         with pytest.raises(JobCancelledError):
             await job.result()
+        await job.cancel()  # again: nothing happens
         with pytest.raises(ConflictError):
-            await job.cancel()
+            await job.pause()
         assert [one.type async for one in job.events()] == ["queued", "paused", "resumed", "cancelled"]
         assert [one.type async for one in job.events(after=4)] == []
         assert await job.metrics() == ()

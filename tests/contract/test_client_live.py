@@ -301,6 +301,12 @@ def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tm
     (tmp_path / "short.csv").write_text(f"{names}\n1,2,3,4\n1,2\n")
     (tmp_path / "words.csv").write_text(f"{names}\n1,2,many,4\n")
     (tmp_path / "objects.npy").write_bytes(b"not npy")
+    np.save(tmp_path / "words.npy", np.array([["many"] * 4]))
+    data = "data: {file: text.csv, target: b}"
+    (tmp_path / "format.yaml").write_text("task: regression\ndata: {file: table.txt}\n")
+    (tmp_path / "date.yaml").write_text(f"name: 2026-01-01\ntask: regression\n{data}\n")
+    (tmp_path / "nan.yaml").write_text(f"task: regression\n{data}\nepochs: .nan\n")
+    (tmp_path / "both.yaml").write_text("task: regression\ndata: {file: text.csv, y: b}\n")
     assert trained.model_id is not None
     for arguments, code, message in (
         (("job", "job_none"), 3, "404: "),
@@ -315,6 +321,11 @@ def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tm
         (("predict", trained.model_id, tmp_path / "objects.npy"), 2, "objects.npy: "),
         (("upload", tmp_path / "table.txt"), 2, "the ending of table.txt tells no format"),
         (("submit", tmp_path / "list.yaml"), 2, "a specification is a mapping"),
+        (("submit", tmp_path / "format.yaml"), 2, "format.yaml: the ending of table.txt tells no format"),
+        (("submit", tmp_path / "date.yaml"), 2, "datetime.date(2026, 1, 1) is neither a number, nor text"),
+        (("submit", tmp_path / "nan.yaml"), 2, "not JSON compliant"),
+        (("submit", tmp_path / "both.yaml"), 2, "give either a `source`, or `x` and `y`"),
+        (("predict", trained.model_id, tmp_path / "words.npy"), 2, "words.npy: could not convert string to float"),
         (("download", trained.model_id, tmp_path / "no folder" / "model"), 2, "No such file"),
     ):
         answer = dropout(*arguments)
@@ -326,6 +337,7 @@ def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tm
     assert unreachable.code == 4
     assert unreachable.err.count("\n") == 1
     assert dropout("jobs", url="localhost:8000").code == 2
+    assert "is not an address" in dropout("jobs", url="http://127.0.0.1:port").err
     assert dropout("jobs", "--nonsense").code == 2
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dropout_client import Client, UnprocessableEntityError
-from dropout_client.dropout import _RATE_IS_LEARNT, VariantName, backward, forward
+from dropout_client.dropout import _NEEDS_X, VariantName, backward, forward
 from dropout_service.kernels.variants import VARIANTS, Variant
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 
 def test_the_client_names_what_the_table_has():
     assert get_args(VariantName) == tuple(VARIANTS)
-    assert {variant.name for variant in VARIANTS.values() if variant.needs_x} == _RATE_IS_LEARNT
+    assert {variant.name for variant in VARIANTS.values() if variant.needs_x} == _NEEDS_X
     for flow in (forward, backward):
         offered = set(inspect.signature(flow).parameters)
         assert {one.name for variant in VARIANTS.values() for one in variant.all_parameters} <= offered

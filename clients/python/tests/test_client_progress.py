@@ -70,6 +70,15 @@ def test_a_paused_job_is_shown_as_such():
     assert progress.describe(paused).startswith("paused  epoch 5/10  ")
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "text"),
+    [("queued", None, "queued"), ("failed", "error", "failed (error)"), ("cancelled", None, "cancelled")],
+)
+def test_without_an_epoch_the_status_is_shown_once(status: str, reason: str | None, text: str):
+    bare = {**RUNNING, "status": status, "stop_reason": reason, "epoch": None, "metrics": None}
+    assert progress.describe(JobRecord.from_json(bare)) == text
+
+
 @pytest.mark.parametrize(("shell", "live"), [("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False)])
 def test_a_notebook_gets_a_bar(monkeypatch: pytest.MonkeyPatch, shell: str, *, live: bool):
     instance: Any = type(shell, (), {})()

@@ -15,12 +15,15 @@ from dropout_client import (
     ConflictError,
     DropoutError,
     InternalServerError,
+    NotFoundError,
     UnavailableError,
 )
 from dropout_client.flows import Attempt, Pause, Request, Response
 from dropout_client.retries import Options, attempts, backoff_s, retry_after_s
 
 REQUEST = Request(method="POST", path="/jobs", headers={"Idempotency-Key": "k"})
+DELETION = Request(method="DELETE", path="/jobs/1")
+LOST = APIConnectionError("no answer")
 PATIENT = Options()
 OK = Response(200, {}, bytearray(b"{}"))
 
@@ -30,10 +33,10 @@ def answer(status: int, **headers: str) -> Response:
 
 
 def play(
-    outcomes: list[Response | DropoutError], options: Options = PATIENT
+    outcomes: list[Response | DropoutError], options: Options = PATIENT, request: Request = REQUEST
 ) -> tuple[Response | DropoutError, list[Attempt], list[float]]:
     """Give each attempt the next outcome; collect the attempts and the pauses between them."""
-    flow = attempts(REQUEST, options)
+    flow = attempts(request, options)
     tried: list[Attempt] = []
     pauses: list[float] = []
     remaining = iter(outcomes)
@@ -76,6 +79,22 @@ def test_a_lasting_fault_is_told_at_once(status: int):
     assert result.status_code == status
     assert len(tried) == 1
     assert not pauses
+
+
+@pytest.mark.parametrize("lost", [LOST, answer(502), answer(504)], ids=["no answer", "502", "504"])
+def test_a_deletion_whose_answer_was_lost_has_been_done(lost: Response | DropoutError):
+    result, tried, _ = play([lost, answer(503), answer(404)], request=DELETION)
+    assert isinstance(result, Response)
+    assert len(tried) == 3
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "request_"),
+    [([answer(404)], DELETION), ([answer(503), answer(404)], DELETION), ([LOST, answer(404)], REQUEST)],
+    ids=["at once", "after a refusal", "of what is no deletion"],
+)
+def test_else_what_is_not_found_is_told(outcomes: list[Response | DropoutError], request_: Request):
+    assert isinstance(play(outcomes, request=request_)[0], NotFoundError)
 
 
 def test_a_first_attempt_that_is_still_worked_on_is_waited_for():

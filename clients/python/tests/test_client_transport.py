@@ -14,6 +14,7 @@ from dropout_client import (
     APIConnectionError,
     APITimeoutError,
     Client,
+    ConflictError,
     InternalServerError,
     JobCancelledError,
     JobFailedError,
@@ -22,6 +23,7 @@ from dropout_client import (
     UnexpectedResponseError,
     WaitTimeoutError,
 )
+from dropout_client.dropout import ForwardResult
 from dropout_client.safetensors import encode
 
 if TYPE_CHECKING:
@@ -174,6 +176,7 @@ def test_a_limit_ends_a_list_without_another_page(stub: Stub, call: Call):
 def test_events_go_on_after_a_broken_connection(stub: Stub, call: Call):
     def cut(handler: Any) -> None:
         handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
         handler.send_header("Content-Length", "10000")
         handler.end_headers()
         handler.wfile.write(event(1, "queued") + event(2, "started") + event(3, "epoch")[:20])
@@ -202,6 +205,7 @@ def _events(client: Any) -> Any:
 def test_leaving_the_events_early_gives_the_connection_back(stub: Stub):
     def endless(handler: Any) -> None:
         handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream; charset=utf-8")
         handler.end_headers()
         handler.wfile.write(event(1, "queued"))
         stub.stopping.wait()
@@ -268,6 +272,44 @@ def test_events_outlast_a_restart_of_the_service(stub: Stub, call: Call):
     stub.drop()
     stub.answer(200, event(1, "queued") + event(2, "cancelled"), Content_Type="text/event-stream")
     assert [one.type for one in call(_events, base_url=stub.url, max_retries=0)] == ["queued", "cancelled"]
+
+
+def test_events_of_another_kind_are_told_as_such(stub: Stub, call: Call):
+    stub.answer(200, JOB)
+    stub.answer(200, b"<html>hello</html>", Content_Type="text/html")
+    with pytest.raises(UnexpectedResponseError, match="events of job job_1 came as text/html"):
+        call(_events, base_url=stub.url)
+
+
+def test_a_cancellation_whose_answer_was_lost_has_been_done(stub: Stub, call: Call):
+    cancelled = {**JOB, "status": "cancelled"}
+    stub.answer(200, JOB)
+    stub.drop()
+    stub.answer(409, {})
+    stub.answer(200, cancelled)
+    assert call(_cancelled, base_url=stub.url).status == "cancelled"
+    assert [(one.method, one.path) for one in stub.received][1:] == [
+        *[("POST", "/jobs/job_1/cancel")] * 2,
+        ("GET", "/jobs/job_1"),
+    ]
+
+
+def test_a_job_that_has_ended_otherwise_cannot_be_cancelled(stub: Stub, call: Call):
+    stub.answer(200, JOB)
+    stub.answer(409, {})
+    stub.answer(200, DONE)
+    with pytest.raises(ConflictError):
+        call(_cancelled, base_url=stub.url)
+
+
+def _cancelled(client: Any) -> Any:
+    if isinstance(client, Client):
+        return client.jobs.get("job_1").cancel()
+
+    async def cancelled() -> Any:
+        return await (await client.jobs.get("job_1")).cancel()
+
+    return cancelled()
 
 
 def test_waiting_has_an_end(stub: Stub, call: Call):
@@ -356,6 +398,51 @@ def test_the_gradient_remembers_what_forward_was_told(stub: Stub, call: Call):
     assert np.array_equal(grad_input, y * 3)
     for name, text in {"seed": str(2**60), "offset": "3", "scaling": "classic", "noise_shape": "[null, 2]"}.items():
         assert f'"{name}":"{text}"'.encode() in stub.received[1].body
+
+
+def test_numbers_of_numpy_are_numbers(stub: Stub, call: Call):
+    x = np.ones((2, 4), np.float32)
+    facts = {"effective_rate": "0.25", "seed": "5"}
+    stub.answer(200, b"".join(encode({"y": x}, facts)))
+    stub.answer(200, b"".join(encode({"grad_input": x}, facts)))
+    dropped = call(
+        lambda client: client.dropout.forward(
+            x, rate=np.float32(0.25), seed=np.int64(5), noise_shape=np.array([2, 1]), training=np.True_
+        ),
+        base_url=stub.url,
+    )
+    assert type(dropped.rate) is float
+    call(lambda client: client.dropout.backward(x, dropped), base_url=stub.url)
+    for received in stub.received:
+        for name, text in {"rate": "0.25", "seed": "5", "noise_shape": "[2, 1]", "training": "true"}.items():
+            assert f'"{name}":"{text}"'.encode() in received.body
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"rate": 0.5},
+        {"seed": 1},
+        {"variant": "locked"},
+        {"offset": 1},
+        {"scaling": "classic"},
+        {"training": False},
+        {"noise_shape": (None, 1)},
+        {"axis": 0},
+        {"block_size": 3},
+        {"temperature": 0.5},
+        {"mask": [True]},
+        {"x": [1.0]},
+    ],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_nothing_is_taken_beside_what_forward_gave(beside: dict[str, Any], call: Call):
+    y: Any = ForwardResult(
+        y=np.ones(1), rate=0.5, effective_rate=0.5, scale=2.0, seed=1, offset=0,
+        algorithm="a/1", scaling="inverted", training=True,
+    )  # fmt: skip
+    with pytest.raises(TypeError, match=f"`y` already remembers {next(iter(beside))}$"):
+        call(lambda client: client.dropout.backward([1.0], y, **beside))
 
 
 @pytest.mark.parametrize("arguments", [{}, {"rate": 0.5}, {"seed": 1}, {"rate": 0.5, "seed": 1, "mask": [True]}])

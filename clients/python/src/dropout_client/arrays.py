@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "SupportsArray",
     "is_array",
     "is_table",
+    "plain",
     "to_array",
     "to_csv",
     "to_features",
@@ -49,6 +50,17 @@ def is_array(value: object) -> bool:
 def is_table(value: object) -> bool:
     """Whether this is a data frame (pandas, polars): something with named columns that can write CSV."""
     return hasattr(value, "columns") and (hasattr(value, "to_csv") or hasattr(value, "write_csv"))
+
+
+def plain(value: Any) -> Any:
+    """Make what JSON knows of what it does not: NumPy numbers and arrays, sequences of other types."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        raise TypeError("a set has no order; give a list")
+    if isinstance(value, Iterable):
+        return list(value)
+    raise TypeError(f"{value!r} is neither a number, nor text, nor a list or dictionary of them")
 
 
 def to_array(value: Any) -> NDArray[Any]:

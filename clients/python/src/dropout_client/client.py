@@ -161,7 +161,13 @@ class AsyncClient:
 
 
 def _address(base_url: str | None) -> str:
+    import httpx
+
     address = base_url or os.environ.get("DROPOUT_URL") or DEFAULT_URL
     if not address.startswith(("http://", "https://")):
         raise ValueError(f"the address of the service must begin with http:// or https://, which {address!r} does not")
+    try:
+        httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{address!r} is not an address of a service: {error}") from error
     return address

@@ -41,8 +41,25 @@ VariantName = Literal[
 ]
 """What ``variant`` may be; ``client.dropout.variants()`` tells what each one drops."""
 
-_RATE_IS_LEARNT: Final = frozenset({"concrete"})
+_NEEDS_X: Final = frozenset({"concrete"})
 """Variants whose gradient needs the input of the forward pass."""
+
+_REMEMBERED: Final = (
+    "variant",
+    "rate",
+    "seed",
+    "offset",
+    "scaling",
+    "training",
+    "noise_shape",
+    "axis",
+    "block_size",
+    "temperature",
+)
+"""What ``backward`` has to know of the call of ``forward``."""
+
+_DEFAULTS: Final = {"variant": "standard", "offset": 0, "scaling": "inverted", "training": True}
+"""Those that say something when they are left out; the others are then ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,24 +185,24 @@ def forward(
     >>> blocks = client.dropout.forward(images, rate=0.1, variant="dropblock", block_size=3)
     """
     array = arrays.to_array(x)
-    parameters = _parameters(
-        variant=variant,
-        rate=rate,
-        seed=seed,
-        offset=offset,
-        scaling=scaling,
-        training=training,
-        noise_shape=noise_shape,
-        axis=axis,
-        block_size=block_size,
-        temperature=temperature,
-        return_mask="packed" if return_mask else None,
-    )
-    tensors, facts = yield from _exchange("/dropout/forward", {"x": array}, parameters)
+    call = {
+        "variant": variant,
+        "rate": rate,
+        "seed": seed,
+        "offset": offset,
+        "scaling": scaling,
+        "training": training,
+        "noise_shape": noise_shape,
+        "axis": axis,
+        "block_size": block_size,
+        "temperature": temperature,
+        "return_mask": "packed" if return_mask else None,
+    }
+    tensors, facts = yield from _exchange("/dropout/forward", {"x": array}, call)
     return ForwardResult(
         y=_tensor(tensors, "y"),
         variant=variant,
-        rate=rate,
+        rate=float(rate),
         effective_rate=float(_fact(facts, "effective_rate")),
         scale=float(facts["scale"]) if "scale" in facts else None,
         seed=int(_fact(facts, "seed")),
@@ -198,7 +215,7 @@ def forward(
         block_size=block_size,
         temperature=temperature,
         mask=_mask(tensors, facts) if return_mask else None,
-        x=array if variant in _RATE_IS_LEARNT else None,
+        x=array if variant in _NEEDS_X else None,
     )
 
 
@@ -242,11 +259,24 @@ def backward(
     Raises
     ------
     TypeError
-        Neither ``y`` nor ``rate`` with ``seed`` or ``mask`` was given, or both.
+        Neither ``y`` nor ``rate`` with ``seed`` or ``mask`` was given, or something beside ``y``.
     """
+    call = {
+        "variant": variant,
+        "rate": rate,
+        "seed": seed,
+        "offset": offset,
+        "scaling": scaling,
+        "training": training,
+        "noise_shape": noise_shape,
+        "axis": axis,
+        "block_size": block_size,
+        "temperature": temperature,
+    }
     if y is not None:
-        if rate is not None or seed is not None or mask is not None or x is not None or variant != "standard":
-            raise TypeError("give `y`, or `rate` with `seed` or `mask`; `y` already remembers them")
+        beside = [name for name, value in {**call, "mask": mask, "x": x}.items() if _is_given(name, value)]
+        if beside:
+            raise TypeError(f"give `y`, or `rate` with `seed` or `mask`; `y` already remembers {', '.join(beside)}")
         return (yield from gradients(grad_output, y)).grad_input
     if rate is None or (seed is None) == (mask is None):
         raise TypeError("give what `forward` returned, or `rate` with one of `seed` and `mask`")
@@ -255,24 +285,11 @@ def backward(
         tensors["mask"] = arrays.to_mask(mask)
     if x is not None:
         tensors["x"] = arrays.to_array(x)
-    parameters = _parameters(
-        variant=variant,
-        rate=rate,
-        seed=seed,
-        offset=offset,
-        scaling=scaling,
-        training=training,
-        noise_shape=noise_shape,
-        axis=axis,
-        block_size=block_size,
-        temperature=temperature,
-    )
-    answer, _ = yield from _exchange("/dropout/backward", tensors, parameters)
-    return _tensor(answer, "grad_input")
+    return (yield from _backward(tensors, call)).grad_input
 
 
 def gradients(grad_output: ArrayLike, y: ForwardResult) -> Flow[Gradients]:
-    """Carry a gradient back through dropout, to the input and to a rate that is learnt.
+    """Carry a gradient back through dropout, to the input and to a rate that is learned.
 
     Parameters
     ----------
@@ -289,22 +306,7 @@ def gradients(grad_output: ArrayLike, y: ForwardResult) -> Flow[Gradients]:
     tensors = {"grad_output": arrays.to_array(grad_output)}
     if y.x is not None:
         tensors["x"] = y.x
-    parameters = _parameters(
-        variant=y.variant,
-        rate=y.rate,
-        seed=y.seed,
-        offset=y.offset,
-        scaling=y.scaling,
-        training=y.training,
-        noise_shape=y.noise_shape,
-        axis=y.axis,
-        block_size=y.block_size,
-        temperature=y.temperature,
-    )
-    answer, facts = yield from _exchange("/dropout/backward", tensors, parameters)
-    return Gradients(
-        grad_input=_tensor(answer, "grad_input"), grad_rate=float(facts["grad_rate"]) if "grad_rate" in facts else None
-    )
+    return (yield from _backward(tensors, {name: getattr(y, name) for name in _REMEMBERED}))
 
 
 def variants() -> Flow[tuple[Variant, ...]]:
@@ -337,27 +339,39 @@ class AsyncDropout(AsyncResource):
     variants = awaiting(variants)
 
 
-def _parameters(**parameters: Any) -> dict[str, str]:
-    """Metadata is text; a parameter that is left out is the service's default."""
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in parameters.items()
-        if value is not None
-    }
+def _is_given(name: str, value: Any) -> bool:
+    return value is not None if name not in _DEFAULTS else value != _DEFAULTS[name]
+
+
+def _backward(tensors: Mapping[str, NDArray[Any]], call: Mapping[str, Any]) -> Flow[Gradients]:
+    """Carry a gradient back through the dropout of this call of ``forward``."""
+    answer, facts = yield from _exchange("/dropout/backward", tensors, call)
+    return Gradients(
+        grad_input=_tensor(answer, "grad_input"), grad_rate=float(facts["grad_rate"]) if "grad_rate" in facts else None
+    )
 
 
 def _exchange(
-    path: str, tensors: Mapping[str, NDArray[Any]], parameters: Mapping[str, str]
+    path: str, tensors: Mapping[str, NDArray[Any]], call: Mapping[str, Any]
 ) -> Flow[tuple[dict[str, NDArray[Any]], dict[str, str]]]:
     response: Response = yield from send(
         Request(
             method="POST",
             path=path,
             headers={"Content-Type": safetensors.MEDIA_TYPE, "Accept": safetensors.MEDIA_TYPE},
-            body=safetensors.encode(tensors, parameters),
+            body=safetensors.encode(tensors, _text(call)),
         )
     )
     return safetensors.decode(response.content)
+
+
+def _text(call: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata is text; a parameter that is left out is the service's default."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, default=arrays.plain)
+        for name, value in call.items()
+        if value is not None
+    }
 
 
 def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:

@@ -7,9 +7,11 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from dropout_client import arrays
 from dropout_client.datasets import upload_dataset
 from dropout_client.errors import (
     APIConnectionError,
+    ConflictError,
     JobCancelledError,
     JobFailedError,
     UnavailableError,
@@ -25,7 +27,7 @@ from dropout_client.sse import FrameDecoder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dropout_client.flows import Flow, Stream
+    from dropout_client.flows import Flow, Response, Stream
     from dropout_client.spec import DataSpec, JobRequest, TrainingSpec
 
 __all__ = [
@@ -42,8 +44,8 @@ __all__ = [
     "succeeded",
 ]
 
-_MOST_BREAKS = 10
 _LONGEST_OUTAGE_S = 120.0
+_EVENT_STREAM = "text/event-stream"
 _NO_CONTENT = 204
 
 
@@ -90,7 +92,7 @@ def submit_job(
                 "Content-Type": "application/json",
                 "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
             },
-            body=json.dumps(document, allow_nan=False, default=_plain).encode(),
+            body=json.dumps(document, allow_nan=False, default=arrays.plain).encode(),
         )
     )
     return JobRecord.from_json(response.json())
@@ -126,8 +128,15 @@ def list_jobs(*, status: str | None = None, limit: int | None = None) -> Stream[
 
 
 def cancel_job(job_id: str) -> Flow[JobRecord]:
-    """Ask a job to end. It is ``cancelled`` a moment later."""
-    response = yield from send(Request(method="POST", path=f"/jobs/{job_id}/cancel"))
+    """Ask a job to end. It is ``cancelled`` a moment later; to a job that is already, nothing happens."""
+    try:
+        response = yield from send(Request(method="POST", path=f"/jobs/{job_id}/cancel"))
+    except ConflictError:
+        # Also what a repetition hears when the answer to the first attempt was lost.
+        job = yield from get_job(job_id)
+        if job.status != "cancelled":
+            raise
+        return job
     return JobRecord.from_json(response.json())
 
 
@@ -181,20 +190,18 @@ def follow_job(job_id: str, *, every_s: float, timeout: float | None) -> Stream[
     APIConnectionError, UnavailableError
         The service has been away for too long.
     """
-    begin = answered_at = time.monotonic()
-    deadline = None if timeout is None else begin + timeout
-    failures = 0
+    deadline = None if timeout is None else time.monotonic() + timeout
+    contact = _Contact()
     while True:
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             job = yield from get_job(job_id, wait_s=every_s if left_s is None else min(every_s, left_s))
         except (APIConnectionError, UnavailableError):
-            if left_s == 0 or time.monotonic() - answered_at > _LONGEST_OUTAGE_S:
+            if left_s == 0 or contact.lost:
                 raise
-            yield Pause(backoff_s(failures))
-            failures += 1
+            yield contact.pause()
             continue
-        answered_at, failures = time.monotonic(), 0
+        contact.heard()
         yield Emit(job)
         if job.finished:
             return
@@ -230,31 +237,44 @@ def job_events(job_id: str, *, after: int = 0) -> Stream[Event]:
         The job.
     after
         Sequence number of the last event that is already known.
+
+    Raises
+    ------
+    APIConnectionError, UnavailableError
+        The service has been away for too long.
     """
-    breaks = 0
-    while breaks <= _MOST_BREAKS:
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
+    contact = _Contact()
+    while True:
+        headers = {"Accept": _EVENT_STREAM} | ({"Last-Event-ID": str(after)} if after else {})
         request = Request(method="GET", path=f"/jobs/{job_id}/events", headers=headers, stream=True)
         try:
             response = yield from send(request)
             if response.status_code == _NO_CONTENT:  # the job has ended, and all of it is known
                 return
+            _check_events(response, job_id)
+            contact.answered()
             decoder = FrameDecoder()
             while chunk := (yield from read()):
+                contact.heard()
                 for frame in decoder.feed(chunk):
                     event = _event(frame.data)
                     if event.sequence <= after:
                         continue
-                    after, breaks = event.sequence, 0
+                    after = event.sequence
                     yield Emit(event)
                     if event.final:
                         return
         except (APIConnectionError, UnavailableError):
-            if breaks == _MOST_BREAKS:
+            if contact.lost:
                 raise
-        yield Pause(backoff_s(breaks))
-        breaks += 1
-    raise UnexpectedResponseError(f"the events of job {job_id} end before the job does")
+        yield contact.pause()
+
+
+def _check_events(response: Response, job_id: str) -> None:
+    """Refuse what is not a stream of events: reading on would give none for ever."""
+    kind = response.headers.get("content-type", "no content type")
+    if kind.partition(";")[0].strip() != _EVENT_STREAM:
+        raise UnexpectedResponseError(f"the events of job {job_id} came as {kind}, not as {_EVENT_STREAM}")
 
 
 def _event(data: str) -> Event:
@@ -275,10 +295,27 @@ def _stored(data: DataSpec) -> Flow[dict[str, Any]]:
     return {"dataset": dataset.id, **document}
 
 
-def _plain(value: Any) -> Any:
-    """Make JSON of what it does not know: NumPy numbers and arrays, sequences of other types."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, set | frozenset):
-        raise TypeError("a set has no order; give a list")
-    return list(value)
+class _Contact:
+    """When the service was last heard, and how long to pause before it is asked again."""
+
+    def __init__(self) -> None:
+        self.heard()
+
+    def answered(self) -> None:
+        """Note that the service is there."""
+        self._at = time.monotonic()
+
+    def heard(self) -> None:
+        """Note that it also had something to say, so that it need not be left alone for long."""
+        self.answered()
+        self._pauses = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the service has been away for too long."""
+        return time.monotonic() - self._at > _LONGEST_OUTAGE_S
+
+    def pause(self) -> Pause:
+        """Wait, longer each time until it is heard."""
+        self._pauses += 1
+        return Pause(backoff_s(self._pauses - 1))

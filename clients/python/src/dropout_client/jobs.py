@@ -186,7 +186,7 @@ class Job(_JobState):
         return self._runner.run(job_metrics(self.id))
 
     def cancel(self) -> Self:
-        """Ask the job to end. It is ``cancelled`` a moment later."""
+        """Ask the job to end. It is ``cancelled`` a moment later; to one that is already, nothing happens."""
         self.record = self._runner.run(cancel_job(self.id))
         return self
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Show = Callable[[JobRecord], None]
 
-__all__ = ["display"]
+__all__ = ["display", "standing"]
 
 _BAR_CELLS = 30
 _AT_REST = frozenset({"pausing", "paused"})
@@ -33,17 +33,20 @@ def display(*, progress: bool) -> Generator[Show | None]:
         yield show
 
 
+def standing(job: JobRecord) -> str:
+    """Write the job's status, and why it has it where that is known."""
+    return job.status if job.stop_reason is None else f"{job.status} ({job.stop_reason})"
+
+
 def describe(job: JobRecord) -> str:
     """Write the job's epoch and metrics in a few words."""
-    words = [job.status]
-    if job.epoch and job.epochs:
-        at_rest = words if job.status in _AT_REST else []
-        words = [*at_rest, f"epoch {job.epoch}/{job.epochs}"]
+    epoch = f"epoch {job.epoch}/{job.epochs}" if job.epoch and job.epochs else None
+    words = [standing(job)] if job.finished or job.status in _AT_REST or epoch is None else []
+    if epoch is not None:
+        words.append(epoch)
     if job.metrics is not None:
         parts = {"train": job.metrics.train, "validation": job.metrics.validation or {}}
         words += [f"{part} {name} {value:.4g}" for part, values in parts.items() for name, value in values.items()]
-    if job.finished:
-        words.insert(0, job.status if job.stop_reason is None else f"{job.status} ({job.stop_reason})")
     return "  ".join(words)
 
 

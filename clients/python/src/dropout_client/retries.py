@@ -6,7 +6,8 @@ Sent again: what never reached the service or was not answered (connection error
 Not sent again: 500, because a fault of the service repeats.
 
 Repeating is safe for every request: reading, computing and deleting are idempotent, and whatever creates carries
-an ``Idempotency-Key`` that stays the same over all attempts.
+an ``Idempotency-Key`` that stays the same over all attempts. A deletion whose answer was lost finds nothing when it is
+repeated: that 404 counts as done.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ __all__ = ["Options", "attempts", "backoff_s", "retry_after_s"]
 
 _LATER_MAY_SUCCEED = frozenset({408, 425, 429, 502, 503, 504})
 _IN_FLIGHT = "request-in-flight"
+_LOST_ANSWER = frozenset({502, 504})
 _FIRST_ERROR = 400
+_NOT_FOUND = 404
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 8.0
 
@@ -73,16 +76,20 @@ def attempts(request: Request, options: Options) -> Flow[Response]:
     deadline = None
     if options.total_timeout is not None:
         deadline = time.monotonic() + options.total_timeout + request.patience_s
+    lost = False  # an answer, so that the request may have been done
     for retry in range(options.max_retries + 1):
         asked_s: float | None = None
         try:
             response: Response = yield Attempt(request, _at_most(timeout_s, deadline), deadline)
         except APIConnectionError as error:
             failure: DropoutError = error
-            again = True
+            again = lost = True
         else:
             if response.status_code < _FIRST_ERROR:
                 return response
+            if lost and request.method == "DELETE" and response.status_code == _NOT_FOUND:
+                return response
+            lost = lost or response.status_code in _LOST_ANSWER
             failure = refusal = status_error(response.status_code, response.headers, response.content)
             asked_s = retry_after_s(response.headers.get("retry-after"))
             again = response.status_code in _LATER_MAY_SUCCEED or refusal.problem.type.endswith(_IN_FLIGHT)

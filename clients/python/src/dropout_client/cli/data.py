@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dropout_client import ClassPrediction, Client, Prediction
-from dropout_client.cli.inputs import InputError, read_features
-from dropout_client.cli.output import AsJson, print_json, print_table, size, time
+from dropout_client.cli.inputs import blamed_on, read_features
+from dropout_client.cli.output import AsJson, Limit, print_json, print_table, size, time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")]
-Limit = Annotated[int, typer.Option(min=1, help="The most to list.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -37,10 +36,8 @@ def upload(
 ) -> None:
     """Store a dataset and show what is in it."""
     client: Client = context.obj
-    try:
+    with blamed_on(file):
         dataset = client.datasets.upload(file, name=name)
-    except ValueError as error:
-        raise InputError(str(error)) from error
     if json:
         print_json(dataset)
         return
@@ -91,10 +88,8 @@ def download(
     """Download a model as safetensors, checked against its digest."""
     client: Client = context.obj
     target = path or Path(f"{model_id}.safetensors")
-    try:
+    with blamed_on(target):
         typer.echo(client.models.get(model_id).download(target))
-    except OSError as error:
-        raise InputError(f"{target}: {error}") from error
 
 
 def predict(
@@ -111,7 +106,9 @@ def predict(
     """Predict, one line for each row: CSV, or JSON with all there is."""
     client: Client = context.obj
     model = client.models.get(model_id)
-    prediction = model.predict(read_features(data, model.feature_names), mc_samples=mc_samples, seed=seed)
+    features = read_features(data, model.feature_names)
+    with blamed_on(data):
+        prediction = model.predict(features, mc_samples=mc_samples, seed=seed)
     if json:
         print_json(prediction)
     else:

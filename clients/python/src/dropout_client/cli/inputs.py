@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["InputError", "read_features", "read_spec"]
+__all__ = ["InputError", "blamed_on", "read_features", "read_spec"]
 
 
 class InputError(Exception):
     """A file or option of the command line is not usable; the message says which and why."""
+
+
+@contextmanager
+def blamed_on(path: Path) -> Generator[None]:
+    """Take what the client refuses to send or cannot write, in a call with this file, for a fault of the file."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_spec(path: Path) -> dict[str, Any]:
@@ -66,10 +76,8 @@ def read_features(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
     import numpy as np
 
     if path.suffix.lower() == ".npy":
-        try:
+        with blamed_on(path):
             return np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: {error}") from error
     header, *rows = [row for row in csv.reader(_text(path).splitlines()) if row] or [[]]
     missing = [name for name in names if name not in header]
     if missing:

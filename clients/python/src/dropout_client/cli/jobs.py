@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from dropout_client import Client, Job, JobError
-from dropout_client.cli.inputs import read_spec
-from dropout_client.cli.output import AsJson, print_job, print_json, print_table, time
+from dropout_client.cli.inputs import blamed_on, read_spec
+from dropout_client.cli.output import AsJson, Limit, print_job, print_json, print_table, time
 
 __all__ = ["add_commands"]
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
-Limit = Annotated[int, typer.Option(min=1, help="The most to list.")]
 _INTERRUPTED = 130
 
 
@@ -37,7 +36,8 @@ def submit(
     """Submit a training."""
     client: Client = context.obj
     document = read_spec(spec)
-    submitted = client.jobs.submit(document if priority is None else {**document, "priority": priority})
+    with blamed_on(spec):
+        submitted = client.jobs.submit(document if priority is None else {**document, "priority": priority})
     if watch:
         _watch(submitted, quiet=json)
     if json:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dropout_client.progress import standing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dropout_client.records import JobRecord
 
-__all__ = ["AsJson", "print_job", "print_json", "print_table", "size", "time"]
+__all__ = ["AsJson", "Limit", "print_job", "print_json", "print_table", "size", "time"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Limit = Annotated[int, typer.Option(min=1, help="The most to list.")]
 
 _KILO = 1000
 _UNCUT = 10_000
@@ -43,7 +46,7 @@ def print_job(job: JobRecord) -> None:
     lines: dict[str, object] = {
         "id": job.id,
         "name": job.name,
-        "status": job.status if job.stop_reason is None else f"{job.status} ({job.stop_reason})",
+        "status": standing(job),
         "progress": f"{job.progress:.0%}, epoch {job.epoch or 0} of {job.epochs}" if job.epochs else None,
         "priority": job.priority or None,
         "attempts": _attempts(job),
