@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -47,6 +47,7 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     settings = _settings(host=host, port=port, data_dir=data_dir)
     _make_data_dir(settings.data_dir)
     _configure_logging(settings.log_level)
+    _check_blobs(settings)
     _migrate(settings)
     # Predictions compute in the threads of requests; threads of BLAS beside them would fight for the same cores.
     # NumPy reads it when it is imported, below.
@@ -72,6 +73,7 @@ def dispatch(data_dir: DataDir = None) -> None:
     settings = _settings(data_dir=data_dir)
     _configure_logging(settings.log_level)
     _make_data_dir(settings.data_dir)
+    _check_blobs(settings)
     _migrate(settings)
     become_dispatcher(_dispatch_config(settings))
 
@@ -119,21 +121,40 @@ def _ignore(_number: int, _frame: object) -> None:
 
 
 def _migrate(settings: Settings, to: str = "head") -> Migration:
-    """Migrate the database, or end with a sentence for the operator when it cannot be reached or understood."""
+    """Migrate the database, or end with a sentence for the operator when it cannot be opened or understood."""
     from dropout_service.database.engine import open_database, reach
     from dropout_service.database.migrate import migrate
     from dropout_service.database.outages import OUTAGES, explain_outage
-    from dropout_service.errors import ServiceError
+    from dropout_service.errors import InvalidInputError, ServiceError
 
     try:
         engine = open_database(settings.database_url)
         reach(engine)
         engine.dispose()
         return migrate(settings.database_url, to)
-    except (ServiceError, *OUTAGES) as error:
-        told = error if isinstance(error, ServiceError) else explain_outage(error)
-        typer.echo(f"DROPOUT_SERVICE_DATABASE_URL: {told.message}", err=True)
-        raise typer.Exit(1) from None
+    except InvalidInputError as error:
+        _end("--to", error)
+    except OUTAGES as error:
+        _end("DROPOUT_SERVICE_DATABASE_URL", explain_outage(error))
+    except (ServiceError, OSError, ValueError) as error:  # its folder cannot be made; a URL that SQLite does not take
+        _end("DROPOUT_SERVICE_DATABASE_URL", error)
+
+
+def _check_blobs(settings: Settings) -> None:
+    """Open the blob store as those who use it will, or end with a sentence for the operator when that fails."""
+    from dropout_service.blobs import BlobStore
+    from dropout_service.errors import ServiceError
+
+    try:
+        with BlobStore(settings.blob_url, scratch_dir=settings.data_dir).scratch():
+            pass
+    except ServiceError as error:
+        _end("DROPOUT_SERVICE_BLOB_URL", error)
+
+
+def _end(wrong: str, error: Exception) -> NoReturn:
+    typer.echo(f"{wrong}: {error}", err=True)
+    raise typer.Exit(1)
 
 
 def _dispatch_config(settings: Settings) -> DispatchConfig:

@@ -49,17 +49,23 @@ class BlobStore:
     scratch_dir
         Where uploads are spooled when the store is not a local folder, which has its own. Default: the system's
         folder for temporary files.
+
+    Raises
+    ------
+    UnavailableError
+        The folder cannot be made or read, or the URL is of no store.
     """
 
     def __init__(self, url: str, *, scratch_dir: Path | str | None = None) -> None:
         self.url = url
-        self._store, self._root = _connect(url)
-        if self._root is not None:
-            self._scratch_dir = self._root / _SCRATCH
-            self._scratch_dir.mkdir(exist_ok=True)
-            _sweep(self._scratch_dir)
-        else:
-            self._scratch_dir = Path(scratch_dir or tempfile.gettempdir())
+        with _failing(f"cannot open the blob store {url}"):
+            self._store, self._root = _connect(url)
+            if self._root is not None:
+                self._scratch_dir = self._root / _SCRATCH
+                self._scratch_dir.mkdir(exist_ok=True)
+                _sweep(self._scratch_dir)
+            else:
+                self._scratch_dir = Path(scratch_dir or tempfile.gettempdir())
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Store ``data`` under ``key``, in place of what was there.

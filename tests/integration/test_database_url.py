@@ -1,4 +1,4 @@
-"""The commands with a database chosen by its URL: what an operator reads, and what a user can send."""
+"""The commands with stores chosen by their URLs: what an operator reads, and what a user can send."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def test_an_operator_migrates_up_and_down(empty_url: str, run: Run):
     assert done == ["base -> 0001\n", "0001 -> base\n", f"base -> {last}\n", f"already at {last}\n"]
     wrong = run(empty_url, "migrate", "--to", "9999")
     assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert wrong.stderr == (
-        f"DROPOUT_SERVICE_DATABASE_URL: there is no revision '9999'; there are {', '.join(revisions())} and head\n"
-    )
+    assert wrong.stderr == (f"--to: there is no revision '9999'; there are {', '.join(revisions())} and head\n")
 
 
 @pytest.mark.parametrize("command", ["serve", "dispatch", "migrate"])
@@ -65,6 +63,34 @@ def test_a_server_that_cannot_be_reached_is_told_in_one_line(run: Run, command: 
     assert "Connection refused" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "swordfish" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "dispatch", "migrate"])
+def test_a_database_in_a_folder_that_cannot_be_made_is_told_in_one_line(run: Run, tmp_path: Path, command: str):
+    (tmp_path / "file").touch()
+    done = run(f"sqlite:///{tmp_path}/file/service.db", command)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("DROPOUT_SERVICE_DATABASE_URL: ")
+    assert f"{tmp_path}/file" in done.stderr
+
+
+def test_a_database_that_only_one_process_could_use_is_told_in_one_line(run: Run, tmp_path: Path):
+    done = run(f"sqlite:///{tmp_path}/service.db?mode=memory", "migrate")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("DROPOUT_SERVICE_DATABASE_URL: the database must be a file that several processes")
+
+
+@pytest.mark.parametrize("command", ["serve", "dispatch"])
+@pytest.mark.parametrize("blob_url", ["file://{}/file", "s3:///prefix"])
+def test_a_blob_store_that_cannot_be_opened_is_told_in_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, blob_url: str
+):
+    (tmp_path / "file").touch()
+    url = blob_url.format(tmp_path)
+    monkeypatch.setenv("DROPOUT_SERVICE_BLOB_URL", url)
+    done = run(f"sqlite:///{tmp_path}/service.db", command)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"DROPOUT_SERVICE_BLOB_URL: cannot open the blob store {url}: ")
 
 
 def test_a_password_that_fails_is_not_shown(run: Run, postgres: PostgresServer):

@@ -166,6 +166,12 @@ def test_unwritable_place_is_unavailable(tmp_path: Path):
         blobs.put("a", b"x")
 
 
+def test_a_place_that_is_no_folder_is_unavailable(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match="cannot open the blob store file:///"):
+        BlobStore((tmp_path / "file").as_uri())
+
+
 def test_a_disk_that_gets_full_under_an_open_scratch_file_is_told_as_such(tmp_path: Path):
     blobs = BlobStore(tmp_path.as_uri())
     with pytest.raises(StorageFullError, match="No space left on device"), blobs.scratch():
