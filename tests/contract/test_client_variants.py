@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
+from sample_arrays import array_for, same_bits
 
 from dropout_client import Client, UnprocessableEntityError
 from dropout_client.dropout import _NEEDS_X, VariantName, backward, forward
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
     from live_server import LiveServer
 
+OWN: dict[str, dict[str, Any]] = {
+    "standard": {"noise_shape": (None, 1)},
+    "dropblock": {"block_size": 3},
+    "locked": {"axis": -2},
+    "concrete": {"temperature": 0.75},
+}
+"""Parameters that not every variant has, at another value than their default."""
+
 each_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 
 
@@ -26,20 +35,17 @@ def client(live_server: LiveServer) -> Iterator[Client]:
         yield client
 
 
-def array_for(variant: Variant, seed: int) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(seed).standard_normal((3, *variant.example_shape[1:])).astype(np.float32)
-
-
-def same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
-
-
 def test_the_client_names_what_the_table_has():
     assert get_args(VariantName) == tuple(VARIANTS)
     assert {variant.name for variant in VARIANTS.values() if variant.needs_x} == _NEEDS_X
     for flow in (forward, backward):
         offered = set(inspect.signature(flow).parameters)
         assert {one.name for variant in VARIANTS.values() for one in variant.all_parameters} <= offered
+
+
+def test_every_parameter_of_its_own_is_tried():
+    for variant in VARIANTS.values():
+        assert {one.name for one in variant.parameters} == set(OWN.get(variant.name, {}))
 
 
 def test_the_table_reaches_the_client(client: Client):
@@ -55,23 +61,28 @@ def test_the_table_reaches_the_client(client: Client):
 def test_forward_and_backward_are_the_kernel_s(client: Client, variant: Variant):
     x, grad_output = array_for(variant, 0), array_for(variant, 1)
     name: Any = variant.name
-    own: dict[str, Any] = {one.name: one.default for one in variant.parameters if one.default is not None}
-    dropped = client.dropout.forward(x, rate=0.3, variant=name, seed=5, offset=2, return_mask=variant.masked, **own)
-    assert same_bits(dropped.y, variant.forward(x, 0.3, seed=5, offset=2))
+    own = OWN.get(variant.name, {})
+    dropped = client.dropout.forward(x, rate=0.3, variant=name, seed=8, offset=2, return_mask=variant.masked, **own)
+    assert same_bits(dropped.y, variant.forward(x, 0.3, seed=8, offset=2, **own))
+    if own:
+        assert not np.array_equal(dropped.y, variant.forward(x, 0.3, seed=8, offset=2))
     assert dropped.variant == variant.name
     assert dropped.scale == variant.scale(0.3)
     assert dropped.algorithm == variant.algorithm
     if variant.masked:
         assert dropped.mask is not None
-        assert np.array_equal(dropped.mask, variant.mask(x.shape, 0.3, seed=5, offset=2))
+        assert np.array_equal(dropped.mask, variant.mask(x.shape, 0.3, seed=8, offset=2, **own))
 
     needed = {"x": x} if variant.needs_x else {}
-    expected = variant.backward(grad_output, 0.3, seed=5, offset=2, **needed)
+    expected = variant.backward(grad_output, 0.3, seed=8, offset=2, **own, **needed)
+    if own:
+        other = variant.backward(grad_output, 0.3, seed=8, offset=2, **needed)
+        assert not np.array_equal(expected.grad_input, other.grad_input)
     gradients = client.dropout.gradients(grad_output, dropped)
     assert same_bits(gradients.grad_input, expected.grad_input)
     assert gradients.grad_rate == expected.grad_rate
     assert same_bits(client.dropout.backward(grad_output, dropped), expected.grad_input)
-    by_facts = client.dropout.backward(grad_output, rate=0.3, variant=name, seed=5, offset=2, **own, **needed)
+    by_facts = client.dropout.backward(grad_output, rate=0.3, variant=name, seed=8, offset=2, **own, **needed)
     assert same_bits(by_facts, expected.grad_input)
 
 

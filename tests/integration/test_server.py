@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 import psutil
 from live_server import free_port, serve
+from sample_arrays import npy
 
 from dropout_service.kernels import dropout
 
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
     from live_server import LiveServer
 
 NPY = {"Content-Type": "application/x-npy"}
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def test_a_large_array_is_answered_with_little_memory(tmp_path: Path):

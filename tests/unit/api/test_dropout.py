@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load, save
+from sample_arrays import npy
 
 from dropout_service.kernels import dropout
 
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 NPY = {"Content-Type": "application/x-npy"}
 SAFETENSORS = {"Content-Type": "application/vnd.safetensors"}
 X = np.arange(24, dtype=np.float32).reshape(4, 6) + 1
-
-
-def npy(array: np.ndarray[Any, Any], **options: Any) -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array(file, array, **options)
-    return file.getvalue()
 
 
 def from_npy(content: bytes) -> np.ndarray[Any, Any]:

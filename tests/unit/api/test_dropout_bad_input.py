@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import struct
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from sample_arrays import npy
 
 if TYPE_CHECKING:
     import httpx
@@ -31,12 +31,6 @@ class Bad:
     content_type: str = JSON
     path: str = "/dropout/forward"
     headers: dict[str, str] = field(default_factory=dict)
-
-
-def npy(array: Any, **options: Any) -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.asarray(array), **options)
-    return file.getvalue()
 
 
 def npy_header(text: str, data: bytes = b"", version: int = 1) -> bytes:

@@ -13,6 +13,7 @@ import app_client
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from sample_arrays import array_for, npy, same_bits
 
 from dropout_service.kernels.dropout import pack_mask
 from dropout_service.kernels.variants import VARIANTS, Variant
@@ -27,16 +28,6 @@ FACTS = {"rate": 0.3, "seed": 2**63 + 5, "offset": 9}
 
 each_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 each_form = pytest.mark.parametrize("form", FORMS)
-
-
-def array_for(variant: Variant, seed: int) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(seed).standard_normal((3, *variant.example_shape[1:]), np.float32)
-
-
-def npy(array: np.ndarray[Any, Any]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def exchange(
@@ -68,10 +59,6 @@ def exchange(
     }
     content = answer.content
     return (np.load(io.BytesIO(content)) if form == "npy" else load(content)[output]), facts
-
-
-def same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 @each_variant

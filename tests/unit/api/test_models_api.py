@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from sample_arrays import npy
 
 from dropout_service.app import create_app
 from dropout_service.blobs import BlobStore
@@ -80,12 +80,6 @@ def add(registry: ModelRegistry) -> Callable[..., str]:
         return draft.id
 
     return add_model
-
-
-def npy(array: Any) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def facts(content: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from sample_arrays import npy
 
 from dropout_service.datasets.arrays import npz_bytes
 from dropout_service.datasets.scan import detect_format, scan
@@ -32,12 +33,6 @@ def scanned(tmp_path: Path) -> Scan:
         return scan(path, detect_format(path), limit_bytes=1 << 20)
 
     return scan_content
-
-
-def npy(array: Any, *, pickled: bool = False) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=pickled)
-    return file.getvalue()
 
 
 def npy_header(shape: tuple[int, ...], descr: str = "<f8") -> bytes:
@@ -144,7 +139,7 @@ OBJECTS = np.array([[1, "a"]], dtype=object)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (npy(OBJECTS, pickled=True), "pickled Python objects, which are never loaded"),
+        (npy(OBJECTS), "pickled Python objects, which are never loaded"),
         (npz(x=OBJECTS, y=[1]), "`x` holds pickled Python objects"),
         (npy(np.zeros(3)), r"1 dimensions, shape \(3,\); a table has 2"),
         (npy(np.zeros((3, 2, 2))), r"3 dimensions.*reshape\(len\(array\), -1\)"),

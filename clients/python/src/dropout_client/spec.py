@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dropout_client.arrays import ArrayLike
+    from dropout_client.dropout import VariantName
 
 __all__ = [
     "DataSpec",
@@ -56,7 +57,7 @@ class RateScheduleSpec(TypedDict, total=False):
 class DropoutSpec(TypedDict, total=False):
     """A variant of dropout, with the parameters that it takes; ``client.dropout.variants()`` lists both."""
 
-    variant: str
+    variant: VariantName
     rate: float
     schedule: RateScheduleSpec
     shape: Sequence[int]
