@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 import reference_stream
 
-__all__ = ["EXAMPLES", "concrete", "covering", "dropblock_mask", "gaussian_noise", "noise_shape", "words"]
+__all__ = ["concrete", "covering", "dropblock_mask", "example", "gaussian_noise", "noise_shape", "words"]
 
 Array = np.ndarray[Any, Any]
 
-EXAMPLES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+_EXAMPLES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "feature1d": ((3, 4, 7), {}),
     "feature3d": ((2, 3, 2, 3, 2), {}),
     "dropblock": ((2, 3, 5, 6), {"block_size": 2}),
     "locked": ((2, 3, 4, 5), {"axis": -2}),
     "concrete": ((2, 3, 4, 5), {"temperature": 0.4}),
 }
-"""Shape and parameters for a variant that not every shape suits; `(2, 3, 4, 5)` and its defaults for the others."""
+
+
+def example(name: str) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Shape and parameters that suit a variant: a shape of four axes and its defaults, unless it needs others."""
+    return _EXAMPLES.get(name, ((2, 3, 4, 5), {}))
 
 
 def noise_shape(name: str, shape: tuple[int, ...], parameters: dict[str, Any]) -> tuple[int, ...]:

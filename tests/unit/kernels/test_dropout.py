@@ -11,6 +11,7 @@ import reference_stream as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from same_bits import assert_same_bits, raw
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import dropout, passes
@@ -18,17 +19,6 @@ from dropout_service.kernels import dropout, passes
 DTYPES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32), np.dtype(np.float64)]
 WIDE = [np.dtype(np.float32), np.dtype(np.float64)]
 PASSES = [dropout.forward, dropout.backward]
-
-
-def raw(x):
-    """The bits of an array: what equality means here, NaN and signs included."""
-    return np.ascontiguousarray(x).reshape(-1).view(np.dtype(f"u{x.itemsize}"))
-
-
-def assert_same_bits(actual, expected):
-    assert actual.dtype == expected.dtype
-    assert actual.shape == expected.shape
-    np.testing.assert_array_equal(raw(actual), raw(expected))
 
 
 def ramp(shape, dtype=np.float32):

@@ -8,7 +8,7 @@ import inspect
 
 import numpy as np
 import pytest
-from reference_variants import EXAMPLES
+from reference_variants import example
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import dropout
@@ -29,10 +29,6 @@ NAMES = [
     "batchwise",
     "concrete",
 ]
-
-
-def example(name):
-    return EXAMPLES.get(name, ((2, 3, 4, 5), {}))
 
 
 def test_the_names_and_their_order_are_pinned():

@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 import reference_stream
 import reference_variants as reference
-from reference_variants import EXAMPLES
+from reference_variants import example
 
 from dropout_service.kernels import dropout
 from dropout_service.kernels.variants import VARIANTS
 
 ALPHA_PRIME = -1.7580993408473766
 STREAMED = [name for name in VARIANTS if name not in {"gaussian", "dropblock", "concrete"}]
-
-
-def example(name):
-    return EXAMPLES.get(name, ((2, 3, 4, 5), {}))
 
 
 def random(shape, seed=0):

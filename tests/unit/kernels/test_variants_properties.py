@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_variants import EXAMPLES
+from reference_variants import example
+from same_bits import assert_same_bits, raw
 
 from dropout_service.kernels.variants import VARIANTS
 
@@ -23,22 +24,8 @@ MASKED = [name for name, variant in VARIANTS.items() if variant.masked]
 ELEMENTWISE = [name for name, variant in VARIANTS.items() if variant.constraints.startswith("any shape")]
 
 
-def example(name):
-    return EXAMPLES.get(name, ((2, 3, 4, 5), {}))
-
-
 def random(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
-
-
-def raw(x):
-    return np.ascontiguousarray(x).reshape(-1).view(np.dtype(f"u{x.itemsize}"))
-
-
-def assert_same_bits(actual, expected):
-    assert actual.dtype == expected.dtype
-    assert actual.shape == expected.shape
-    np.testing.assert_array_equal(raw(actual), raw(expected))
 
 
 def backward(variant, grad_output, rate, **more):

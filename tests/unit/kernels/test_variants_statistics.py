@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 import reference_variants as reference
-from reference_variants import EXAMPLES
+from reference_variants import example
 
 from dropout_service.kernels.variants import VARIANTS
 
@@ -25,7 +25,7 @@ def mean_factor(name, rate):
         return (1 - rate) * ((1 - rate) * (1 + rate * ALPHA_PRIME**2)) ** -0.5
     if name == "concrete":
         u = (np.arange(1 << 20) + 0.5) / (1 << 20)
-        temperature = EXAMPLES["concrete"][1]["temperature"]
+        temperature = example("concrete")[1]["temperature"]
         return (1 / (1 + (rate / (1 - rate) * u / (1 - u)) ** (1 / temperature))).mean() / (1 - rate)
     return 1.0
 
@@ -33,7 +33,7 @@ def mean_factor(name, rate):
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name != "dropblock"])
 def test_the_mean_over_seeds_is_the_expectation(name, rate):
-    shape, parameters = EXAMPLES.get(name, ((2, 3, 4, 5), {}))
+    shape, parameters = example(name)
     x = np.linspace(-2, 2, math.prod(shape)).reshape(shape)
     ys = np.stack([VARIANTS[name].forward(x, rate, seed=seed, **parameters) for seed in range(3000)])
     error = ys.std(axis=0) / math.sqrt(len(ys))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from dropout_specs import DROPOUTS, NOT_FOR_INPUTS, UNITS
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, stream
@@ -26,20 +27,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[Any]
 
-UNITS = 12
-SHAPES = {
-    "feature1d": (4, 3),
-    "feature2d": (3, 2, 2),
-    "feature3d": (3, 1, 2, 2),
-    "feature_alpha": (4, 3),
-    "locked": (3, 4),
-    "dropblock": (1, 4, 3),
-}
-PARAMETERS = {"locked": {"axis": 1}, "dropblock": {"block_size": 2}, "concrete": {"temperature": 0.3}}
-NO_INPUTS = {"dropconnect", "drop_path"}
-RULES = {
-    name: DropoutRule(0.4, name, SHAPES.get(name), PARAMETERS.get(name, {})) for name in VARIANTS if name != "standard"
-}
+
+def rule_of(*, variant: str, rate: float, shape: list[int] | None = None, **parameters: float) -> DropoutRule:
+    return DropoutRule(rate, variant, None if shape is None else tuple(shape), parameters)
+
+
+RULES = {name: rule_of(**spec) for name, spec in DROPOUTS.items() if name != "standard"}
 MASKS = Masks(seed=5, step=11)
 NONE = DropoutRule(0.0)
 
@@ -68,7 +61,7 @@ PLACES = [
     pytest.param(name, place, id=f"{name}-{place}")
     for name in RULES
     for place in ("hidden", "residual", "inputs")
-    if not (place == "inputs" and name in NO_INPUTS) and not (place == "hidden" and name == "drop_path")
+    if not (place == "inputs" and name in NOT_FOR_INPUTS) and not (place == "hidden" and name == "drop_path")
 ]
 
 
@@ -181,8 +174,9 @@ def test_dropconnect_is_the_product_with_dropped_weights():
     made = network(RULES["dropconnect"])
     layer = made.dense_layers[1]
     x = np.random.default_rng(8).standard_normal((5, UNITS))
-    mask = VARIANTS["dropconnect"].mask((UNITS, UNITS), 0.4, seed=5, offset=stream(Purpose.DROPOUT, layer=1, step=11))
-    scale = VARIANTS["dropconnect"].scale(0.4)
+    variant, rate = VARIANTS["dropconnect"], RULES["dropconnect"].rate
+    mask = variant.mask((UNITS, UNITS), rate, seed=5, offset=stream(Purpose.DROPOUT, layer=1, step=11))
+    scale = variant.scale(rate)
     expected = np.tanh(x @ (layer.weight * mask * scale) + layer.bias)
     np.testing.assert_allclose(layer.forward(x, MASKS, differentiable=False), expected, rtol=1e-12)
 
