@@ -53,6 +53,9 @@ OWN_TESTS = {
     "passes": ["dropout", "corners", "variants_rows", "parallel"],
     "formats": ["dropout", "corners"],
     "loops": ["dropout", "variants_rows"],
+    "noise_loops": ["variants", "variants_gradients"],
+    "noise_math": ["variants", "variants_gradients", "variants_statistics"],
+    "block_loops": ["variants", "variants_properties"],
     "board": ["parallel"],
     "intrinsics": ["parallel"],
     "dense": ["layers", "dropouts"],
@@ -166,6 +169,7 @@ def run_tests(copy_: Path, files: list[Path], *, compiled: bool) -> None:
     os.chdir(copy_)
     os.environ["DROPOUT_SERVICE_KERNEL_CACHE_DIR"] = str(copy_ / "cache")
     sys.path.insert(0, str(copy_ / "service"))
+    os.environ["PYTHONPATH"] = str(copy_ / "service")  # for tests that start interpreters
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             if not compiled:
@@ -188,6 +192,8 @@ def verdict(copy_: Path, module: str, timeout_s: float, *, compiled: bool, own_o
         files += sorted(copy_.glob(f"{TRAINING_TESTS}/test_*.py"))
     own = [f"test_{name}" for name in OWN_TESTS.get(subject, [subject])]
     first = sorted((path for path in files if path.stem in own), key=lambda path: own.index(path.stem))
+    if not first:
+        sys.exit(f"{module}: there are no tests to begin with")
     others = [path for path in files if path not in first and path.stem not in left_out]
     for batch in filter(None, [first] if own_only else [first, others]):  # to collect only some saves most of the time
         process = multiprocessing.get_context("fork").Process(
