@@ -25,10 +25,10 @@ demo: venv ## Start the service, train on real data without and with dropout, pr
 serve: venv ## Run the service on http://127.0.0.1:8000 with its data in ./data.
 	$(BIN)/dropout-service serve --data-dir data
 
-test: venv ## Run all tests but the slow suites (under ten minutes on two cores).
+test: venv ## Run all tests but those of `make faults` (under ten minutes on two cores).
 	$(PYTEST) -n 2 --dist worksteal
 
-quick: venv ## Run the tests that need no service process.
+quick: venv ## Run the unit tests but the slow ones.
 	$(PYTEST) tests/unit tests/architecture -m "not slow" -n 2 --dist worksteal
 
 faults: venv fault-packages ## Run the suite of real faults and print its figures (SEED=n draws the same faults again).
