@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dropout_service.errors import ConflictError
+from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs.attempts import Verdict
 from dropout_service.jobs.events import Event, EventType, jsonable
 from dropout_service.jobs.job import MAX_ATTEMPTS, TRANSITIONS, Failure, Job, JobStatus, StopReason
@@ -24,12 +24,14 @@ __all__ = [
     "LONGEST_WAIT_S",
     "Change",
     "cancel_requested",
+    "check_deletable",
     "claimed",
     "crashed",
     "expired",
     "finished",
     "has_ended_with",
     "is_due",
+    "no_such",
     "pause_requested",
     "released",
     "reported",
@@ -245,6 +247,23 @@ def resume_requested(job: Job, now: float) -> Change | None:
     if job.status is JobStatus.PAUSING:
         return Change(job).to(JobStatus.RUNNING).tell(EventType.RESUMED, now)
     raise ConflictError(_too_late(job, "resumed"))
+
+
+def check_deletable(job: Job) -> None:
+    """Let a job be deleted.
+
+    Raises
+    ------
+    ConflictError
+        When it has not ended.
+    """
+    if not job.status.terminal:
+        raise ConflictError(f"job {job.id} is {job.status}; cancel it before you delete it")
+
+
+def no_such(job_id: str) -> NotFoundError:
+    """Say that there is no job with this id."""
+    return NotFoundError(f"there is no job {job_id!r}")
 
 
 def _too_late(job: Job, asked: str) -> str:

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dropout_service.database.ids import new_id
-from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import Attempt, Lease, Verdict
 from dropout_service.jobs.events import EventType
@@ -158,7 +157,7 @@ class MemoryJobStore:
     def get(self, job_id: str) -> Job:
         with self._lock:
             if job_id not in self._jobs:
-                raise NotFoundError(f"there is no job {job_id!r}")
+                raise lifecycle.no_such(job_id)
             return self._jobs[job_id]
 
     def list(self, *, limit: int, after: str | None = None, status: JobStatus | None = None) -> Sequence[Job]:
@@ -173,8 +172,7 @@ class MemoryJobStore:
     def delete(self, job_id: str) -> None:
         with self._lock:
             job = self.get(job_id)
-            if not job.status.terminal:
-                raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
+            lifecycle.check_deletable(job)
             del self._jobs[job_id], self._events[job_id]
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:

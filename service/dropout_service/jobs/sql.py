@@ -15,7 +15,7 @@ from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
 from dropout_service.database.ids import new_id
 from dropout_service.database.notifications import notify
-from dropout_service.errors import ConflictError, NotFoundError
+from dropout_service.database.references import parts_for_in
 from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import Attempt, Lease, Verdict
 from dropout_service.jobs.events import Event, EventType
@@ -60,8 +60,6 @@ _STORED = [field.name for field in fields(Job) if field.name != "metrics"]
 """Fields with a column; the metrics are those of the event ``metrics_sequence``."""
 _WAITED_S = 0.5
 """After so long a wait for the write lock, whoever has a lease may have waited as well, and gets another moment."""
-_MAX_IN = 500
-"""Values of one ``IN``: databases bound the number of parameters."""
 
 
 class SqlJobStore:
@@ -217,7 +215,7 @@ class SqlJobStore:
         with reading(self._engine) as connection:
             row = connection.execute(_JOB_WITH_METRICS.where(jobs_table.c.id == job_id)).mappings().first()
         if row is None:
-            raise _missing(job_id)
+            raise lifecycle.no_such(job_id)
         return _job(row)
 
     def list(self, *, limit: int, after: str | None = None, status: JobStatus | None = None) -> Sequence[Job]:
@@ -233,8 +231,7 @@ class SqlJobStore:
     def delete(self, job_id: str) -> None:
         with writing(self._engine) as connection:
             job, _ = _get(connection, job_id)
-            if not job.status.terminal:
-                raise ConflictError(f"job {job_id} is {job.status}; cancel it before you delete it")
+            lifecycle.check_deletable(job)
             connection.execute(delete(jobs_table).where(jobs_table.c.id == job_id))
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
@@ -247,7 +244,7 @@ class SqlJobStore:
         with reading(self._engine) as connection:
             rows = connection.execute(milestones).mappings().all()
         if not rows:  # each job has the event of its submission
-            raise _missing(job_id)
+            raise lifecycle.no_such(job_id)
         return attempts_of(map(_event, rows))
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
@@ -289,9 +286,8 @@ class SqlJobStore:
     def _in(self, columns: tuple[Any, ...], job_ids: Sequence[str]) -> list[RowMapping]:
         rows: list[RowMapping] = []
         with reading(self._engine) as connection:
-            for start in range(0, len(job_ids), _MAX_IN):
-                part = select(*columns).where(jobs_table.c.id.in_(job_ids[start : start + _MAX_IN]))
-                rows += connection.execute(part).mappings()
+            for part in parts_for_in(job_ids):
+                rows += connection.execute(select(*columns).where(jobs_table.c.id.in_(part))).mappings()
         return rows
 
 
@@ -307,11 +303,9 @@ def _lock(connection: Connection, ids: Select[Any], *, skip_locked: bool = False
     """
     locked = connection.execute(ids.with_for_update(of=jobs_table, skip_locked=skip_locked)).scalars().all()
     found: dict[str, tuple[Job, float]] = {}
-    for start in range(0, len(locked), _MAX_IN):
-        part = _JOB_WITH_METRICS.add_columns(now_s().label("now")).where(
-            jobs_table.c.id.in_(locked[start : start + _MAX_IN])
-        )
-        found |= {row["id"]: (_job(row), row["now"]) for row in connection.execute(part).mappings()}
+    for part in parts_for_in(locked):
+        read = _JOB_WITH_METRICS.add_columns(now_s().label("now")).where(jobs_table.c.id.in_(part))
+        found |= {row["id"]: (_job(row), row["now"]) for row in connection.execute(read).mappings()}
     return [found[job_id] for job_id in locked]
 
 
@@ -323,17 +317,13 @@ def _held(connection: Connection, attempt: Attempt) -> tuple[Job, float] | None:
 def _get(connection: Connection, job_id: str) -> tuple[Job, float]:
     found = _lock(connection, select(jobs_table.c.id).where(jobs_table.c.id == job_id))
     if not found:
-        raise _missing(job_id)
+        raise lifecycle.no_such(job_id)
     return found[0]
 
 
 def _must_exist(connection: Connection, job_id: str) -> None:
     if connection.execute(select(jobs_table.c.id).where(jobs_table.c.id == job_id)).first() is None:
-        raise _missing(job_id)
-
-
-def _missing(job_id: str) -> NotFoundError:
-    return NotFoundError(f"there is no job {job_id!r}")
+        raise lifecycle.no_such(job_id)
 
 
 def _write(connection: Connection, before: Job, change: Change) -> Job:
