@@ -20,6 +20,7 @@ from dropout_service.api.pages import Page, PageQuery
 from dropout_service.api.problems import problem_responses
 from dropout_service.datasets import inline
 from dropout_service.datasets.dataset import ColumnType, DatasetFormat
+from dropout_service.datasets.registry import key_of
 from dropout_service.errors import ConflictError, UnsupportedMediaTypeError
 from dropout_service.training.strict import Name
 
@@ -174,8 +175,8 @@ async def upload_dataset(
 @router.get("", operation_id="list_datasets", summary="List datasets", responses=problem_responses())
 def list_datasets(datasets: Datasets, page: PageQuery) -> Page[DatasetReport]:
     """Give the datasets, newest first, in pages."""
-    entries, after = datasets.list(limit=page.limit, after=page.after)
-    return Page[DatasetReport].of([DatasetReport.model_validate(entry) for entry in entries], after=after)
+    found = datasets.list(limit=page.limit + 1, after=page.after)
+    return Page[DatasetReport].of(found, limit=page.limit, key=key_of, item=DatasetReport.model_validate)
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset", summary="Read a dataset", responses=problem_responses(404))

@@ -142,9 +142,7 @@ def list_jobs(
 ) -> Page[JobReport]:
     """Give the jobs, newest first, in pages."""
     found = jobs.list(limit=page.limit + 1, after=page.after, status=status)
-    entries = found[: page.limit]
-    after = entries[-1].id if len(found) > page.limit else None
-    return Page[JobReport].of([JobReport.of(entry) for entry in entries], after=after)
+    return Page[JobReport].of(found, limit=page.limit, key=lambda job: job.id, item=JobReport.of)
 
 
 @router.get("/{job_id}", operation_id="get_job", summary="Read a job", responses=problem_responses(404))

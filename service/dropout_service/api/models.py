@@ -48,9 +48,7 @@ def list_models(
 ) -> Page[ModelReport]:
     """Give the models, newest first, in pages."""
     found = models.list(limit=page.limit + 1, after=page.after, job_id=job)
-    entries = found[: page.limit]
-    after = entries[-1].id if len(found) > page.limit else None
-    return Page[ModelReport].of([ModelReport.model_validate(entry) for entry in entries], after=after)
+    return Page[ModelReport].of(found, limit=page.limit, key=lambda model: model.id, item=ModelReport.model_validate)
 
 
 @router.get("/{model_id}", operation_id="get_model", summary="Read a model", responses=problem_responses(404))

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Page", "PageQuery", "PageRequest", "decode_cursor", "encode_cursor"]
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 MAX_LIMIT = 500
 
@@ -30,17 +31,23 @@ class Page(BaseModel, Generic[T]):
     next_cursor: str | None = Field(description="Give it as `cursor` to read the next page; null on the last page.")
 
     @classmethod
-    def of(cls, items: Sequence[T], *, after: str | None) -> Self:
-        """Build a page.
+    def of(cls, found: Sequence[E], *, limit: int, key: Callable[[E], str], item: Callable[[E], T]) -> Self:
+        """Build a page from one more entry than it has room for, if there is one.
 
         Parameters
         ----------
-        items
-            The entries of this page.
-        after
-            Key of the last entry when more follow, otherwise ``None``.
+        found
+            Up to ``limit + 1`` entries: the last one only tells that more follow.
+        limit
+            Largest number of entries of the page.
+        key
+            Gives the key of an entry, which those that follow come after.
+        item
+            Gives what the page shows of an entry.
         """
-        return cls(items=list(items), next_cursor=None if after is None else encode_cursor(after))
+        entries = found[:limit]
+        next_cursor = encode_cursor(key(entries[-1])) if len(found) > limit else None
+        return cls(items=[item(entry) for entry in entries], next_cursor=next_cursor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import DatasetFormat
 
-__all__ = ["DatasetRegistry", "Upload"]
+__all__ = ["DatasetRegistry", "Upload", "key_of"]
 
 _ID_DIGITS: Final = 32
 
@@ -167,30 +167,13 @@ class DatasetRegistry:
             raise _no_such(dataset_id)
         return dataset
 
-    def list(self, *, limit: int, after: str | None = None) -> tuple[list[Dataset], str | None]:
-        """List datasets, the newest first.
-
-        Parameters
-        ----------
-        limit
-            Most entries to return.
-        after
-            The key that the list before returned.
-
-        Returns
-        -------
-        entries
-            At most ``limit`` datasets.
-        after
-            The key to go on with; ``None`` at the end.
-        """
-        query = select(datasets).order_by(datasets.c.created_at.desc(), datasets.c.id.desc()).limit(limit + 1)
+    def list(self, *, limit: int, after: str | None = None) -> list[Dataset]:
+        """List up to ``limit`` datasets, the newest first, that come after the one of the key ``after`` (`key_of`)."""
+        query = select(datasets).order_by(datasets.c.created_at.desc(), datasets.c.id.desc()).limit(limit)
         if after is not None:
             query = query.where(tuple_(datasets.c.created_at, datasets.c.id) < _position(after))
         with reading(self._engine) as connection:
-            found = [_dataset(row) for row in connection.execute(query).mappings()]
-        entries = found[:limit]
-        return entries, f"{entries[-1].created_at!r} {entries[-1].id}" if len(found) > limit else None
+            return [_dataset(row) for row in connection.execute(query).mappings()]
 
     def unowned(self, blob_keys: Sequence[str]) -> list[str]:
         """Return those of the blobs that are of no dataset."""
@@ -243,6 +226,11 @@ class DatasetRegistry:
 
 def _no_such(dataset_id: str) -> NotFoundError:
     return NotFoundError(f"there is no dataset `{dataset_id}`; GET /datasets lists them")
+
+
+def key_of(dataset: Dataset) -> str:
+    """Return the key by which a dataset has its place in lists."""
+    return f"{dataset.created_at!r} {dataset.id}"
 
 
 def _position(after: str) -> tuple[float, str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dropout_service.api.pages import Page, decode_cursor, encode_cursor
@@ -22,5 +24,9 @@ def test_what_is_no_cursor_is_rejected(cursor: str):
 
 
 def test_a_page_tells_whether_more_follow():
-    assert Page[int].of([1, 2], after="b").model_dump() == {"items": [1, 2], "next_cursor": encode_cursor("b")}
-    assert Page[int].of([], after=None).model_dump() == {"items": [], "next_cursor": None}
+    def page(found: list[int]) -> dict[str, Any]:
+        return Page[str].of(found, limit=2, key=lambda entry: f"key {entry}", item=str).model_dump()
+
+    assert page([1, 2, 3]) == {"items": ["1", "2"], "next_cursor": encode_cursor("key 2")}
+    assert page([1, 2]) == {"items": ["1", "2"], "next_cursor": None}
+    assert page([]) == {"items": [], "next_cursor": None}
