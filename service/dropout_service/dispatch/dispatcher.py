@@ -137,6 +137,7 @@ class Dispatcher:
             self._clean(job)
         if self._presence is not None:
             self._inherit(leases, self._presence)
+        self._launch_forgotten(leases)
         if not self._tidied:
             self._tidy()
             self._tidied = True
@@ -153,6 +154,13 @@ class Dispatcher:
                 self._clean(job)
         if not self._tidied:
             presence.sweep({lease.dispatcher for lease in leases} - gone)
+
+    def _launch_forgotten(self, leases: Sequence[Lease]) -> None:
+        """Launch what is held in this name and does not run: the answer to its claim was lost."""
+        ours = {lease.attempt for lease in leases if lease.dispatcher == self.name}
+        for attempt in sorted(ours.difference(self._engine.running())):
+            logger.info("job %s: attempt %d starts, late", *attempt)
+            self._engine.launch(attempt)
 
     def _obey_verdicts(self) -> None:
         for attempt, verdict in self._jobs.verdicts(self._engine.running()).items():

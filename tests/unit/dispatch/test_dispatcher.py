@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import OperationalError
+
+from dropout_service.blobs import BlobStore
+from dropout_service.dispatch.config import DispatchConfig
+from dropout_service.dispatch.dispatcher import Dispatcher
+from dropout_service.dispatch.engine import Exit
+from dropout_service.dispatch.exits import explain
+from dropout_service.dispatch.process import StopRequest
+from dropout_service.jobs.attempts import Attempt
+from dropout_service.jobs.memory import MemoryJobStore
+from dropout_service.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dropout_service.jobs.job import Job
+
+SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
+PATIENCE_S = 20.0
+
+
+class AnswersLater(MemoryJobStore):
+    """A store whose first claim comes through, and whose answer does not."""
+
+    lost = False
+
+    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
+        jobs = super().claim(n, dispatcher=dispatcher, lease_s=lease_s)
+        if jobs and not self.lost:
+            self.lost = True
+            raise OperationalError("COMMIT", {}, sqlite3.OperationalError("the connection was lost"))
+        return jobs
+
+
+class EndsWhenAsked:
+    """An engine whose attempts do nothing until they are told to stop; the first launch ends the dispatcher."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self.launched: list[Attempt] = []
+        self._stop = stop
+        self._running: set[Attempt] = set()
+        self._gone: list[Exit] = []
+        self._deadline = time.monotonic() + PATIENCE_S
+
+    def free(self) -> int:
+        return 1 - len(self._running)
+
+    def launch(self, attempt: Attempt) -> None:
+        self.launched.append(attempt)
+        self._running.add(attempt)
+        self._stop._made = True
+
+    def kill(self, attempt: Attempt, *, grace_s: float) -> None:  # noqa: ARG002 - the name is the protocol's
+        self._running.remove(attempt)
+        self._gone.append(Exit(attempt, *explain(0, out_of_memory=False)))
+
+    def running(self) -> Iterable[Attempt]:
+        return frozenset(self._running)
+
+    def exits(self, timeout_s: float) -> list[Exit]:
+        time.sleep(timeout_s)
+        self._stop._made |= time.monotonic() > self._deadline
+        gone, self._gone = self._gone, []
+        return gone
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_a_job_runs_though_the_answer_to_its_claim_was_lost():
+    jobs, stop = AnswersLater(), StopRequest()
+    job_id = jobs.submit(SPEC).id
+    engine = EndsWhenAsked(stop)
+    config = DispatchConfig(database_url="", blob_url="", lease_s=600)
+    Dispatcher(jobs, BlobStore("memory:///"), engine, lambda: True, config).run(stop)
+    assert engine.launched == [Attempt(job_id, 1)]
+    assert [event.type for event in jobs.events(job_id)] == ["queued", "started", "restarted"]
+    assert jobs.get(job_id).crashes == 0
