@@ -8,6 +8,7 @@ a scratch file, ``fsync``, an atomic rename, and ``fsync`` of the folders.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import tempfile
 import time
@@ -34,6 +35,8 @@ _SCRATCH_LIFETIME_S = 24 * 3600.0
 _RACES = 8
 _CHUNK_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+logger = logging.getLogger(__name__)
 
 
 class BlobStore:
@@ -219,6 +222,23 @@ class BlobStore:
         """Remove a blob; none there is as good."""
         with _failing(f"cannot delete blob `{key}`"), suppress(FileNotFoundError):
             obstore.delete(self._store, key)
+
+    def discard(self, key: str) -> None:
+        """Remove a blob that nothing names any more, if that can be done now; else a sweep does it later."""
+        try:
+            self.delete(key)
+        except UnavailableError as error:
+            logger.warning("%s; it stays for now", error)
+
+    def discard_folder(self, prefix: str) -> None:
+        """Remove the blobs in a folder, as ``discard`` does."""
+        try:
+            keys = self.list(prefix)
+        except UnavailableError as error:
+            logger.warning("%s; they stay for now", error)
+            return
+        for key in keys:
+            self.discard(key)
 
     def list(self, prefix: str) -> list[str]:
         """Keys of the blobs in the folder ``prefix`` and in the folders beneath it, sorted."""

@@ -85,5 +85,4 @@ def delete_job(
         with suppress(NotFoundError):  # deleted by itself, or by this request when it was cut short
             models.delete(job.model)
     jobs.delete(job_id)
-    for key in blobs.list(job.blob_prefix):
-        blobs.delete(key)
+    blobs.discard_folder(job.blob_prefix)

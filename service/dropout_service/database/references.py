@@ -1,4 +1,4 @@
-"""Which of many values a column holds."""
+"""Which blobs the rows of a column name, and how many values one statement may ask for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Engine
 
-__all__ = ["Owners", "missing", "parts_for_in"]
+__all__ = ["Owners", "parts_for_in"]
 
 T = TypeVar("T")
 
@@ -27,15 +27,6 @@ def parts_for_in(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + _MAX_IN]
 
 
-def missing(engine: Engine, column: Column[str], values: Sequence[str]) -> list[str]:
-    """Return those of ``values`` that no row has in ``column``, in their order."""
-    found: set[str] = set()
-    with reading(engine) as connection:
-        for part in parts_for_in(values):
-            found.update(connection.execute(select(column).where(column.in_(part))).scalars())
-    return [value for value in values if value not in found]
-
-
 @dataclass(frozen=True, slots=True)
 class Owners:
     """The rows of a column that names blobs, for who has to know no more of them."""
@@ -44,5 +35,9 @@ class Owners:
     column: Column[str]
 
     def unowned(self, blob_keys: Sequence[str]) -> list[str]:
-        """Return those of ``blob_keys`` that no row names."""
-        return missing(self.engine, self.column, blob_keys)
+        """Return those of ``blob_keys`` that no row names, in their order."""
+        owned: set[str] = set()
+        with reading(self.engine) as connection:
+            for part in parts_for_in(blob_keys):
+                owned.update(connection.execute(select(self.column).where(self.column.in_(part))).scalars())
+        return [key for key in blob_keys if key not in owned]

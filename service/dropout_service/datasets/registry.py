@@ -13,14 +13,13 @@ from sqlalchemy.exc import IntegrityError
 
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
-from dropout_service.database.references import missing
 from dropout_service.datasets.dataset import Dataset, TableSchema
 from dropout_service.datasets.scan import detect_format, scan
 from dropout_service.datasets.tables import datasets
 from dropout_service.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping
 
     from sqlalchemy import Connection, Engine
 
@@ -134,7 +133,7 @@ class DatasetRegistry:
         while not (created := self._insert(row)):
             known = self._find(dataset_id)
             if known is not None:  # the same content was uploaded meanwhile
-                self._blobs.delete(blob_key)
+                self._blobs.discard(blob_key)
                 return known, False
         return _dataset({**row, "created_at": created}), True
 
@@ -175,10 +174,6 @@ class DatasetRegistry:
         with reading(self._engine) as connection:
             return [_dataset(row) for row in connection.execute(query).mappings()]
 
-    def unowned(self, blob_keys: Sequence[str]) -> list[str]:
-        """Return those of the blobs that are of no dataset."""
-        return missing(self._engine, datasets.c.blob_key, blob_keys)
-
     def hold(self, connection: Connection, dataset_id: str) -> None:
         """Keep a dataset from being deleted until a transaction ends, such as one that begins to use it.
 
@@ -216,7 +211,7 @@ class DatasetRegistry:
             if together is not None:
                 together(connection)
             connection.execute(datasets.delete().where(this))
-        self._blobs.delete(blob_key)
+        self._blobs.discard(blob_key)
 
     def _find(self, dataset_id: str) -> Dataset | None:
         with reading(self._engine) as connection:

@@ -3,7 +3,7 @@
 ``dropout_service.dispatch.config.DispatchConfig``
     What to run with.
 ``dropout_service.dispatch.launch.DispatcherProcess(config)``
-    Context manager for ``serve``: the dispatcher as a child process, restarted when it dies, stopped at the end.
+    For ``serve``: the dispatcher as a child process, restarted when it dies, stopped at the end.
 ``dropout_service.dispatch.launch.become_dispatcher(config)``
     For ``dispatch``: replaces the present process by the dispatcher and does not return.
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from dropout_service.errors import UnavailableError
 from dropout_service.jobs.lifecycle import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     from dropout_service.jobs.job import Job
 
 __all__ = ["Checkpoints"]
-
-logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -47,16 +43,10 @@ class Checkpoints:
         """Take note that the row no longer names these, which cannot be read, and drop them."""
         for key in keys:
             self._named.remove(key)
-            self._drop(key)
+            self._blobs.discard(key)
 
     def keep(self, key: str) -> None:
         """Take note that the row names ``key`` first by now, and drop what it no longer names."""
         self._named.insert(0, key)
         while len(self._named) > KEPT_CHECKPOINTS:
-            self._drop(self._named.pop())
-
-    def _drop(self, key: str) -> None:
-        try:
-            self._blobs.delete(key)
-        except UnavailableError as error:  # it goes with the others when the job has ended
-            logger.warning("cannot delete an old checkpoint: %s", error)
+            self._blobs.discard(self._named.pop())

@@ -200,7 +200,7 @@ class Dispatcher:
     def _clean(self, job: Job) -> None:
         """Remove the checkpoints of a job that has ended."""
         if job.status.terminal:
-            self._remove(job.blob_prefix)
+            self._blobs.discard_folder(job.blob_prefix)
 
     def _tidy(self) -> None:
         """Remove the checkpoints that a dispatcher would have removed, had it not been killed."""
@@ -213,15 +213,7 @@ class Dispatcher:
             try:
                 self._clean(self._jobs.get(job_id))
             except NotFoundError:
-                self._remove(f"{BLOB_FOLDER}/{job_id}")
-
-    def _remove(self, folder: str) -> None:
-        """Remove blobs; nothing waits for that to succeed."""
-        try:
-            for key in self._blobs.list(folder):
-                self._blobs.delete(key)
-        except UnavailableError as error:
-            logger.warning("checkpoints in %s stay: %s", folder, error)
+                self._blobs.discard_folder(f"{BLOB_FOLDER}/{job_id}")
 
     def _drain(self, stop: process.StopRequest) -> None:
         self._stopping = True

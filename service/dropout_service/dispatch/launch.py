@@ -11,9 +11,6 @@ import threading
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from dropout_service.dispatch.config import DispatchConfig
 
 __all__ = ["CONFIG_VARIABLE", "DispatcherProcess", "become_dispatcher"]
@@ -40,11 +37,6 @@ class DispatcherProcess:
     ----------
     config
         What the dispatcher needs to know.
-
-    Examples
-    --------
-    >>> with DispatcherProcess(config):  # doctest: +SKIP
-    ...     server.run()
     """
 
     def __init__(self, config: DispatchConfig) -> None:
@@ -54,12 +46,6 @@ class DispatcherProcess:
         self._child: subprocess.Popen[bytes] | None = None
         # The thread that starts a child must live as long as this process: the child ends with that thread.
         self._thread = threading.Thread(target=self._keep_running, name="dispatcher-process", daemon=True)
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the dispatcher that runs now."""
-        with self._lock:
-            return None if self._child is None else self._child.pid
 
     def start(self) -> None:
         """Start the dispatcher, and keep it running."""
@@ -71,15 +57,6 @@ class DispatcherProcess:
             child = self._child
         if child is not None:
             child.send_signal(signal.SIGQUIT)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """End the dispatcher in good order: attempts write their checkpoints and go back to the queue."""

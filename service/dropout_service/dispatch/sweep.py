@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import NotFoundError, UnavailableError
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from dropout_service.blobs import BlobStore
+    from dropout_service.database.references import Owners
     from dropout_service.jobs.store import JobStore
 
 __all__ = ["Sweep", "Sweeper"]
 
 logger = logging.getLogger(__name__)
-
-
-class _Owners(Protocol):
-    def unowned(self, blob_keys: Sequence[str]) -> Sequence[str]: ...
 
 
 class Sweep:
@@ -42,7 +39,7 @@ class Sweep:
     blobs, jobs
         The stores.
     datasets, models
-        The registries, or whatever else knows which blobs have a row.
+        Which blobs their rows name.
     age_s
         Seconds after which a blob without a row is removed; more than any lease or request lasts.
     clock
@@ -53,8 +50,8 @@ class Sweep:
         self,
         blobs: BlobStore,
         jobs: JobStore,
-        datasets: _Owners,
-        models: _Owners,
+        datasets: Owners,
+        models: Owners,
         *,
         age_s: float,
         clock: Callable[[], float] = time.monotonic,

@@ -11,15 +11,12 @@ from sqlalchemy import insert, select
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
 from dropout_service.database.ids import new_id
-from dropout_service.database.references import missing
 from dropout_service.errors import InvalidInputError, NotFoundError, ServiceError
 from dropout_service.models.artifact import description, dump, load
 from dropout_service.models.cache import ModelCache
 from dropout_service.models.tables import models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection, Engine
 
     from dropout_service.blobs import BlobStore
@@ -138,7 +135,7 @@ class ModelRegistry:
 
     def discard(self, draft: ModelDraft) -> None:
         """Remove the artefact of a model that was not recorded."""
-        self._blobs.delete(draft.blob_key)
+        self._blobs.discard(draft.blob_key)
 
     def get(self, model_id: str) -> Model:
         """Find a model.
@@ -182,10 +179,6 @@ class ModelRegistry:
         with reading(self._engine) as connection:
             return [Model(**row) for row in connection.execute(query).mappings()]
 
-    def unowned(self, blob_keys: Sequence[str]) -> list[str]:
-        """Return those of the blobs that are of no model."""
-        return missing(self._engine, models.c.blob_key, blob_keys)
-
     def delete(self, model_id: str) -> None:
         """Remove a model and its artefact.
 
@@ -200,7 +193,7 @@ class ModelRegistry:
         if blob_key is None:
             raise _no_such(model_id)
         self._cache.drop(model_id)
-        self._blobs.delete(blob_key)
+        self._blobs.discard(blob_key)
 
 
 def _no_such(model_id: str) -> NotFoundError:

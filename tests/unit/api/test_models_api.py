@@ -125,6 +125,18 @@ def test_read_list_download_delete(client: httpx.Client, add: Callable[..., str]
     assert client.post(f"/models/{first}/predict", json={"x": [[1, 2, 3]]}).status_code == 404
 
 
+def test_a_model_is_gone_although_its_file_cannot_be_removed_now(
+    client: httpx.Client, add: Callable[..., str], settings: Settings
+):
+    model_id = add()
+    blob = settings.data_dir / "blobs" / "models" / model_id
+    blob.unlink()
+    (blob / "in the way").mkdir(parents=True)
+    assert client.delete(f"/models/{model_id}").status_code == 204
+    assert client.get(f"/models/{model_id}").status_code == 404
+    assert blob.exists()
+
+
 def test_classes_and_probabilities(client: httpx.Client, add: Callable[..., str]):
     path = f"/models/{add()}/predict"
     answer = client.post(path, json={"x": ROWS.tolist()}).json()

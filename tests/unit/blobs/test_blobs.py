@@ -191,3 +191,21 @@ def test_a_delete_that_cleans_up_the_folder_does_not_fail_a_put_into_it(tmp_path
         for task in [pool.submit(write_and_delete, name) for name in "abcd"]:
             task.result()
     assert blobs.list("") == []
+
+
+def test_what_cannot_be_discarded_now_stays_and_the_rest_goes(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    blobs = BlobStore(tmp_path.as_uri())
+    for key in ("a/1", "a/b/2", "c"):
+        blobs.put(key, b"x")
+    blobs.discard_folder("a")
+    blobs.discard("c")
+    assert blobs.list("") == []
+    blobs.discard("c")
+    blobs.discard_folder("a")
+    assert caplog.text == ""
+    (tmp_path / "d" / "in the way").mkdir(parents=True)
+    blobs.discard("d")
+    (tmp_path / "e").symlink_to(tmp_path / "e")
+    blobs.discard_folder("e")
+    assert "cannot delete blob `d`" in caplog.text
+    assert "cannot list blobs in `e`" in caplog.text

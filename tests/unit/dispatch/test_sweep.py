@@ -13,13 +13,14 @@ from dropout_service.blobs import BlobStore
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import open_database, writing
 from dropout_service.database.migrate import upgrade
+from dropout_service.database.references import Owners
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.registry import DatasetRegistry
+from dropout_service.datasets.tables import datasets as datasets_table
 from dropout_service.dispatch.sweep import Sweep, Sweeper
 from dropout_service.jobs.attempts import Attempt, Outcome, Report
 from dropout_service.jobs.job import Failure, StopReason
 from dropout_service.jobs.sql import SqlJobStore
-from dropout_service.models.registry import ModelRegistry
 from dropout_service.models.tables import models as models_table
 from dropout_service.training.spec import TrainingSpec
 
@@ -59,8 +60,8 @@ def world(tmp_path: Path) -> Iterator[World]:
     database = open_database(f"sqlite:///{tmp_path}/service.db")
     world = World(database=database, blobs=BlobStore((tmp_path / "blobs").as_uri()), jobs=SqlJobStore(database))
     world.datasets = DatasetRegistry(database, world.blobs)
-    models = ModelRegistry(database, world.blobs)
-    world.sweep = Sweep(world.blobs, world.jobs, world.datasets, models, age_s=AGE_S, clock=lambda: world.now)
+    owners = (Owners(database, datasets_table.c.blob_key), Owners(database, models_table.c.blob_key))
+    world.sweep = Sweep(world.blobs, world.jobs, *owners, age_s=AGE_S, clock=lambda: world.now)
     yield world
     database.dispose()
 
