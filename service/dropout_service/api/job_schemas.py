@@ -76,7 +76,8 @@ class AttemptReport(_Report):
     started_at: datetime
     ended_at: datetime | None = Field(description="Null while it runs.")
     reason: str | None = Field(
-        description="Why it ended: the stop reason of the job, or `pause` or `shutdown`.", examples=["lost"]
+        description="Why it ended: the stop reason of the job, or `pause`, `shutdown` or `unavailable`.",
+        examples=["lost"],
     )
     message: str | None = Field(description="What happened, if it did not end in good order.")
     epoch: int | None = Field(description="Complete epochs of the checkpoint it went on from; null at the beginning.")

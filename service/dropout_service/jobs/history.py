@@ -26,7 +26,7 @@ class AttemptRecord:
     started_at, ended_at
         When; it has not ended yet while the latter is ``None``.
     reason
-        Why it ended: a stop reason of the job, or ``pause`` or ``shutdown``.
+        Why it ended: a stop reason of the job, or ``pause``, ``shutdown`` or ``unavailable``.
     message
         What happened, when it did not end in good order.
     epoch, step

@@ -118,10 +118,10 @@ class Failure:
     Parameters
     ----------
     code
-        Stable and machine-readable: ``diverged``, ``invalid-input``, ``out-of-memory``, ``lost``, ``crashed``,
-        ``internal-error``.
+        Stable and machine-readable: ``diverged``, ``invalid-input``, ``not-found``, ``out-of-memory``, ``lost``,
+        ``crashed``, ``internal-error``.
     phase
-        What the attempt was doing: ``starting``, ``loading``, ``training``, ``saving``.
+        What the attempt was doing: ``loading``, ``training`` or ``saving``.
     epoch
         The epoch (from 1) in which it happened, if training had begun.
     message
