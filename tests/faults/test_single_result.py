@@ -115,8 +115,12 @@ def test_dispatchers_share_the_jobs_and_none_runs_twice(
         jobs = {undisturbed.submit(api, kind): kind for _ in range(3) for kind in KINDS}
         seen: set[str] = set()
         with api.store() as store:
-            while any(api.job(job_id)["finished_at"] is None for job_id in jobs):
-                seen |= {lease.dispatcher for lease in store.leases()}
+
+            def ended() -> bool:
+                seen.update(lease.dispatcher for lease in store.leases())
+                return all(store.get(job_id).status.terminal for job_id in jobs)
+
+            wait_for(ended, "the end of all jobs", patience_s=240)
     assert len(seen) == 3
     for job_id, kind in jobs.items():
         assert api.job(job_id)["attempt"] == 1

@@ -113,8 +113,8 @@ def test_an_open_request_is_finished(tmp_path: Path):
 def test_a_request_that_does_not_end_is_cut_when_the_time_is_over(tmp_path: Path):
     environment = {"DROPOUT_SERVICE_SHUTDOWN_TIMEOUT_S": "1"}
     with serve(tmp_path / "data", environment) as server, half_an_upload(server, b"x" * 1000):
-        attempt = attempt_of(server) if running_job(server) else None
-        assert attempt is not None
+        running_job(server)
+        attempt = attempt_of(server)
         attempt.suspend()  # it cannot write its checkpoint, and gets no longer than the request
         begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import wait_for
 
 from dropout_service.dispatch.presence import Presence
 
@@ -34,22 +37,19 @@ def test_a_dispatcher_is_gone_when_the_last_of_its_processes_is(tmp_path: Path):
     ):
         assert holder.stdout is not None
         child = int(holder.stdout.readline())
-        assert not presence.is_gone("theirs:1/2")
-        holder.kill()
-        holder.wait()
-        assert not presence.is_gone("theirs:1/2"), "its child lives, and so does the lock it inherited"
-        end(child)
-        while not presence.is_gone("theirs:1/2"):
-            pass
+        try:
+            assert not presence.is_gone("theirs:1/2")
+            holder.kill()
+            holder.wait()
+            assert not presence.is_gone("theirs:1/2"), "its child lives, and so does the lock it inherited"
+        finally:
+            os.kill(child, signal.SIGKILL)
+        wait_for(lambda: presence.is_gone("theirs:1/2"), "the end of its child", patience_s=20)
         presence.sweep({"theirs:1/2"})
         assert len(list(tmp_path.iterdir())) == 2
         presence.sweep(set())
         assert [path.name for path in tmp_path.iterdir()] == ["ours"]
     assert list(tmp_path.iterdir()) == []
-
-
-def end(pid: int) -> None:
-    subprocess.run(["kill", "-9", str(pid)], check=True)
 
 
 def test_it_says_nothing_of_itself_of_strangers_and_of_other_boots(tmp_path: Path):
