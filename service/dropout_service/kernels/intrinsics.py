@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from struct import Struct
 
-__all__ = ["ROOM_BYTES", "clear_bytes", "copy_bytes", "cpu_has", "emits", "room", "unpacks"]
+__all__ = ["ROOM_BYTES", "copy_bytes", "cpu_has", "emits", "room", "unpacks"]
 
 ROOM_BYTES: Final = 512
 """Size of a `room`: a group of any format fits in."""
@@ -86,17 +86,15 @@ def copy_bytes(_context: Any, builder: Any, target: Any, source: Any, size_bytes
     cgutils.raw_memcpy(builder, to, origin, size_bytes, 1)
 
 
-@emits(types.void(types.int64, types.int64))
-def clear_bytes(_context: Any, builder: Any, target: Any, size_bytes: Any) -> None:
-    """Write zeros at an address."""
-    cgutils.memset(builder, builder.inttoptr(target, ir.IntType(8).as_pointer()), size_bytes, 0)
-
-
 @emits(types.int64())
 def room(_context: Any, builder: Any) -> Any:
-    """Return the address of some room on the stack, with anything in it; it lasts until the function returns.
+    """Return the address of some room on the stack, which is zeros when the function begins and lasts until it returns.
 
     An array would not do: nothing holds it once its address is taken, and to ask for memory could fail, which a kernel
     must not.
     """
-    return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), ROOM_BYTES)), ir.IntType(64))
+    kind = ir.ArrayType(ir.IntType(8), ROOM_BYTES)
+    with builder.goto_entry_block():
+        place = builder.alloca(kind)
+        builder.store(ir.Constant(kind, None), place)
+    return builder.ptrtoint(place, ir.IntType(64))

@@ -16,7 +16,7 @@ from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - i
 from numba.core import cgutils
 
 from dropout_service.kernels.compile_cache import jit
-from dropout_service.kernels.intrinsics import ROOM_BYTES, clear_bytes, copy_bytes, emits, room, unpacks
+from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
 from dropout_service.kernels.noise_math import DOUBLES, FLOATS, LANES, WORDS, constant, emit_exp, emit_log, emit_normals
 from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES, emit_groups, splat
 
@@ -297,7 +297,7 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
     """Write the gradient of `concrete` and add up what the rate's is made of; ``start`` begins a sum."""
     packed = _unpack_concrete_backward(arguments)
     item_bytes, grad_output, x, grad_input, sums, odds, sharpness, scale, slope, offset, seed = packed
-    place = room()
+    place = room()  # its zeros past the end add nothing to the sums, and only the last part has an end
     other = place + ROOM_BYTES // 2
     for begin in range(start, stop, SUM_ELEMENTS):
         size = min(SUM_ELEMENTS, stop - begin)
@@ -311,7 +311,6 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
         size_bytes = (size - whole * GROUP_WORDS) * item_bytes
         if size_bytes:
             skip += whole * GROUP_WORDS * item_bytes
-            clear_bytes(place, ROOM_BYTES)  # lanes past the end add nothing to the sums
             copy_bytes(place, grad_output + skip, size_bytes)
             copy_bytes(other, x + skip, size_bytes)
             _concrete_backward_groups(
