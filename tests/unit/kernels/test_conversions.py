@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -42,6 +47,29 @@ def test_float32_is_rounded_to_nearest_even(dtype):
     y = np.empty(x.size, dtype)
     conversions.narrow(x, y)
     assert_same_numbers(y, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names CPUs of that kind")
+def test_a_cpu_without_instructions_for_float16_converts_as_others_do():
+    answer = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            __file__,
+            "-k",
+            "narrow_number or nearest_even",
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""},
+    )
+    assert answer.returncode == 0, answer.stdout
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 2**16 + 5])

@@ -69,6 +69,16 @@ def test_in_evaluation_the_rate_has_no_gradient():
     assert gradients.grad_rate == 0
 
 
+def test_what_an_earlier_pass_left_adds_nothing_to_the_gradient_of_the_rate():
+    concrete, large = VARIANTS["concrete"], np.full(31, 1e100)
+    for dtype in (np.float64, np.float32):
+        x = np.zeros(32, dtype)
+        x[0] = 2
+        whole = concrete.backward(x, 0.3, seed=1, x=x).grad_rate
+        concrete.backward(large, 0.3, seed=1, x=large)
+        assert concrete.backward(x[:1], 0.3, seed=1, x=x[:1]).grad_rate == whole != 0
+
+
 def test_the_gradient_of_the_rate_does_not_depend_on_threads_layout_or_where_it_is_written():
     x, grad_output = random((130, 1001)), random((130, 1001), seed=1)
     concrete = VARIANTS["concrete"]
