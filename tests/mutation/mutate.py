@@ -51,7 +51,7 @@ INSTRUCTIONS = {
 OWN_TESTS = {
     "arguments": ["dropout", "corners"],
     "passes": ["dropout", "corners", "variants_rows", "parallel"],
-    "formats": ["dropout", "corners"],
+    "formats": ["dropout", "conversions", "corners"],
     "loops": ["dropout", "variants_rows"],
     "noise_loops": ["variants", "variants_gradients"],
     "noise_math": ["variants", "variants_gradients", "variants_statistics"],
@@ -112,7 +112,9 @@ def with_fields(node: Any, **fields: Any) -> Any:
 
 def places(tree: ast.AST, *, compiled: bool = False) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, bool]]:
     """Yield parent, field, index and node of all that is code: no annotation, message, decorator or ``__all__``."""
-    kernels = "".join(ast.unparse(node) for node in ast.iter_child_nodes(tree) if is_compiled(node))
+    # What the module offers to others may be in their compiled code.
+    reached = [node for node in ast.iter_child_nodes(tree) if is_compiled(node) or "__all__" in assigned(node)]
+    kernels = "".join(map(ast.unparse, reached))
     for field, value in ast.iter_fields(tree):
         if field in {"annotation", "returns", "decorator_list", "type_params", "bases"}:
             continue

@@ -16,6 +16,8 @@ SOURCE = '''
 from somewhere import jit
 LIMIT: int = 8
 OTHER = 9
+SHARED = 7
+__all__ = ["SHARED"]
 
 @jit
 def inner(a: "1 + 1"):
@@ -33,14 +35,15 @@ def test_every_place_that_is_code_is_changed_once():
     assert changes == [
         (4, "8  ->  9", True),
         (5, "9  ->  10", False),
-        (9, "a < LIMIT  ->  a <= LIMIT", True),
-        (12, "if a == b or not a:  ->  if not (a == b or not a):", False),
-        (12, "a == b or not a  ->  a == b and (not a)", False),
-        (12, "a == b  ->  a != b", False),
-        (12, "not a  ->  a", False),
-        (13, "raise ValueError(f'{a + b}')  ->  pass", False),
-        (14, "print(a - b)  ->  pass", False),
-        (14, "a - b  ->  a + b", False),
+        (6, "7  ->  8", True),
+        (11, "a < LIMIT  ->  a <= LIMIT", True),
+        (14, "if a == b or not a:  ->  if not (a == b or not a):", False),
+        (14, "a == b or not a  ->  a == b and (not a)", False),
+        (14, "a == b  ->  a != b", False),
+        (14, "not a  ->  a", False),
+        (15, "raise ValueError(f'{a + b}')  ->  pass", False),
+        (16, "print(a - b)  ->  pass", False),
+        (16, "a - b  ->  a + b", False),
     ]
 
 
