@@ -6,6 +6,7 @@ import http
 import signal
 import sqlite3
 import time
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.timeout(300)
 
 KINDS = ("adam", "early stopping")
 SIZE_BYTES = 24 << 20
+MINUTE_S = 60
 
 
 @pytest.fixture
@@ -156,26 +158,38 @@ def test_a_locked_database_stops_no_training(tmp_path: Path, ledger: Ledger):
         assert {tree.job(job_id)["attempt"] for job_id in jobs} == {1}, "what ran was not interrupted"
 
 
+def told_at_once(tree: ServiceTree, job_id: str) -> int:
+    """Return how many epochs the fullest report of a job told: those that it trained while nobody listened."""
+    reports = Counter(event["at"] for event in tree.events(job_id) if event["type"] == "epoch")
+    return max(reports.values())
+
+
 def test_a_database_that_is_stopped_and_started_stops_no_training(tmp_path: Path, ledger: Ledger):
     with (
         run_postgres(settings=()) as postgres,
         postgres.database("faults") as url,
         # With a longer lease it would not show that nobody is taken for lost while nobody can be heard.
-        service_tree(tmp_path / "data", database_url=url, lease_s=2) as tree,
+        service_tree(tmp_path / "data", database_url=url, lease_s=2, workers=3) as tree,
     ):
         undisturbed = Undisturbed.run(tree, KINDS)
+        endless = tree.submit({**undisturbed.specs["adam"], "epochs": 1_000_000})
         jobs = {undisturbed.submit(tree, kind): kind for kind in KINDS}
-        for job_id in jobs:
+        for job_id in (endless, *jobs):
             wait_for(lambda job_id=job_id: tree.job(job_id)["epoch"] >= 1, "the first epoch")
-        for how in (signal.SIGINT, postgres.AT_ONCE):
+        # Both are longer than a lease: that is what is tried.
+        for how, away_s in ((signal.SIGINT, 4), (postgres.AT_ONCE, MINUTE_S)):
             postgres.stop(how)
             ledger.count("faults_injected.database_stopped")
             assert_told(tree.http.get("/jobs"), 503, "unavailable")
             assert_told(tree.http.post("/jobs", json=undisturbed.specs["adam"]), 503, "unavailable")
             assert tree.http.get("/readyz").status_code == 503
             assert tree.http.get("/livez").status_code == 200
-            time.sleep(4)  # longer than a lease: that is what is tried
+            time.sleep(away_s)
             postgres.start()
             wait_for(tree.is_ready, "the service to be ready")
+            ledger.count("seconds_away.database", away_s)
+            wait_for(lambda least=2 * away_s: told_at_once(tree, endless) > least, "the epochs of that time")
+        assert tree.http.post(f"/jobs/{endless}/cancel").status_code == 202
+        assert tree.ended(endless)["attempt"] == 1
         undisturbed.confirm(tree, jobs, ledger, "database_stopped")
         assert {tree.job(job_id)["attempt"] for job_id in jobs} == {1}, "what ran was not interrupted"
