@@ -352,6 +352,25 @@ def test_a_dispatcher_that_is_stopped_hands_its_jobs_back(
     assert alone.reasons(job_id) == ["shutdown"]
 
 
+def test_a_dispatcher_that_is_asked_twice_to_stop_does_not_wait_for_checkpoints(alone: Service):
+    with alone.dispatcher(shutdown_grace_s=600.0) as process:
+        job_id = alone.submit(epochs=1_000_000)
+        wait_for(lambda: alone.jobs.get(job_id).epoch, "the first epoch")
+        (attempt,) = attempts(process)
+        attempt.suspend()
+
+        def gone_when_asked_again() -> bool:
+            if alive(process):
+                process.terminate()
+            return not alive(process)
+
+        wait_for(gone_when_asked_again, "the end of the dispatcher")
+        assert not alive(attempt)
+    job = alone.jobs.get(job_id)
+    assert (job.status, job.crashes) == ("queued", 0)
+    assert alone.jobs.attempts(job_id)[0].reason == "shutdown"
+
+
 def test_attempts_die_with_a_killed_dispatcher_and_the_next_goes_on_at_once(
     alone: Service, undisturbed: tuple[str, list[dict[str, Any]]]
 ):

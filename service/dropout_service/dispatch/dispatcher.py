@@ -230,7 +230,7 @@ class Dispatcher:
 
 
 def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
-    """Dispatch until SIGTERM or SIGINT. The database must have been migrated.
+    """Dispatch until SIGTERM or SIGINT; a second one means at once. The database must have been migrated.
 
     Parameters
     ----------
@@ -240,7 +240,8 @@ def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:
         A process with which to end, in good order; ``None`` to run alone.
     """
     logging.basicConfig(level=config.log_level.upper(), format=LOG_FORMAT)
-    stop = process.StopRequest(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    counted = {signal.SIGTERM, signal.SIGINT} if parent_pid is None else {signal.SIGINT}
+    stop = process.StopRequest(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, counted=counted)
     if parent_pid is not None:
         process.die_with_parent(signal.SIGTERM, parent_pid)
     with ExitStack() as stack:

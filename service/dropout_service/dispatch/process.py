@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from types import FrameType
 
 __all__ = ["SINGLE_THREADED", "StopRequest", "die_with_parent", "limit_memory", "oom_kills"]
@@ -25,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class StopRequest:
-    """Whether a signal has asked this process to end, and whether at once: SIGQUIT does, and a second SIGINT.
+    """Whether a signal has asked this process to end, and whether at once: SIGQUIT does, and a second one that counts.
 
     It has no lock, unlike :class:`threading.Event`: a second signal may interrupt the handler of the first, which would
     then wait for itself for ever. And a second one comes: Linux tells of the death of a parent once for each thread
@@ -35,12 +36,15 @@ class StopRequest:
     ----------
     numbers
         The signals to handle; only the main thread can ask for that.
+    counted
+        Those that mean "at once" when one of them has come before; not SIGTERM where the death of a parent sends it.
     """
 
-    def __init__(self, *numbers: signal.Signals) -> None:
+    def __init__(self, *numbers: signal.Signals, counted: Container[int] = (signal.SIGINT,)) -> None:
         self._made = False
         self._urgent = False
-        self._interrupted = False
+        self._asked = False
+        self._counted = counted
         for number in numbers:
             signal.signal(number, self._make)
 
@@ -54,9 +58,10 @@ class StopRequest:
 
     def _make(self, number: int, _frame: FrameType | None) -> None:
         self._made = True
-        if number == signal.SIGQUIT or (number == signal.SIGINT and self._interrupted):
+        counts = number in self._counted
+        if number == signal.SIGQUIT or (counts and self._asked):
             self._urgent = True
-        self._interrupted |= number == signal.SIGINT
+        self._asked |= counts
 
 
 def die_with_parent(with_signal: signal.Signals, parent_pid: int) -> None:

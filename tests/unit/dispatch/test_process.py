@@ -65,6 +65,28 @@ def test_a_request_to_stop_may_interrupt_another():
     assert run(INTERRUPTED_AT_EACH_LINE).stdout == "True\n"
 
 
+@pytest.mark.parametrize(
+    ("counted", "signals", "told"),
+    [
+        ("", "TERM TERM", "made"),
+        ("", "TERM INT", "made"),
+        ("", "INT INT", "urgent"),
+        ("", "QUIT", "urgent"),
+        ("counted={signal.SIGTERM, signal.SIGINT}", "TERM", "made"),
+        ("counted={signal.SIGTERM, signal.SIGINT}", "TERM TERM", "urgent"),
+        ("counted={signal.SIGTERM, signal.SIGINT}", "TERM INT", "urgent"),
+    ],
+)
+def test_a_second_signal_that_counts_means_at_once(counted: str, signals: str, told: str):
+    program = (
+        "import signal; from dropout_service.dispatch.process import StopRequest; "
+        f"stop = StopRequest(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, {counted}); "
+        f"[signal.raise_signal(getattr(signal, 'SIG' + name)) for name in '{signals}'.split()]; "
+        "print('urgent' if stop.is_urgent() else 'made' if stop.is_made() else 'none')"
+    )
+    assert run(program).stdout == f"{told}\n"
+
+
 def test_memory_is_bounded():
     program = (
         "from dropout_service.dispatch.process import limit_memory; limit_memory(1 << 30); "
