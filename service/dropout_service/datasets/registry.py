@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from dropout_service.database.clock import now_s
@@ -95,7 +96,8 @@ class DatasetRegistry:
         Returns
         -------
         dataset
-            The new dataset, or the one that has the same content, with the name that it got first.
+            The new dataset, or the one that has the same content, with the name that it got first; its content is
+            stored again if it was lost.
         created
             Whether it is new.
 
@@ -109,7 +111,7 @@ class DatasetRegistry:
         digest = upload.digest
         dataset_id = f"sha256-{digest.removeprefix('sha256:')[:_ID_DIGITS]}"
         known = self._find(dataset_id)
-        if known is not None:
+        if known is not None and self._has_content(known):
             return known, False
         upload.file.flush()
         path = Path(upload.file.name)
@@ -132,10 +134,30 @@ class DatasetRegistry:
         }
         while not (created := self._insert(row)):
             known = self._find(dataset_id)
-            if known is not None:  # the same content was uploaded meanwhile
+            if known is None:  # deleted between the two
+                continue
+            if self._has_content(known):  # the same content was uploaded meanwhile
                 self._blobs.discard(blob_key)
                 return known, False
+            if self._replace_content(known, blob_key):
+                return replace(known, blob_key=blob_key), False
         return _dataset({**row, "created_at": created}), True
+
+    def _has_content(self, known: Dataset) -> bool:
+        """Whether the content is where it was put: a disk may have lost it, or somebody removed it."""
+        try:
+            return self._blobs.size(known.blob_key) == known.size_bytes
+        except NotFoundError:
+            return False
+
+    def _replace_content(self, known: Dataset, blob_key: str) -> bool:
+        """Let another blob be the content; ``False`` when the dataset is gone, or was given another one meanwhile."""
+        unchanged = (datasets.c.id == known.id) & (datasets.c.blob_key == known.blob_key)
+        with writing(self._engine) as connection:
+            replaced = connection.execute(update(datasets).where(unchanged).values(blob_key=blob_key)).rowcount == 1
+        if replaced:
+            self._blobs.discard(known.blob_key)
+        return replaced
 
     def _insert(self, row: dict[str, Any]) -> float | None:
         """Insert a row; return when that was, or ``None`` if there is one with the same id."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,19 @@ def test_the_same_content_is_one_dataset_with_its_first_name(registry: DatasetRe
     assert not created
     assert again == first
     assert len(blobs.list("")) == 1
+
+
+def test_content_that_was_lost_is_stored_again(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(CSV, name="first")
+    for lose in (blobs.delete, lambda key: blobs.put(key, CSV[:5])):
+        lose(registry.get(dataset.id).blob_key)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: registry.add_content(CSV, name="second"), range(4)))
+        restored = registry.get(dataset.id)
+        assert found == [restored] * 4
+        assert restored == replace(dataset, blob_key=restored.blob_key)
+        assert blobs.get(restored.blob_key) == CSV
+        assert blobs.list("") == [restored.blob_key]
 
 
 def test_uploads_of_the_same_content_at_the_same_time_are_one_dataset(registry: DatasetRegistry, blobs: BlobStore):
