@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropout_service.api.conditional import ConditionalMiddleware
-from dropout_service.app import create_app
-from dropout_service.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     import httpx
-    from fastapi import FastAPI
     from starlette.types import Message, Receive, Scope, Send
 
 BODY: dict[str, Any] = {
@@ -25,11 +19,6 @@ BODY: dict[str, Any] = {
     "data": {"x": [[0.0], [1.0], [2.0], [3.0]], "y": [0, 1, 2, 3]},
     "validation_fraction": 0,
 }
-
-
-@pytest.fixture
-def client(tmp_path: Path, open_client: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
-    return open_client(create_app(Settings(data_dir=tmp_path, dispatcher=False)))
 
 
 @pytest.fixture

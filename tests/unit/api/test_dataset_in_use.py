@@ -12,16 +12,14 @@ from sqlalchemy import text
 
 from dropout_service.api import jobs
 from dropout_service.api.idempotency import Once
-from dropout_service.app import create_app
 from dropout_service.database.engine import reading
 from dropout_service.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import httpx
-    from fastapi import FastAPI
     from sqlalchemy import Engine
 
 BOUND_S = 20.0
@@ -48,8 +46,8 @@ def pause() -> Iterator[Pause]:
 
 
 @pytest.fixture
-def client(migrated_url: str, tmp_path: Path, open_client: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
-    return open_client(create_app(Settings(data_dir=tmp_path / "data", database_url=migrated_url, dispatcher=False)))
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=migrated_url, dispatcher=False)
 
 
 @pytest.fixture

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropout_service.app import create_app
 from dropout_service.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import httpx
-    from fastapi import FastAPI
 
 CSV = b"height,weight,kind\n1.71,64.5,cat\n1.84,,dog\n1.65,59.2,cat\n"
 TEXT = {"Content-Type": "text/csv"}
@@ -27,11 +25,6 @@ TEXT = {"Content-Type": "text/csv"}
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path, dispatcher=False, max_dataset_bytes=1 << 21)
-
-
-@pytest.fixture
-def client(settings: Settings, open_client: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
-    return open_client(create_app(settings))
 
 
 def upload(client: httpx.Client, content: bytes = CSV, **params: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dropout_service.database.engine import open_database
 from dropout_service.jobs.attempts import Attempt, Outcome, Report, Restored
 from dropout_service.jobs.job import Failure, StopReason
 from dropout_service.jobs.sql import SqlJobStore
+from dropout_service.jobs.watch import Watcher
 from dropout_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
 
 X = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [0.2, 0.9]] * 3
 Y = ["a", "b", "b", "a"] * 3
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, dispatcher=False)
-
-
-@pytest.fixture
-def client(settings: Settings, open_client: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
-    return open_client(create_app(settings))
 
 
 @pytest.fixture
@@ -400,16 +391,21 @@ def test_pages_are_stable_while_jobs_are_submitted_and_deleted(client: httpx.Cli
 
 
 def test_a_keep_alive_frame_carries_no_id(client: httpx.Client, store: SqlJobStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dropout_service.api.jobs._KEEP_ALIVE_S", 0.02)
     job_id = submit(client)
-    with ThreadPoolExecutor(1) as pool:
-        streaming = pool.submit(client.get, f"/jobs/{job_id}/events")
-        time.sleep(0.3)  # what is tested is what an idle stream sends
-        store.request_cancel(job_id)
-        text = streaming.result(timeout=20).text
-    pings = [block for block in text.split("\n\n") if block.startswith(":")]
-    assert pings
-    assert set(pings) == {": ping"}
+    asked = 0
+
+    async def cancel_after_two(*arguments: Any, **options: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 3:  # the stream waits before each comment
+            store.request_cancel(job_id)
+        return await moved(*arguments, **options)
+
+    moved = Watcher.moved
+    monkeypatch.setattr(Watcher, "moved", cancel_after_two)
+    monkeypatch.setattr("dropout_service.api.jobs._KEEP_ALIVE_S", 0.02)
+    text = client.get(f"/jobs/{job_id}/events").text
+    assert [block for block in text.split("\n\n") if block.startswith(":")] == [": ping"] * 2
 
 
 def test_a_repeated_request_creates_nothing_and_gets_the_same_answer(client: httpx.Client, store: SqlJobStore):

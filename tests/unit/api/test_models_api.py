@@ -13,22 +13,19 @@ import pytest
 from safetensors.numpy import load, save
 from sample_arrays import npy
 
-from dropout_service.app import create_app
 from dropout_service.blobs import BlobStore
 from dropout_service.database.engine import open_database
 from dropout_service.models.registry import ModelRegistry
-from dropout_service.settings import Settings
 from dropout_service.training.data import TrainingData
 from dropout_service.training.spec import TrainingSpec
 from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import httpx
-    from fastapi import FastAPI
 
+    from dropout_service.settings import Settings
     from dropout_service.training.trained import TrainedModel
 
 NPY = {"Content-Type": "application/x-npy"}
@@ -51,16 +48,6 @@ def trained(**fields: Any) -> TrainedModel:
     trainer = Trainer(spec, TrainingData(x, y, ("a", "b", "c"), "y", None if regression else ("lo", "mid", "hi")))
     list(trainer.run())
     return trainer.finish()
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, dispatcher=False)
-
-
-@pytest.fixture
-def client(settings: Settings, open_client: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
-    return open_client(create_app(settings))
 
 
 @pytest.fixture
