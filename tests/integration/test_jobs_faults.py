@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -402,6 +403,35 @@ def test_a_frozen_training_is_replaced_and_never_counts_again(
         assert alone.result(job_id) == undisturbed
     assert alone.reasons(job_id) == ["lost"]
     assert len(alone.models.list(limit=10)) == 1
+
+
+@contextmanager
+def locked(service: Service) -> Iterator[None]:
+    """Hold the write lock of the database."""
+    file = service.config.database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def test_a_training_that_is_killed_before_its_model_is_recorded_makes_another_and_the_first_is_removed(
+    alone: Service, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    with alone.dispatcher(sweep_s=0.2, lease_s=2.0) as process:
+        job_id = alone.submit()
+        wait_for(lambda: alone.jobs.get(job_id).epoch, "the first epoch")
+        with locked(alone):  # it trains to its end and saves the model, and cannot tell
+            wait_for(lambda: alone.blobs.list("models"), "the file of the model")
+            (orphan,) = alone.blobs.list("models")
+            (attempt,) = attempts(process)
+            attempt.kill()
+            wait_for(lambda: gone([attempt]), "the end of the process")
+        assert alone.result(job_id) == undisturbed
+        assert alone.reasons(job_id) == ["lost"]
+        wait_for(lambda: not alone.blobs.exists(orphan), "the sweep")
+    (model,) = alone.models.list(limit=10)
+    assert model.id == alone.jobs.get(job_id).model
+    assert alone.blobs.list("models") == [model.blob_key]
 
 
 def test_files_that_belong_to_nothing_are_removed_and_no_others(alone: Service):
