@@ -130,6 +130,26 @@ def test_blobs_that_become_read_only_stop_nothing_that_runs(tree: ServiceTree, d
     assert {tree.job(job_id)["attempt"] for job_id in jobs} == {1}
 
 
+def test_a_data_folder_that_becomes_read_only_loses_nothing(tree: ServiceTree, disk: SmallDisk, ledger: Ledger):
+    """Files that are open stay writable, as this mount has it; whatever has to be opened is refused."""
+    undisturbed = Undisturbed.run(tree, KINDS)
+    running = {undisturbed.submit(tree, kind): kind for kind in KINDS}
+    waiting = {undisturbed.submit(tree, kind): kind for kind in KINDS}
+    for job_id in running:
+        wait_for(lambda job_id=job_id: tree.job(job_id)["epoch"] >= 1, "the first epoch")
+    disk.make_read_only(disk.folder)
+    ledger.count("faults_injected.read_only")
+    assert_told(tree.http.post("/datasets", content=large_dataset()), 503, "unavailable")
+    assert tree.http.get("/jobs").status_code == http.HTTPStatus.OK
+    wait_for(lambda: "no checkpoint: cannot write" in tree.log.read_text(), "a checkpoint that cannot be written")
+    wait_for(lambda: "; trying again" in tree.log.read_text(), "a model that cannot be saved")
+    assert {tree.job(job_id)["finished_at"] for job_id in (*running, *waiting)} == {None}
+    disk.make_writable(disk.folder)
+    undisturbed.confirm(tree, running | waiting, ledger, "read_only")
+    assert {tree.job(job_id)["attempt"] for job_id in (*running, *waiting)} == {1}
+    assert tree.http.post("/datasets", content=large_dataset()).status_code == http.HTTPStatus.CREATED
+
+
 @contextmanager
 def locked(tree: ServiceTree) -> Iterator[None]:
     """Hold the write lock of the database."""
