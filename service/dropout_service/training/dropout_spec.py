@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.training.strict import StrictSpec, located
+from dropout_service.training.strict import Items, StrictSpec, located
 
 if TYPE_CHECKING:
     from dropout_service.kernels.variants import Parameter, Variant
@@ -143,7 +143,7 @@ class DropoutSpec(StrictSpec):
         exclude_if=lambda value: value is None,
         description="How the rate goes over the training. Default: it stays.",
     )
-    shape: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+    shape: Items[Annotated[int, Field(ge=1)]] | None = Field(
         default=None,
         exclude_if=lambda value: value is None,
         description="How the units of a sample are laid out, as in `[channels, length]`, for variants that look at "
@@ -203,8 +203,6 @@ AnyDropout = Annotated[
 ]
 
 Dropouts = Annotated[
-    Annotated[Rate, Tag("number")]
-    | Annotated[DropoutSpec, Tag("object")]
-    | Annotated[tuple[AnyDropout, ...], Tag("list")],
+    Annotated[Rate, Tag("number")] | Annotated[DropoutSpec, Tag("object")] | Annotated[Items[AnyDropout], Tag("list")],
     Discriminator(_form),
 ]

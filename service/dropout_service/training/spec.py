@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.dropout_spec import ACCEPTED, AnyDropout, Dropouts, DropoutSpec
-from dropout_service.training.strict import Name, StrictSpec, located
+from dropout_service.training.strict import Items, Name, StrictSpec, located
 
 __all__ = [
     "AdamSpec",
@@ -40,7 +40,7 @@ class DataSpec(StrictSpec):
         default=None,
         description="Name of the target column. Default: the column `y` of an npz, the last column of a table.",
     )
-    features: tuple[str, ...] | None = Field(
+    features: Items[str] | None = Field(
         default=None, description="Names of the feature columns. Default: every column but the target."
     )
     x: list[list[float]] | None = Field(
@@ -67,7 +67,7 @@ class DataSpec(StrictSpec):
 class ModelSpec(StrictSpec):
     """A multi-layer perceptron with dropout."""
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
+    hidden: Items[Annotated[int, Field(ge=1, le=65_536)]] = Field(
         default=(128, 128),
         max_length=64,
         description="Units of each hidden layer; empty for a linear model.",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 if TYPE_CHECKING:
     from dropout_service.errors import InvalidInputError
 
-__all__ = ["Name", "StrictSpec", "located"]
+__all__ = ["Items", "Name", "StrictSpec", "located"]
+
+T = TypeVar("T")
 
 
 def _without_nul(name: str) -> str:
@@ -23,10 +25,17 @@ Name = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
 """A name for people; what every database can keep."""
 
 
-class StrictSpec(BaseModel):
-    """Frozen; an unknown field is an error, so that a typing mistake is not silently ignored."""
+Items = Annotated[tuple[T, ...], Strict(strict=False)]
+"""A list of JSON, which no program can change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+class StrictSpec(BaseModel):
+    """Frozen; an unknown field is an error, so that a typing mistake is not silently ignored.
+
+    So is a text or a truth value in place of a number: it means what its writer did not say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def located(error: InvalidInputError) -> ValidationError:

@@ -109,6 +109,9 @@ def test_arrays_in_place_become_a_dataset(client: httpx.Client):
     [
         ({"epochs": 0}, "/epochs"),
         ({"epoch": 3}, "/epoch"),
+        ({"epochs": "5"}, "/epochs"),
+        ({"model": {"hidden": ["8"]}}, "/model/hidden/0"),
+        ({"priority": "3"}, "/priority"),
         ({"task": "clustering"}, "/task"),
         ({"data": {"dataset": "sha256-unknown"}}, "/data/dataset"),
         ({"data": {"x": [[1.0], [1.0, 2.0]], "y": [0, 1]}}, "/data/x/1"),

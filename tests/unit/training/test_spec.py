@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -50,7 +51,15 @@ def test_a_specification_survives_json():
         ({"data": {"x": [[1]], "y": [1], "target": "t"}}, "leave them out"),
         ({"model": {"hidden": [3], "dropout": [0.1, 0.2]}}, "2 rates for 1 hidden layers"),
         ({"model": {"dropout": 1.5}}, "less than or equal to 1"),
-        ({"model": {"dropout": "NaN"}}, "finite"),
+        ({"model": {"dropout": math.nan}}, "finite"),
+        ({"model": {"dropout": "0.5"}}, "valid number"),
+        ({"model": {"hidden": ["8"]}}, "valid integer"),
+        ({"model": {"residual": 1}}, "valid boolean"),
+        ({"optimizer": {"kind": "sgd", "momentum": True}}, "valid number"),
+        ({"epochs": "5"}, "valid integer"),
+        ({"epochs": True}, "valid integer"),
+        ({"data": {"x": [["1"]], "y": [1]}}, "valid number"),
+        ({"data": {"x": [[1]], "y": [True]}}, "valid"),
         ({"loss": "cross_entropy"}, "use squared_error or gaussian_nll"),
         ({"task": "classification", "loss": "gaussian_nll"}, "use cross_entropy or binary_cross_entropy"),
         ({"validation_fraction": 0, "early_stopping": {}}, "validation_fraction above 0"),
