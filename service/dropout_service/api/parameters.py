@@ -25,8 +25,15 @@ ModelT = TypeVar("ModelT", bound="BaseModel")
 _MAX_QUERY_FIELDS: Final = 64
 
 
-def validated(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
+def validated(model: type[ModelT], values: Mapping[str, Any], *, strict: bool | None = None) -> ModelT:
     """Validate values by a model, with faults told as problems are.
+
+    Parameters
+    ----------
+    model, values
+        What to make of what.
+    strict
+        Refuse a text in place of a number; metadata has nothing but texts. Default: as the model says.
 
     Raises
     ------
@@ -34,7 +41,7 @@ def validated(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
         With a pointer for each fault.
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, strict=strict)
     except ValidationError as error:
         errors = field_errors(error.errors(include_url=False), values, known=tuple(model.model_fields))
         raise InvalidInputError(summary(errors), errors=errors) from None

@@ -152,7 +152,7 @@ def _predict(
     x, given = _read(form, body)
     for name in given.keys() & query.keys():
         raise InvalidInputError.at(f"/{name}", "given in the query and in the body; give it once")
-    parameters = validated(PredictionParameters, {**query, **given})
+    parameters = validated(PredictionParameters, {**query, **given}, strict=form == JSON)
     return predict(models.load(model), x, mc_samples=parameters.mc_samples, seed=parameters.seed)
 
 

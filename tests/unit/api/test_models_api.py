@@ -203,6 +203,8 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"json": {"x": [[1, 2, 3]], "mc_samples": 0}}, "/mc_samples", "greater than or equal to 1"),
     ({"json": {"x": [[1, 2, 3]], "mc_samples": 10**9}}, "/mc_samples", "10000"),
     ({"json": {"x": [[1, 2, 3]], "seed": -1}}, "/seed", ""),
+    ({"json": {"x": [[1, 2, 3]], "seed": "1"}}, "/seed", "valid integer"),
+    ({"json": {"x": [[1, 2, 3]], "mc_samples": True}}, "/mc_samples", "valid integer"),
     ({"json": {"x": [[1, 2, 3]], "sed": 1}}, "/sed", ""),
     ({"json": {"x": [[1, 2, 3]], "seed": 1}, "params": {"seed": 1}}, "/seed", "give it once"),
     ({"content": npy(np.zeros((1, 3))), "headers": NPY, "params": {"seed": "x"}}, "/seed", ""),
