@@ -53,7 +53,7 @@ OWN_TESTS = {
     "passes": ["dropout", "corners", "variants_rows", "parallel"],
     "formats": ["dropout", "conversions", "corners"],
     "loops": ["dropout", "variants_rows"],
-    "noise_loops": ["variants", "variants_gradients"],
+    "noise_loops": ["variants", "variants_gradients", "variants_properties"],
     "noise_math": ["variants", "variants_gradients", "variants_statistics"],
     "block_loops": ["variants", "variants_properties"],
     "board": ["parallel"],

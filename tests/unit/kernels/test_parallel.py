@@ -250,6 +250,19 @@ def test_a_forked_child_has_a_team_of_its_own():
     assert child.exitcode == 0
 
 
+@pytest.mark.usefixtures("four_cores")
+def test_a_team_that_is_dissolved_has_no_threads_and_gets_none(monkeypatch):
+    team = parallel._Team()
+    monkeypatch.setattr(parallel._state, "team", team)
+    meet_helpers(3)
+    helpers = list(team._threads)
+    assert len(helpers) == 2
+    team.dissolve()
+    wait_until(lambda: not any(helper.is_alive() for helper in helpers))
+    counted(10_000, 4)
+    assert team._threads == helpers
+
+
 ENDING = """
 import threading
 import numpy as np
