@@ -10,7 +10,7 @@ import reference_stream
 import reference_variants as reference
 from reference_variants import example
 
-from dropout_service.kernels import dropout
+from dropout_service.kernels import dropout, noise_loops
 from dropout_service.kernels.variants import VARIANTS
 
 ALPHA_PRIME = -1.7580993408473766
@@ -157,6 +157,15 @@ def test_concrete_is_a_sigmoid_of_logits(rate, temperature):
     np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-300)
     grad_rate = VARIANTS["concrete"].backward(grad_output, rate, x=x, **settings).grad_rate
     assert grad_rate == pytest.approx((grad_output * slope).sum(), rel=1e-9)
+
+
+def test_concrete_goes_on_alike_beyond_what_is_summed_at_once():
+    shape = (3, noise_loops.SUM_ELEMENTS - 5)
+    x, grad_output = random(shape), random(shape, seed=1)
+    expected, slope = reference.concrete(x, 0.3, 0.67, seed=8, offset=4)
+    gradients = VARIANTS["concrete"].backward(grad_output, 0.3, x=x, seed=8, offset=4, temperature=0.67)
+    np.testing.assert_allclose(gradients.grad_input, grad_output * (expected / x), rtol=1e-11)
+    assert gradients.grad_rate == pytest.approx((grad_output * slope).sum(), rel=1e-9)
 
 
 @pytest.mark.parametrize("rate", [5e-324, 1e-200, 1 - 2**-53])
