@@ -20,6 +20,7 @@ import io
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -52,7 +53,7 @@ OWN_TESTS = {
     "arguments": ["dropout", "corners"],
     "passes": ["dropout", "corners", "variants_rows", "parallel"],
     "formats": ["dropout", "conversions", "corners"],
-    "loops": ["dropout", "variants_rows"],
+    "loops": ["dropout", "variants_rows", "variants_properties"],
     "noise_loops": ["variants", "variants_gradients", "variants_properties"],
     "noise_math": ["variants", "variants_gradients", "variants_statistics"],
     "block_loops": ["variants", "variants_properties"],
@@ -168,6 +169,7 @@ def place(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None
 
 def run_tests(copy_: Path, files: list[Path], *, compiled: bool) -> None:
     """Run tests in this (forked) process, and end with their status."""
+    os.setpgid(0, 0)
     os.chdir(copy_)
     os.environ["DROPOUT_SERVICE_KERNEL_CACHE_DIR"] = str(copy_ / "cache")
     sys.path.insert(0, str(copy_ / "service"))
@@ -204,7 +206,7 @@ def verdict(copy_: Path, module: str, timeout_s: float, *, compiled: bool, own_o
         process.start()
         process.join(timeout_s)
         if process.is_alive():
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with what its tests have started
             process.join()
             return "timeout"
         if process.exitcode:
