@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -51,6 +52,8 @@ def download(
     ------
     NotFoundError
         The content was deleted a moment ago.
+    UnavailableError
+        The store does not give it.
     """
     etag = f'"{digest}"'
     sha256 = b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
@@ -71,11 +74,14 @@ def download(
                 headers={"Content-Range": f"bytes */{size_bytes}"},
             )
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
-    if not blobs.exists(key):
-        raise NotFoundError("the content has been deleted")
+    chunks = blobs.stream(key, start, end)
+    try:
+        first = next(chunks, b"")  # before the head: what is wrong with the store is an answer, not half an answer
+    except NotFoundError as error:
+        raise NotFoundError("the content has been deleted") from error
     headers["Content-Length"] = str(end - start)
     headers["Content-Disposition"] = _disposition(filename)
-    return StreamingResponse(blobs.stream(key, start, end), status, headers, media_type=media_type)
+    return StreamingResponse(chain([first], chunks), status, headers, media_type=media_type)
 
 
 def _bounds(first: str, last: str, size: int) -> tuple[int, int]:

@@ -225,6 +225,15 @@ def test_content_that_is_gone_is_not_half_an_answer(client: httpx.Client, settin
     assert answer.json()["detail"] == "the content has been deleted"
 
 
+def test_content_that_cannot_be_read_is_told_before_the_answer_begins(client: httpx.Client, settings: Settings):
+    path = f"/datasets/{upload(client)['id']}/content"
+    (settings.data_dir / "blobs" / files(settings)[0]).write_bytes(b"")
+    answer = client.get(path)
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"].startswith("cannot read blob")
+
+
 def test_names_in_downloads_cannot_break_the_header(client: httpx.Client):
     dataset = upload(client, name='größe "x"\r\n; a/b.csv')
     answer = client.get(f"/datasets/{dataset['id']}/content")
