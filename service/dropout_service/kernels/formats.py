@@ -14,7 +14,7 @@ from llvmlite import ir
 from dropout_service.kernels.intrinsics import cpu_has
 from dropout_service.kernels.philox import splat
 
-__all__ = ["FORMATS", "LANES", "SIZES", "UNSCALED", "WIDE", "emit_narrowed", "emit_select", "emit_widened"]
+__all__ = ["FORMATS", "LANES", "SIZES", "STREAMED", "UNSCALED", "emit_narrowed", "emit_select", "emit_widened"]
 
 LANES: Final = 32
 """Elements in one vector step."""
@@ -30,8 +30,8 @@ FORMATS: Final = {"float16": _FLOAT16, "bfloat16": _B_FLOAT16, "float32": _FLOAT
 UNSCALED: Final = {2: 4, 4: 5, 8: 6}
 """The format, by bytes of an element, that copies bits and ignores the scale: a product, even by 1, quiets a NaN."""
 
-WIDE: Final = (_FLOAT32, _FLOAT64)
-"""Formats worth writing past the caches; the others are bound by arithmetic."""
+STREAMED: Final = (_FLOAT16, _B_FLOAT16, _FLOAT32, _FLOAT64)
+"""Formats written past the caches where arrays are large."""
 
 SIZES: Final = (2, 2, 4, 8, 2, 4, 8)
 """Bytes of an element, by format."""
@@ -172,7 +172,7 @@ def emit_select(  # noqa: PLR0917 - mirrors the order of an instruction's operan
     vector = _vector(element)
     raw = builder.load(builder.inttoptr(x_address, vector.as_pointer()), align=1)
     kept = _scaled(builder, format_, raw, scale)
-    zero = ir.Constant(vector, [0.0 if format_ in WIDE else 0] * LANES)
+    zero = ir.Constant(vector, [0.0 if format_ in {_FLOAT32, _FLOAT64} else 0] * LANES)
     written = builder.store(
         builder.select(keep, kept, zero), builder.inttoptr(y_address, vector.as_pointer()), align=64 if streaming else 1
     )

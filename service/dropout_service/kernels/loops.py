@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 
 from dropout_service.kernels.compile_cache import jit
-from dropout_service.kernels.formats import LANES, SIZES, WIDE, emit_select
+from dropout_service.kernels.formats import LANES, SIZES, STREAMED, emit_select
 from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
 from dropout_service.kernels.philox import ALIKE_GROUPS, GROUP_ELEMENTS, batch, emit_groups, splat
 
@@ -134,6 +134,11 @@ def _select(_context: Any, builder: Any, format_: Any, keep: Any, x: Any, y: Any
             _emit_selects(builder, code, _halves(builder, keep), x, y, scale)
 
 
+def _abreast(context: Any, code: int) -> int:
+    """Return how many groups a loop works at the same time; float64 is bound by memory, more code would be in vain."""
+    return batch(context) if SIZES[code] <= _WORD_BYTES else 1
+
+
 @emits(types.int64(types.int64, types.int64, types.int64, types.int64, types.float64, *_STREAM))
 def _drop_groups(
     context: Any,
@@ -154,15 +159,13 @@ def _drop_groups(
     """
     dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
     for code, size_bytes in enumerate(SIZES):
-        # float64 is bound by memory; for it more code would be compiled in vain.
-        abreast = batch(context) if size_bytes <= _WORD_BYTES else 1
-        step = ir.Constant(_I64, abreast)
+        step = ir.Constant(_I64, _abreast(context, code))
         with _when(builder, format_, code):
             whole = builder.mul(builder.sdiv(count, step), step)
             builder.store(whole, dropped)
             with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
                 which = builder.add(group, index)
-                draws = _emit_draws(builder, threshold, which, *address, count=abreast, alike=group)
+                draws = _emit_draws(builder, threshold, which, *address, count=step.constant, alike=group)
                 begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * size_bytes))
                 for i, keep in enumerate(draws):
                     skip = _plus(builder, begin, i * GROUP_ELEMENTS * size_bytes)
@@ -170,9 +173,9 @@ def _drop_groups(
     return builder.load(dropped)
 
 
-@emits(types.void(types.int64, types.int64, types.int64, types.int64, types.uint64, types.float64, *_STREAM))
+@emits(types.int64(types.int64, types.int64, types.int64, types.int64, types.int64, types.float64, *_STREAM))
 def _drop_windows(
-    _context: Any,
+    context: Any,
     builder: Any,
     format_: Any,
     x: Any,
@@ -183,25 +186,37 @@ def _drop_windows(
     threshold: Any,
     group: Any,
     *address: Any,
-) -> None:
-    """Drop ``count`` times 64 elements past the caches, from element ``64 group + lead`` on.
+) -> Any:
+    """Drop up to ``count`` windows past the caches, 64 elements each, from ``64 group + lead`` on; return how many.
 
-    ``y`` is at the start of a cache line. Arrays seldom are, so a window of 64 elements takes its bits from two groups.
+    ``y`` is at the start of a cache line. Arrays seldom are, so a window takes its bits from two groups: of these,
+    ``count + 1`` are alike.
     """
+    dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
     complement = builder.sub(ir.Constant(_I64, GROUP_ELEMENTS - 1), lead)
-    for code in WIDE:
+    for code in STREAMED:
+        step = ir.Constant(_I64, _abreast(context, code))
         with _when(builder, format_, code):
+            whole = builder.mul(builder.sdiv(count, step), step)
+            builder.store(whole, dropped)
             first = _joined(builder, *_emit_draws(builder, threshold, group, *address)[0])
-            before = cgutils.alloca_once_value(builder, first)
-            with cgutils.for_range(builder, count) as loop:
-                following = _plus(builder, builder.add(group, loop.index), 1)
-                after = _joined(builder, *_emit_draws(builder, threshold, following, *address)[0])
-                # In two shifts, because one by 64 (where lead is 0) is undefined.
-                upper = builder.shl(builder.shl(after, ir.Constant(_I64, 1)), complement)
-                keep = _halves(builder, builder.or_(builder.lshr(builder.load(before), lead), upper))
-                builder.store(after, before)
-                skip = builder.mul(loop.index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
-                _emit_selects(builder, code, keep, builder.add(x, skip), builder.add(y, skip), scale, streaming=True)
+            last = cgutils.alloca_once_value(builder, first)
+            with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
+                which = _plus(builder, builder.add(group, index), 1)
+                before = builder.load(last)
+                draws = _emit_draws(builder, threshold, which, *address, count=step.constant, alike=group)
+                begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
+                for i, drawn in enumerate(draws):
+                    after = _joined(builder, *drawn)
+                    # In two shifts, because one by 64 (where lead is 0) is undefined.
+                    upper = builder.shl(builder.shl(after, ir.Constant(_I64, 1)), complement)
+                    keep = _halves(builder, builder.or_(builder.lshr(before, lead), upper))
+                    skip = _plus(builder, begin, i * GROUP_ELEMENTS * SIZES[code])
+                    places = builder.add(x, skip), builder.add(y, skip)
+                    _emit_selects(builder, code, keep, *places, scale, streaming=True)
+                    before = after
+                builder.store(before, last)
+    return builder.load(dropped)
 
 
 @emits(types.int64(types.int64))
@@ -239,13 +254,14 @@ def drop_by_stream(arguments: int, start: int, stop: int) -> None:
     # Only whole cache lines are written past the caches: what is before the first of them goes the way of the rest.
     lead = min(size, (-y & (_LINE_BYTES - 1)) // item_bytes) if streaming else 0
     skip = lead * item_bytes
+    # What lies beyond, in an array of 2^35 elements or more, goes the way of the rest.
+    alike = ALIKE_GROUPS - np.int64(group) % ALIKE_GROUPS
     if streaming:
-        count = (size - lead) // GROUP_ELEMENTS
-        _drop_windows(format_, x + skip, y + skip, count, lead, scale, threshold, group, offset, seed)
+        count = min((size - lead) // GROUP_ELEMENTS, alike - 1)
+        count = _drop_windows(format_, x + skip, y + skip, count, lead, scale, threshold, group, offset, seed)
     else:
-        # What lies beyond, in an array of 2^35 elements or more, goes the way of the rest.
-        alike = min(size // GROUP_ELEMENTS, ALIKE_GROUPS - np.int64(group) % ALIKE_GROUPS)
-        count = _drop_groups(format_, x, y, alike, scale, threshold, group, offset, seed)
+        count = min(size // GROUP_ELEMENTS, alike)
+        count = _drop_groups(format_, x, y, count, scale, threshold, group, offset, seed)
     whole = count * GROUP_ELEMENTS
     done = 0
     while done < size:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from dropout_service.kernels import loops, parallel
-from dropout_service.kernels.formats import UNSCALED, WIDE
+from dropout_service.kernels.formats import STREAMED, UNSCALED
 from dropout_service.kernels.memory import address
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _drop_by_draws(
     size, drawn = math.prod(shape), math.prod(noise_shape)
     if noise_shape == shape:
         format_, item_bytes, x, y, factor = work
-        streaming = format_ in WIDE and size * item_bytes >= _STREAMING_BYTES and y % item_bytes == 0
+        streaming = format_ in STREAMED and size * item_bytes >= _STREAMING_BYTES and y % item_bytes == 0
         arguments = loops.DROP_BY_STREAM.pack(format_, item_bytes, streaming, x, y, factor, *draws)
         parallel.run(loops.drop_by_stream, arguments, size, grain=_GRAIN, threads=threads)
     elif size < 2 * _GRAIN and drawn <= loops.FLAGS_AT_ONCE:

@@ -251,7 +251,7 @@ def test_out_may_be_x_itself_or_overlap_it():
     assert_same_bits(same, expected)
 
 
-@pytest.mark.parametrize("dtype", WIDE, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("skip", [0, 1, 5])
 def test_writing_past_the_caches_changes_nothing(dtype, skip, monkeypatch):
     x = ramp(5000 + skip, dtype)[skip:]
