@@ -30,7 +30,7 @@ FORMATS: Final = {"float16": _FLOAT16, "bfloat16": _B_FLOAT16, "float32": _FLOAT
 UNSCALED: Final = {2: 4, 4: 5, 8: 6}
 """The format, by bytes of an element, that copies bits and ignores the scale: a product, even by 1, quiets a NaN."""
 
-STREAMED: Final = (_FLOAT16, _B_FLOAT16, _FLOAT32, _FLOAT64)
+STREAMED: Final = tuple(FORMATS.values())
 """Formats written past the caches where arrays are large."""
 
 SIZES: Final = (2, 2, 4, 8, 2, 4, 8)

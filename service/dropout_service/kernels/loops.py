@@ -159,13 +159,14 @@ def _drop_groups(
     """
     dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
     for code, size_bytes in enumerate(SIZES):
-        step = ir.Constant(_I64, _abreast(context, code))
+        abreast = _abreast(context, code)
+        step = ir.Constant(_I64, abreast)
         with _when(builder, format_, code):
             whole = builder.mul(builder.sdiv(count, step), step)
             builder.store(whole, dropped)
             with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
                 which = builder.add(group, index)
-                draws = _emit_draws(builder, threshold, which, *address, count=step.constant, alike=group)
+                draws = _emit_draws(builder, threshold, which, *address, count=abreast, alike=group)
                 begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * size_bytes))
                 for i, keep in enumerate(draws):
                     skip = _plus(builder, begin, i * GROUP_ELEMENTS * size_bytes)
@@ -195,7 +196,8 @@ def _drop_windows(
     dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
     complement = builder.sub(ir.Constant(_I64, GROUP_ELEMENTS - 1), lead)
     for code in STREAMED:
-        step = ir.Constant(_I64, _abreast(context, code))
+        abreast = _abreast(context, code)
+        step = ir.Constant(_I64, abreast)
         with _when(builder, format_, code):
             whole = builder.mul(builder.sdiv(count, step), step)
             builder.store(whole, dropped)
@@ -204,7 +206,7 @@ def _drop_windows(
             with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
                 which = _plus(builder, builder.add(group, index), 1)
                 before = builder.load(last)
-                draws = _emit_draws(builder, threshold, which, *address, count=step.constant, alike=group)
+                draws = _emit_draws(builder, threshold, which, *address, count=abreast, alike=group)
                 begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
                 for i, drawn in enumerate(draws):
                     after = _joined(builder, *drawn)
