@@ -5,7 +5,7 @@
 
 ``sequential`` is one stream from its beginning: the draws of one large array. ``steps`` is the first 64 draws of the
 streams of one training step after the other, and ``seeds`` those of one seed after the other: neighbouring counters and
-keys, what a generator with too few rounds tells apart worst.
+keys, what a generator that mixes too little tells apart worst.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dropout_service.kernels.philox import GROUP_LANES, fill_group
+from dropout_service.kernels.keystream import GROUP_LANES, fill
 from dropout_service.kernels.streams import Purpose, stream
 
 GROUPS_A_WRITE = 1 << 12
@@ -32,11 +32,11 @@ STEPS = {
 
 
 @njit
-def fill(lanes: Any, first: Any, by: Any, offset: Any) -> None:
+def fill_by_steps(lanes: Any, first: Any, by: Any, offset: Any) -> None:
     for i in range(lanes.size // GROUP_LANES):
         n = np.uint64(first + i)
         begin = i * GROUP_LANES
-        fill_group(lanes[begin : begin + GROUP_LANES], n * by[0], offset + n * by[1], n * by[2])
+        fill(lanes[begin : begin + GROUP_LANES], n * by[0], offset + n * by[1], n * by[2])
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     lanes = np.empty(GROUPS_A_WRITE * GROUP_LANES, np.uint64)
     try:
         for first in itertools.count(0, GROUPS_A_WRITE):
-            fill(lanes, np.uint64(first), by, FIRST_STEP)
+            fill_by_steps(lanes, np.uint64(first), by, FIRST_STEP)
             sys.stdout.buffer.write(lanes.data)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has had enough

@@ -158,7 +158,7 @@ def test_a_regression_in_its_own_unit(client: Client):
         loss="gaussian_nll",
         data={"x": diabetes.data, "y": diabetes.target},
         model={"hidden": [32], "dropout": 0.1},
-        epochs=30,
+        epochs=120,
     ).result(timeout=60)
     prediction = model.predict(diabetes.data.tolist(), mc_samples=20)
     assert isinstance(prediction, ValuePrediction)

@@ -183,5 +183,5 @@ def test_the_example_of_an_answer_is_what_the_example_request_gets(client: httpx
     operation = DOCUMENT["paths"][path]["post"]
     array = "x" if path.endswith("forward") else "grad_output"
     x = [[1, 2], [3, 4]] if array == "x" else [[1, 1], [1, 1]]
-    answer = client.post(path, json={array: x, "rate": 0.5, "seed": 6}).json()
+    answer = client.post(path, json={array: x, "rate": 0.5, "seed": 42}).json()
     assert answer == operation["responses"]["200"]["content"]["application/json"]["example"]

@@ -76,7 +76,7 @@ BACKWARD: Final = Operation(
     BackwardParameters,
     BackwardRequest,
     backward=True,
-    example='{"grad_output": [[1, 1], [1, 1]], "rate": 0.5, "seed": 6}',
+    example='{"grad_output": [[1, 1], [1, 1]], "rate": 0.5, "seed": 42}',
 )
 
 

@@ -43,7 +43,7 @@ _FACTS: Final = {
     "rate": 0.5,
     "effective_rate": 0.5,
     "scale": 2.0,
-    "seed": 6,
+    "seed": 42,
     "offset": 0,
     "algorithm": VARIANTS["standard"].algorithm,
 }
@@ -52,15 +52,15 @@ _FORWARD_JSON: Final = {
     "simplest": {"summary": "The simplest: a seed is drawn", "value": {"x": [[1, 2], [3, 4]], "rate": 0.5}},
     "reproducible": {
         "summary": "With a seed, and the mask in the answer",
-        "value": {"x": [[1, 2], [3, 4]], "rate": 0.5, "seed": 6, "return_mask": "bool"},
+        "value": {"x": [[1, 2], [3, 4]], "rate": 0.5, "seed": 42, "return_mask": "bool"},
     },
     "encoded": {
         "summary": "The array as its bytes",
-        "value": {"x": {"dtype": "float32", "shape": [2], "data": "AACAPwAAAEA="}, "rate": 0.25, "seed": 6},
+        "value": {"x": {"dtype": "float32", "shape": [2], "data": "AACAPwAAAEA="}, "rate": 0.25, "seed": 42},
     },
     "shared": {
         "summary": "Whole columns dropped together",
-        "value": {"x": [[1, 2, 3], [4, 5, 6]], "rate": 0.5, "seed": 6, "noise_shape": [1, None]},
+        "value": {"x": [[1, 2, 3], [4, 5, 6]], "rate": 0.5, "seed": 42, "noise_shape": [1, None]},
     },
     "evaluation": {
         "summary": "Evaluation, in the scaling of the original paper",
@@ -70,7 +70,7 @@ _FORWARD_JSON: Final = {
 _BACKWARD_JSON: Final = {
     "seed": {
         "summary": "By the seed that the forward pass answered",
-        "value": {"grad_output": [[1, 1], [1, 1]], "rate": 0.5, "seed": 6},
+        "value": {"grad_output": [[1, 1], [1, 1]], "rate": 0.5, "seed": 42},
     },
     "mask": {
         "summary": "By a mask",
@@ -93,7 +93,7 @@ def _variant_example(variant: Variant, arrays: tuple[str, ...]) -> dict[str, Any
     own = {one.name: one.default for one in variant.parameters if one.default is not None}
     return {
         "summary": f"{variant.title}: {variant.drops}",
-        "value": {**dict.fromkeys(arrays, x), "rate": 0.5, "seed": 6, "variant": variant.name, **own},
+        "value": {**dict.fromkeys(arrays, x), "rate": 0.5, "seed": 42, "variant": variant.name, **own},
     }
 
 
@@ -180,11 +180,11 @@ FORWARD_EXTRA: Final = _extra(
     ForwardParameters,
     "ForwardRequest",
     _forward_examples(),
-    binary_example("A 2 x 2 float32 array", encode_npy(_X), "rate=0.5&seed=6"),
+    binary_example("A 2 x 2 float32 array", encode_npy(_X), "rate=0.5&seed=42"),
     {
-        "query": binary_example("Tensor `x`", encode_safetensors({"x": _X}), "rate=0.5&seed=6&return_mask=packed"),
+        "query": binary_example("Tensor `x`", encode_safetensors({"x": _X}), "rate=0.5&seed=42&return_mask=packed"),
         "metadata": binary_example(
-            "Tensor `x`, parameters in the metadata", encode_safetensors({"x": _X}, {"rate": "0.5", "seed": "6"})
+            "Tensor `x`, parameters in the metadata", encode_safetensors({"x": _X}, {"rate": "0.5", "seed": "42"})
         ),
     },
 )
@@ -192,11 +192,11 @@ BACKWARD_EXTRA: Final = _extra(
     BackwardParameters,
     "BackwardRequest",
     _backward_examples(),
-    binary_example("A 2 x 2 float32 array", encode_npy(_ONES), "rate=0.5&seed=6"),
+    binary_example("A 2 x 2 float32 array", encode_npy(_ONES), "rate=0.5&seed=42"),
     {
         "seed": binary_example(
             "Tensor `grad_output`, parameters in the metadata",
-            encode_safetensors({"grad_output": _ONES}, {"rate": "0.5", "seed": "6"}),
+            encode_safetensors({"grad_output": _ONES}, {"rate": "0.5", "seed": "42"}),
         ),
         "mask": binary_example(
             "Tensors `grad_output` and `mask`",

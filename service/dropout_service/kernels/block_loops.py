@@ -12,11 +12,12 @@ import numpy as np
 from llvmlite import ir
 from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - it is public, as its manual has it
 
+from dropout_service.kernels.aes import cipher
 from dropout_service.kernels.compile_cache import jit
-from dropout_service.kernels.intrinsics import emits, unpacks
+from dropout_service.kernels.intrinsics import emits, room, splat, unpacks
+from dropout_service.kernels.keystream import ADDRESS, emit_groups, keyed
 from dropout_service.kernels.noise_loops import GROUP_WORDS, bytes_at
 from dropout_service.kernels.noise_math import LANES, WORDS
-from dropout_service.kernels.philox import emit_groups, splat
 
 __all__ = ["DRAW_BLOCKS", "draw_blocks"]
 
@@ -30,14 +31,14 @@ _I64: Final = ir.IntType(64)
 _unpack_draw_blocks = unpacks(DRAW_BLOCKS)
 
 
-@emits(types.uint32(types.int64, types.uint64, types.uint64, types.uint64))
-def _draw_seeds(_context: Any, builder: Any, threshold: Any, *address: Any) -> Any:
+@emits(types.uint32(types.int64, *ADDRESS))
+def _draw_seeds(context: Any, builder: Any, threshold: Any, group: Any, keys: Any) -> Any:
     """Draw a group of 32 bits an element: bit i is set where draw i is below the threshold, which is at least 1."""
     last = builder.sub(threshold, ir.Constant(_I64, 1))  # the threshold itself may be 2^32
     limit = splat(builder, builder.trunc(last, _I32), LANES)
     halves = [
         builder.zext(builder.bitcast(builder.icmp_unsigned("<=", builder.bitcast(lanes, WORDS), limit), _I16), _I32)
-        for lanes in emit_groups(builder, *address)[0]
+        for lanes in emit_groups(builder, cipher(context, builder, keys), group)[0]
     ]
     return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(_I32, LANES)))
 
@@ -54,8 +55,9 @@ def draw_blocks(arguments: int, start: int, stop: int) -> None:
     first, last = start * rows * columns, stop * rows * columns
     if threshold == 0:
         return
+    keys = keyed(room(), offset, seed)
     for begin in range(first // GROUP_WORDS * GROUP_WORDS, last, GROUP_WORDS):
-        seeds = np.int64(_draw_seeds(threshold, np.uint64(begin // GROUP_WORDS), offset, seed))
+        seeds = np.int64(_draw_seeds(threshold, np.uint64(begin // GROUP_WORDS), keys))
         place = begin
         while seeds:
             if seeds & 1 and first <= place < last:

@@ -15,27 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropout_service.kernels.compile_cache import jit, warms
-from dropout_service.kernels.philox import GROUP_LANES, fill_group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["dense_backward", "draw", "drop", "drop_with_derivative", "relu_drop"]
-
-
-@jit
-def draw(lanes: NDArray[np.uint64], first_group: int, offset: np.uint64, seed: np.uint64) -> None:
-    """Fill ``lanes``, a multiple of ``GROUP_LANES``, with the mask stream from group ``first_group`` on.
-
-    ``lanes.view(np.uint16)`` then holds the draws of the elements from ``GROUP_ELEMENTS * first_group`` on, in order.
-    """
-    for group in range(lanes.size // GROUP_LANES):
-        fill_group(  # pyright: ignore[reportCallIssue] - an intrinsic's first parameter is the compiler's
-            lanes[group * GROUP_LANES : (group + 1) * GROUP_LANES],
-            np.uint64(first_group + group),
-            offset,
-            seed,
-        )
+__all__ = ["dense_backward", "drop", "drop_with_derivative", "relu_drop"]
 
 
 @jit
@@ -112,7 +96,6 @@ def dense_backward(
 
 @warms
 def _warm() -> None:
-    draw(np.empty(GROUP_LANES, np.uint64), 0, np.uint64(0), np.uint64(0))
     draws = np.zeros(1, np.uint16)
     for dtype in (np.float32, np.float64):
         x, derivative = np.zeros((1, 1), dtype), np.zeros((1, 1), dtype)

@@ -29,9 +29,9 @@ from dropout_service.kernels.arguments import (
     checked_word,
 )
 from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.keystream import GENERATOR
 from dropout_service.kernels.memory import empty_like
 from dropout_service.kernels.passes import LEVELS, draw, drop, scale_of, threshold_of
-from dropout_service.kernels.philox import GENERATOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,8 +135,8 @@ def forward(
     Examples
     --------
     >>> import numpy as np
-    >>> forward(np.ones(8), 0.5, seed=6)
-    array([2., 2., 0., 2., 0., 0., 2., 2.])
+    >>> forward(np.ones(8), 0.5, seed=42)
+    array([2., 2., 0., 2., 0., 0., 0., 0.])
     """
     return _dropped(
         x,

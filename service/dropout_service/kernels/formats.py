@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from llvmlite import ir
 
-from dropout_service.kernels.intrinsics import cpu_has
-from dropout_service.kernels.philox import splat
+from dropout_service.kernels.intrinsics import cpu_has, splat
 
 __all__ = ["FORMATS", "LANES", "SIZES", "STREAMED", "UNSCALED", "emit_narrowed", "emit_select", "emit_widened"]
 

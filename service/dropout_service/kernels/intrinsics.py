@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from struct import Struct
 
-__all__ = ["ROOM_BYTES", "copy_bytes", "cpu_has", "emits", "room", "unpacks"]
+__all__ = ["ROOM_BYTES", "copy_bytes", "cpu_has", "emits", "pointer_to", "room", "splat", "unpacks"]
 
 ROOM_BYTES: Final = 512
-"""Size of a `room`: a group of any format fits in."""
+"""Size of a `room`: a group of any format fits in, and the keys of a stream."""
 
 
 def cpu_has(feature: str) -> bool:
@@ -52,6 +52,23 @@ def emits(signature: Any) -> Callable[[Callable[..., Any]], Any]:
         return intrinsic(step)
 
     return decorate
+
+
+def pointer_to(element: Any) -> Any:
+    """Make a step that takes an address as a pointer to Numba's type ``element``."""
+
+    @emits(types.CPointer(element)(types.int64))
+    def pointer(context: Any, builder: Any, address: Any) -> Any:
+        return builder.inttoptr(address, context.get_value_type(types.CPointer(element)))
+
+    return pointer
+
+
+def splat(builder: Any, scalar: Any, lanes: int) -> Any:
+    """Emit a vector with ``scalar`` in every lane."""
+    nothing = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
 
 _PACKED: Final = {

@@ -11,17 +11,21 @@ answers for their bounds.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from dropout_service.kernels.aes import cipher
 from dropout_service.kernels.compile_cache import jit
 from dropout_service.kernels.formats import LANES, SIZES, STREAMED, emit_select
-from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
-from dropout_service.kernels.philox import ALIKE_GROUPS, GROUP_ELEMENTS, batch, emit_groups, splat
+from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, splat, unpacks
+from dropout_service.kernels.keystream import ADDRESS, GROUP_ELEMENTS, batch, emit_groups, keyed
+
+if TYPE_CHECKING:
+    from dropout_service.kernels.aes import Cipher
 
 __all__ = [
     "DRAW_AND_DROP",
@@ -61,7 +65,7 @@ _unpack_drop_by_mask = unpacks(DROP_BY_MASK)
 _unpack_draw_mask = unpacks(DRAW_MASK)
 _unpack_draw_and_drop = unpacks(DRAW_AND_DROP)
 
-_STREAM: Final = (types.int64, types.uint64, types.uint64, types.uint64)  # threshold, group, offset, seed
+_STREAM: Final = (types.int64, *ADDRESS)  # threshold, group, keys
 
 
 def _halves(builder: Any, word: Any) -> list[Any]:
@@ -84,13 +88,13 @@ def _when(builder: Any, format_: Any, code: int) -> Any:
     return builder.if_then(builder.icmp_signed("==", format_, ir.Constant(_I64, code)))
 
 
-def _emit_draws(builder: Any, threshold: Any, *address: Any, count: int = 1, alike: Any = None) -> list[list[Any]]:
+def _emit_draws(builder: Any, threshold: Any, stream: Cipher, group: Any, *, count: int = 1) -> list[list[Any]]:
     """Emit which elements of ``count`` groups are kept, draw >= threshold, as two vectors of 32 i1 each."""
     limit = splat(builder, builder.trunc(threshold, _I16), LANES)
     draws = ir.VectorType(_I16, LANES)
     return [
         [builder.icmp_unsigned(">=", builder.bitcast(half, draws), limit) for half in lanes]
-        for lanes in emit_groups(builder, *address, count=count, alike=alike)
+        for lanes in emit_groups(builder, stream, group, count=count)
     ]
 
 
@@ -104,8 +108,8 @@ def _emit_selects(
 
 
 @emits(types.uint64(*_STREAM))
-def _draw_keep_word(_context: Any, builder: Any, *address: Any) -> Any:
-    return _joined(builder, *_emit_draws(builder, *address)[0])
+def _draw_keep_word(context: Any, builder: Any, threshold: Any, group: Any, keys: Any) -> Any:
+    return _joined(builder, *_emit_draws(builder, threshold, cipher(context, builder, keys), group)[0])
 
 
 @emits(types.uint64(types.int64))
@@ -134,9 +138,9 @@ def _select(_context: Any, builder: Any, format_: Any, keep: Any, x: Any, y: Any
             _emit_selects(builder, code, _halves(builder, keep), x, y, scale)
 
 
-def _abreast(context: Any, code: int) -> int:
+def _abreast(code: int) -> int:
     """Return how many groups a loop works at the same time; float64 is bound by memory, more code would be in vain."""
-    return batch(context) if SIZES[code] <= _WORD_BYTES else 1
+    return batch() if SIZES[code] <= _WORD_BYTES else 1
 
 
 @emits(types.int64(types.int64, types.int64, types.int64, types.int64, types.float64, *_STREAM))
@@ -150,23 +154,23 @@ def _drop_groups(
     scale: Any,
     threshold: Any,
     group: Any,
-    *address: Any,
+    keys: Any,
 ) -> Any:
-    """Drop up to ``count`` whole groups from ``group`` on, all of them `alike <ALIKE_GROUPS>`; return how many.
+    """Drop up to ``count`` whole groups from ``group`` on; return how many.
 
     The format is a constant of each loop, so generator and selection make one straight run of vector instructions, and
     the arithmetic of one group overlaps with the memory accesses of another.
     """
     dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
     for code, size_bytes in enumerate(SIZES):
-        abreast = _abreast(context, code)
+        abreast = _abreast(code)
         step = ir.Constant(_I64, abreast)
         with _when(builder, format_, code):
             whole = builder.mul(builder.sdiv(count, step), step)
             builder.store(whole, dropped)
+            stream = cipher(context, builder, keys)
             with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
-                which = builder.add(group, index)
-                draws = _emit_draws(builder, threshold, which, *address, count=abreast, alike=group)
+                draws = _emit_draws(builder, threshold, stream, builder.add(group, index), count=abreast)
                 begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * size_bytes))
                 for i, keep in enumerate(draws):
                     skip = _plus(builder, begin, i * GROUP_ELEMENTS * size_bytes)
@@ -186,27 +190,27 @@ def _drop_windows(
     scale: Any,
     threshold: Any,
     group: Any,
-    *address: Any,
+    keys: Any,
 ) -> Any:
     """Drop up to ``count`` windows past the caches, 64 elements each, from ``64 group + lead`` on; return how many.
 
-    ``y`` is at the start of a cache line. Arrays seldom are, so a window takes its bits from two groups: of these,
-    ``count + 1`` are alike.
+    ``y`` is at the start of a cache line. Arrays seldom are, so a window takes its bits from two groups.
     """
     dropped = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
     complement = builder.sub(ir.Constant(_I64, GROUP_ELEMENTS - 1), lead)
     for code in STREAMED:
-        abreast = _abreast(context, code)
+        abreast = _abreast(code)
         step = ir.Constant(_I64, abreast)
         with _when(builder, format_, code):
             whole = builder.mul(builder.sdiv(count, step), step)
             builder.store(whole, dropped)
-            first = _joined(builder, *_emit_draws(builder, threshold, group, *address)[0])
+            stream = cipher(context, builder, keys)
+            first = _joined(builder, *_emit_draws(builder, threshold, stream, group)[0])
             last = cgutils.alloca_once_value(builder, first)
             with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), whole, step) as (index, _):
                 which = _plus(builder, builder.add(group, index), 1)
                 before = builder.load(last)
-                draws = _emit_draws(builder, threshold, which, *address, count=abreast, alike=group)
+                draws = _emit_draws(builder, threshold, stream, which, count=abreast)
                 begin = builder.mul(index, ir.Constant(_I64, GROUP_ELEMENTS * SIZES[code]))
                 for i, drawn in enumerate(draws):
                     after = _joined(builder, *drawn)
@@ -249,6 +253,7 @@ def drop_by_stream(arguments: int, start: int, stop: int) -> None:
     ``start`` is a multiple of 64. ``streaming`` writes past the caches; ``y`` is then aligned to its elements.
     """
     format_, item_bytes, streaming, x, y, scale, threshold, offset, seed = _unpack_drop_by_stream(arguments)
+    keys = keyed(room(), offset, seed)
     group = np.uint64(start // GROUP_ELEMENTS)
     x += start * item_bytes
     y += start * item_bytes
@@ -256,14 +261,11 @@ def drop_by_stream(arguments: int, start: int, stop: int) -> None:
     # Only whole cache lines are written past the caches: what is before the first of them goes the way of the rest.
     lead = min(size, (-y & (_LINE_BYTES - 1)) // item_bytes) if streaming else 0
     skip = lead * item_bytes
-    # What lies beyond, in an array of 2^35 elements or more, goes the way of the rest.
-    alike = ALIKE_GROUPS - np.int64(group) % ALIKE_GROUPS
+    count = (size - lead) // GROUP_ELEMENTS
     if streaming:
-        count = min((size - lead) // GROUP_ELEMENTS, alike - 1)
-        count = _drop_windows(format_, x + skip, y + skip, count, lead, scale, threshold, group, offset, seed)
+        count = _drop_windows(format_, x + skip, y + skip, count, lead, scale, threshold, group, keys)
     else:
-        count = min(size // GROUP_ELEMENTS, alike)
-        count = _drop_groups(format_, x, y, count, scale, threshold, group, offset, seed)
+        count = _drop_groups(format_, x, y, count, scale, threshold, group, keys)
     whole = count * GROUP_ELEMENTS
     done = 0
     while done < size:
@@ -272,7 +274,7 @@ def drop_by_stream(arguments: int, start: int, stop: int) -> None:
         column = done % GROUP_ELEMENTS
         run = min((lead if done < lead else size) - done, GROUP_ELEMENTS - column)
         if run:
-            keep = _draw_keep_word(threshold, group + np.uint64(done // GROUP_ELEMENTS), offset, seed)
+            keep = _draw_keep_word(threshold, group + np.uint64(done // GROUP_ELEMENTS), keys)
             skip = done * item_bytes
             _select_part(format_, keep >> np.uint64(column), x + skip, y + skip, scale, run * item_bytes)
         done += run
@@ -280,13 +282,14 @@ def drop_by_stream(arguments: int, start: int, stop: int) -> None:
 
 @jit
 def _draw_flags(mask: int, start: int, stop: int, threshold: int, offset: int, seed: int) -> None:
+    keys = keyed(room(), offset, seed)
     first, last = start // GROUP_ELEMENTS, stop // GROUP_ELEMENTS
     for group in range(first, last):
-        _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, group, offset, seed))
+        _write_keep_word(mask + group * GROUP_ELEMENTS, _draw_keep_word(threshold, group, keys))
     rest = stop - last * GROUP_ELEMENTS
     if rest:
         place = room()
-        _write_keep_word(place, _draw_keep_word(threshold, last, offset, seed))
+        _write_keep_word(place, _draw_keep_word(threshold, last, keys))
         copy_bytes(mask + last * GROUP_ELEMENTS, place, rest)
 
 

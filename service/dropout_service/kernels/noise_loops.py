@@ -15,10 +15,11 @@ from llvmlite import ir
 from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - it is public, as its manual has it
 from numba.core import cgutils
 
+from dropout_service.kernels.aes import cipher
 from dropout_service.kernels.compile_cache import jit
-from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
+from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, pointer_to, room, splat, unpacks
+from dropout_service.kernels.keystream import ADDRESS, GROUP_ELEMENTS, GROUP_LANES, emit_groups, keyed
 from dropout_service.kernels.noise_math import DOUBLES, FLOATS, LANES, WORDS, constant, emit_exp, emit_log, emit_normals
-from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES, emit_groups, splat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,20 +74,10 @@ _unpack_concrete = unpacks(CONCRETE)
 _unpack_concrete_backward = unpacks(CONCRETE_BACKWARD)
 
 _ARRAYS: Final = (types.int64, types.int64, types.int64, types.int64)  # bytes of an element, x, y, groups
-_ADDRESS: Final = (types.uint64, types.uint64, types.uint64)  # group, offset, seed
 
-
-def _pointer(element: Any) -> Any:
-    @emits(types.CPointer(element)(types.int64))
-    def pointer(context: Any, builder: Any, address: Any) -> Any:
-        return builder.inttoptr(address, context.get_value_type(types.CPointer(element)))
-
-    return pointer
-
-
-bytes_at = _pointer(types.uint8)
-_floats_at = _pointer(types.float32)
-_doubles_at = _pointer(types.float64)
+bytes_at = pointer_to(types.uint8)
+_floats_at = pointer_to(types.float32)
+_doubles_at = pointer_to(types.float64)
 
 
 def _load(builder: Any, vector: Any, address: Any) -> Any:
@@ -104,11 +95,12 @@ def _each_format(builder: Any, item_bytes: Any) -> Iterator[Any]:
             yield element
 
 
-def _each_group(builder: Any, count: Any, address: Any, elements: int) -> Iterator[Any]:
+def _each_group(context: Any, builder: Any, count: Any, address: Any, elements: int) -> Iterator[Any]:
     """Yield, within a loop over groups, the number of elements that are before one, and its two vectors of lanes."""
-    group, offset, seed = address
+    group, keys = address
+    stream = cipher(context, builder, keys)
     with cgutils.for_range(builder, count) as loop:
-        lanes = emit_groups(builder, builder.add(group, loop.index), offset, seed)[0]
+        lanes = emit_groups(builder, stream, builder.add(group, loop.index))[0]
         yield builder.mul(loop.index, ir.Constant(_I64, elements)), lanes
 
 
@@ -126,20 +118,22 @@ def _times(builder: Any, x: Any, factor: Any) -> Any:
     return builder.fptrunc(builder.fmul(builder.fpext(x, DOUBLES), factor), FLOATS)
 
 
-def _emit_scaled(builder: Any, arrays: Any, address: Any, factors: Callable[[Any, Any], tuple[Any, Any]]) -> None:
+def _emit_scaled(
+    context: Any, builder: Any, arrays: Any, address: Any, factors: Callable[[Any, Any], tuple[Any, Any]]
+) -> None:
     """Emit y = x * factor for whole groups of 32; ``factors`` makes two vectors of factors from two of draws."""
     item_bytes, x, y, count = arrays
     for element in _each_format(builder, item_bytes):
         vector = ir.VectorType(element, LANES)
-        for begin, lanes in _each_group(builder, count, address, GROUP_WORDS):
+        for begin, lanes in _each_group(context, builder, count, address, GROUP_WORDS):
             for i, factor in enumerate(factors(*(builder.bitcast(half, WORDS) for half in lanes))):
                 elements = builder.add(begin, ir.Constant(_I64, i * LANES))
                 value = _load(builder, vector, _place(builder, x, elements, element))
                 _store(builder, _times(builder, value, factor), _place(builder, y, elements, element))
 
 
-@emits(types.void(*_ARRAYS, types.float64, types.float64, types.float64, types.int64, *_ADDRESS))
-def _affine_groups(_context: Any, builder: Any, *arguments: Any) -> None:
+@emits(types.void(*_ARRAYS, types.float64, types.float64, types.float64, types.int64, *ADDRESS))
+def _affine_groups(context: Any, builder: Any, *arguments: Any) -> None:
     item_bytes, x, y, count, factor, shift, dropped, threshold, *address = arguments
     limit = splat(builder, builder.trunc(threshold, _I16), _PIECE)
     for element in _each_format(builder, item_bytes):
@@ -148,7 +142,7 @@ def _affine_groups(_context: Any, builder: Any, *arguments: Any) -> None:
             for one in (factor, shift, dropped)
         ]
         vector = ir.VectorType(element, _PIECE)
-        for begin, lanes in _each_group(builder, count, address, GROUP_ELEMENTS):
+        for begin, lanes in _each_group(context, builder, count, address, GROUP_ELEMENTS):
             for i, half in enumerate(lanes):
                 keep = builder.icmp_unsigned(">=", builder.bitcast(half, ir.VectorType(_I16, _PIECE)), limit)
                 elements = builder.add(begin, ir.Constant(_I64, i * _PIECE))
@@ -157,9 +151,9 @@ def _affine_groups(_context: Any, builder: Any, *arguments: Any) -> None:
                 _store(builder, builder.select(keep, kept, numbers[2]), _place(builder, y, elements, element))
 
 
-@emits(types.void(*_ARRAYS, types.float64, *_ADDRESS))
-def _gaussian_groups(_context: Any, builder: Any, *arguments: Any) -> None:
-    *arrays, deviation, group, offset, seed = arguments
+@emits(types.void(*_ARRAYS, types.float64, *ADDRESS))
+def _gaussian_groups(context: Any, builder: Any, *arguments: Any) -> None:
+    *arrays, deviation, group, keys = arguments
 
     def factors(radius_draws: Any, angle_draws: Any) -> tuple[Any, Any]:
         sigma = splat(builder, builder.fptrunc(deviation, _F32), LANES)
@@ -169,7 +163,7 @@ def _gaussian_groups(_context: Any, builder: Any, *arguments: Any) -> None:
         )
         return one, other
 
-    _emit_scaled(builder, arrays, (group, offset, seed), factors)
+    _emit_scaled(context, builder, arrays, (group, keys), factors)
 
 
 def _emit_concrete(builder: Any, draws: Any, odds: Any, inverse_temperature: Any) -> tuple[Any, Any]:
@@ -191,9 +185,9 @@ def _clamped(builder: Any, value: Any, low: float, high: float) -> Any:
     return builder.select(builder.fcmp_ordered("<", value, most), value, most)
 
 
-@emits(types.void(*_ARRAYS, types.float64, types.float64, types.float64, *_ADDRESS))
-def _concrete_groups(_context: Any, builder: Any, *arguments: Any) -> None:
-    *arrays, odds, inverse_temperature, inverse_keep_prob, group, offset, seed = arguments
+@emits(types.void(*_ARRAYS, types.float64, types.float64, types.float64, *ADDRESS))
+def _concrete_groups(context: Any, builder: Any, *arguments: Any) -> None:
+    *arrays, odds, inverse_temperature, inverse_keep_prob, group, keys = arguments
 
     def factors(*draws: Any) -> tuple[Any, Any]:
         scale = splat(builder, inverse_keep_prob, LANES)
@@ -202,7 +196,7 @@ def _concrete_groups(_context: Any, builder: Any, *arguments: Any) -> None:
         )
         return one, other
 
-    _emit_scaled(builder, arrays, (group, offset, seed), factors)
+    _emit_scaled(context, builder, arrays, (group, keys), factors)
 
 
 @emits(
@@ -214,19 +208,19 @@ def _concrete_groups(_context: Any, builder: Any, *arguments: Any) -> None:
         types.float64,
         types.float64,
         types.float64,
-        *_ADDRESS,
+        *ADDRESS,
     )
 )
-def _concrete_backward_groups(_context: Any, builder: Any, *arguments: Any) -> None:
+def _concrete_backward_groups(context: Any, builder: Any, *arguments: Any) -> None:
     """Write grad_input, and add to 16 sums grad_output * x * factor * (1 - z / (temperature rate))."""
-    item_bytes, grad_output, grad_input, count, x, sums, *numbers, group, offset, seed = arguments
+    item_bytes, grad_output, grad_input, count, x, sums, *numbers, group, keys = arguments
     odds, inverse_temperature, inverse_keep_prob, inverse_slope = numbers
     one = constant(DOUBLES, 1.0)
     for element in _each_format(builder, item_bytes):
         vector = ir.VectorType(element, LANES)
         scale, slope = splat(builder, inverse_keep_prob, LANES), splat(builder, inverse_slope, LANES)
         total = cgutils.alloca_once_value(builder, _load(builder, DOUBLES, sums))
-        for begin, lanes in _each_group(builder, count, (group, offset, seed), GROUP_WORDS):
+        for begin, lanes in _each_group(context, builder, count, (group, keys), GROUP_WORDS):
             for i, half in enumerate(lanes):
                 z, kept = _emit_concrete(builder, builder.bitcast(half, WORDS), odds, inverse_temperature)
                 factor = builder.fmul(kept, scale)
@@ -247,16 +241,17 @@ def _concrete_backward_groups(_context: Any, builder: Any, *arguments: Any) -> N
 def affine_by_stream(arguments: int, start: int, stop: int) -> None:
     """Write x * factor + shift where the stream keeps and ``dropped`` elsewhere; ``start`` begins a group."""
     item_bytes, x, y, factor, shift, dropped, threshold, offset, seed = _unpack_affine_by_stream(arguments)
+    keys = keyed(room(), offset, seed)
     first, whole = np.uint64(start // GROUP_ELEMENTS), (stop - start) // GROUP_ELEMENTS
     x += start * item_bytes
     y += start * item_bytes
-    _affine_groups(item_bytes, x, y, whole, factor, shift, dropped, threshold, first, offset, seed)
+    _affine_groups(item_bytes, x, y, whole, factor, shift, dropped, threshold, first, keys)
     size_bytes = (stop - start - whole * GROUP_ELEMENTS) * item_bytes
     if size_bytes:
         place, skip = room(), whole * GROUP_ELEMENTS * item_bytes
         last = first + np.uint64(whole)
         copy_bytes(place, x + skip, size_bytes)
-        _affine_groups(item_bytes, place, place, 1, factor, shift, dropped, threshold, last, offset, seed)
+        _affine_groups(item_bytes, place, place, 1, factor, shift, dropped, threshold, last, keys)
         copy_bytes(y + skip, place, size_bytes)
 
 
@@ -264,15 +259,16 @@ def affine_by_stream(arguments: int, start: int, stop: int) -> None:
 def gaussian(arguments: int, start: int, stop: int) -> None:
     """Write x * (1 + deviation * normal); ``start`` begins a group."""
     item_bytes, x, y, deviation, offset, seed = _unpack_gaussian(arguments)
+    keys = keyed(room(), offset, seed)
     first, whole = np.uint64(start // GROUP_WORDS), (stop - start) // GROUP_WORDS
     x += start * item_bytes
     y += start * item_bytes
-    _gaussian_groups(item_bytes, x, y, whole, deviation, first, offset, seed)
+    _gaussian_groups(item_bytes, x, y, whole, deviation, first, keys)
     size_bytes = (stop - start - whole * GROUP_WORDS) * item_bytes
     if size_bytes:
         place, skip = room(), whole * GROUP_WORDS * item_bytes
         copy_bytes(place, x + skip, size_bytes)
-        _gaussian_groups(item_bytes, place, place, 1, deviation, first + np.uint64(whole), offset, seed)
+        _gaussian_groups(item_bytes, place, place, 1, deviation, first + np.uint64(whole), keys)
         copy_bytes(y + skip, place, size_bytes)
 
 
@@ -280,15 +276,16 @@ def gaussian(arguments: int, start: int, stop: int) -> None:
 def concrete(arguments: int, start: int, stop: int) -> None:
     """Write x * (1 - z) / keep_prob; ``start`` begins a group."""
     item_bytes, x, y, odds, sharpness, scale, offset, seed = _unpack_concrete(arguments)
+    keys = keyed(room(), offset, seed)
     first, whole = np.uint64(start // GROUP_WORDS), (stop - start) // GROUP_WORDS
     x += start * item_bytes
     y += start * item_bytes
-    _concrete_groups(item_bytes, x, y, whole, odds, sharpness, scale, first, offset, seed)
+    _concrete_groups(item_bytes, x, y, whole, odds, sharpness, scale, first, keys)
     size_bytes = (stop - start - whole * GROUP_WORDS) * item_bytes
     if size_bytes:
         place, skip = room(), whole * GROUP_WORDS * item_bytes
         copy_bytes(place, x + skip, size_bytes)
-        _concrete_groups(item_bytes, place, place, 1, odds, sharpness, scale, first + np.uint64(whole), offset, seed)
+        _concrete_groups(item_bytes, place, place, 1, odds, sharpness, scale, first + np.uint64(whole), keys)
         copy_bytes(y + skip, place, size_bytes)
 
 
@@ -297,6 +294,7 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
     """Write the gradient of `concrete` and add up what the rate's is made of; ``start`` begins a sum."""
     packed = _unpack_concrete_backward(arguments)
     item_bytes, grad_output, x, grad_input, sums, odds, sharpness, scale, slope, offset, seed = packed
+    keys = keyed(room(), offset, seed)
     place = room()  # its zeros past the end add nothing to the sums, and only the last part has an end
     other = place + ROOM_BYTES // 2
     for begin in range(start, stop, SUM_ELEMENTS):
@@ -306,7 +304,7 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
         total = sums + begin // SUM_ELEMENTS * LANES * 8
         _concrete_backward_groups(
             item_bytes, grad_output + skip, grad_input + skip, whole, x + skip, total,
-            odds, sharpness, scale, slope, first, offset, seed,
+            odds, sharpness, scale, slope, first, keys,
         )  # fmt: skip
         size_bytes = (size - whole * GROUP_WORDS) * item_bytes
         if size_bytes:
@@ -315,7 +313,7 @@ def concrete_backward(arguments: int, start: int, stop: int) -> None:
             copy_bytes(other, x + skip, size_bytes)
             _concrete_backward_groups(
                 item_bytes, place, place, 1, other, total,
-                odds, sharpness, scale, slope, first + np.uint64(whole), offset, seed,
+                odds, sharpness, scale, slope, first + np.uint64(whole), keys,
             )  # fmt: skip
             copy_bytes(grad_input + skip, place, size_bytes)
 

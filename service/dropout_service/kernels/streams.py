@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels.compile_cache import jit, warms
-from dropout_service.kernels.philox import GROUP_LANES, fill_group
+from dropout_service.kernels.compile_cache import warms
+from dropout_service.kernels.keystream import GROUP_LANES, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,18 +61,10 @@ def stream(purpose: Purpose, *, layer: int = 0, step: int = 0) -> int:
     return purpose << _LAYER_BITS + _STEP_BITS | layer << _STEP_BITS | step
 
 
-@jit
-def _fill(lanes: NDArray[np.uint64], offset: np.uint64, seed: np.uint64) -> None:
-    """Write whole groups; ``lanes`` is a multiple of 16 long."""
-    for group in range(lanes.size // GROUP_LANES):
-        begin = group * GROUP_LANES
-        fill_group(lanes[begin : begin + GROUP_LANES], group, offset, seed)  # pyright: ignore[reportCallIssue] - an intrinsic's first parameter is the compiler's
-
-
 def bits(size: int, *, seed: int, offset: int) -> NDArray[np.uint64]:
     """Draw ``size`` times 64 bits: the lanes of the stream in order, so a shorter draw is a prefix of a longer one."""
     lanes = np.empty(-(-size // GROUP_LANES) * GROUP_LANES, np.uint64)
-    _fill(lanes, np.uint64(offset), np.uint64(seed))
+    fill(lanes, 0, np.uint64(offset), np.uint64(seed))
     return lanes[:size]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels import dense, dropout
-from dropout_service.kernels.philox import GROUP_ELEMENTS, GROUP_LANES
+from dropout_service.kernels.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.layer import Rows
 
@@ -112,7 +112,7 @@ class Dropout:
         if size > self._lanes.size:
             self._lanes = np.empty(size, np.uint64)
         lanes = self._lanes[:size]
-        dense.draw(lanes, first_group, np.uint64(masks.offset(self._layer)), np.uint64(masks.seed))
+        fill(lanes, first_group, np.uint64(masks.offset(self._layer)), np.uint64(masks.seed))
         return lanes.view(np.uint16)
 
     def drop(self, value: Floats, masks: Masks, derivative: Floats | None = None) -> None:

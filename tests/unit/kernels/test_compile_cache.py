@@ -18,12 +18,12 @@ REPORT = """
 import json
 import sys
 from pathlib import Path
-from dropout_service.kernels import compile_cache, streams
+from dropout_service.kernels import compile_cache, keystream, streams
 folders = [Path(one) for one in json.loads(sys.argv[1])]
 if folders:
     compile_cache.configure(*folders)
 drawn = streams.bits(3, seed=5, offset=9).tolist()
-stats = streams._fill.stats
+stats = keystream.fill.stats
 print(json.dumps([sum(stats.cache_misses.values()), sum(stats.cache_hits.values()), drawn]))
 """
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
-import sys
 
 import ml_dtypes
 import numpy as np
 import pytest
+from other_cpu import run_tests
 
 from dropout_service.kernels import conversions
 
@@ -52,24 +50,7 @@ def test_float32_is_rounded_to_nearest_even(dtype):
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names CPUs of that kind")
 def test_a_cpu_without_instructions_for_float16_converts_as_others_do():
-    answer = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            __file__,
-            "-k",
-            "narrow_number or nearest_even",
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""},
-    )
-    assert answer.returncode == 0, answer.stdout
+    run_tests(__file__, "narrow_number or nearest_even", cpu="x86-64", features="")
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 2**16 + 5])

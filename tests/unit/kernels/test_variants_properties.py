@@ -191,15 +191,15 @@ def test_an_axis_of_size_0(name):
 @pytest.mark.parametrize("name", MASKED)
 def test_what_is_dropped_never_leaks(name, dtype):
     variant, (shape, parameters) = VARIANTS[name], example(name)
-    mask = np.broadcast_to(variant.mask(shape, 0.5, seed=13, **parameters), shape)
+    mask = np.broadcast_to(variant.mask(shape, 0.5, seed=15, **parameters), shape)
     assert 0 < mask.mean() < 1
     x = random(shape).astype(dtype)
-    y = variant.forward(x, 0.5, seed=13, **parameters)
-    gradient = backward(variant, x, 0.5, seed=13, **parameters)
+    y = variant.forward(x, 0.5, seed=15, **parameters)
+    gradient = backward(variant, x, 0.5, seed=15, **parameters)
     bad = np.resize(np.array([np.nan, np.inf, -np.inf, -1], dtype), shape)
     spoilt = np.where(mask, x, bad)
-    assert_same_bits(variant.forward(spoilt, 0.5, seed=13, **parameters), y)
-    assert_same_bits(backward(variant, spoilt, 0.5, seed=13, **parameters), gradient)
+    assert_same_bits(variant.forward(spoilt, 0.5, seed=15, **parameters), y)
+    assert_same_bits(backward(variant, spoilt, 0.5, seed=15, **parameters), gradient)
     assert not raw(gradient)[~mask.reshape(-1)].any()
     dropped = y.astype(np.float64)[~mask]
     if "alpha" in name:

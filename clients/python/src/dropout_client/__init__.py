@@ -2,7 +2,7 @@
 
 >>> from dropout_client import Client
 >>> client = Client()
->>> dropped = client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=6)
+>>> dropped = client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=42)
 >>> job = client.jobs.submit(task="classification", data={"x": features, "y": labels}, epochs=60)
 >>> prediction = job.result().predict(features, mc_samples=100)
 """

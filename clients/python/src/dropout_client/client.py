@@ -61,7 +61,7 @@ class Client:
     Examples
     --------
     >>> with Client() as client:
-    ...     dropped = client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=6)
+    ...     dropped = client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=42)
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class AsyncClient:
     Examples
     --------
     >>> async with AsyncClient() as client:
-    ...     dropped = await client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=6)
+    ...     dropped = await client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=42)
     """
 
     def __init__(

@@ -180,7 +180,7 @@ def forward(
 
     Examples
     --------
-    >>> dropped = client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=6)
+    >>> dropped = client.dropout.forward([[1, 2], [3, 4]], rate=0.5, seed=42)
     >>> grad_input = client.dropout.backward([[1, 1], [1, 1]], dropped)
     >>> blocks = client.dropout.forward(images, rate=0.1, variant="dropblock", block_size=3)
     """
