@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.kernels.keystream import GENERATOR
 from dropout_service.training.metrics import EpochMetrics
 from dropout_service.training.tensors import pack, unpack
 
@@ -87,6 +88,7 @@ def identity(spec: TrainingSpec, data: TrainingData) -> str:
     The name and the time limit may change between attempts.
     """
     digest = hashlib.sha256(spec.model_dump_json(exclude={"name", "data", "max_runtime_s"}).encode())
+    digest.update(GENERATOR.encode())
     digest.update(repr((data.x.shape, data.y.dtype.name, data.classes)).encode())
     digest.update(np.ascontiguousarray(data.x).data)
     digest.update(np.ascontiguousarray(data.y).data)
@@ -123,7 +125,8 @@ def load(data: bytes, training: str, tensors: Mapping[str, NDArray[Any]]) -> Pos
     if description.pop("digest", None) != _digest(description, stored):
         raise InvalidInputError.at("/checkpoint", "the checkpoint is damaged: its digest is not that of its content")
     if description.get("training") != training:
-        raise InvalidInputError.at("/checkpoint", "the checkpoint belongs to another specification or other data")
+        message = "the checkpoint belongs to another specification, other data or another generator"
+        raise InvalidInputError.at("/checkpoint", message)
     for name, tensor in tensors.items():
         found = stored.get(name)
         if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:

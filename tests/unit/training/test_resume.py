@@ -194,7 +194,7 @@ def test_a_checkpoint_of_another_specification_is_refused(
     data = make_data()
     trainer = Trainer(make_spec(), data)
     list(trainer.run(lambda: True))
-    with pytest.raises(InvalidInputError, match="another specification or other data"):
+    with pytest.raises(InvalidInputError, match="another specification, other data or"):
         Trainer(make_spec(**fields), data, resume=trainer.checkpoint())
 
 
@@ -206,8 +206,21 @@ def test_a_checkpoint_of_other_data_is_refused(
     list(trainer.run(lambda: True))
     other = make_data()
     other.x[0, 0] += 1e-9
-    with pytest.raises(InvalidInputError, match="another specification or other data"):
+    with pytest.raises(InvalidInputError, match="another specification, other data or"):
         Trainer(make_spec(), other, resume=trainer.checkpoint())
+
+
+def test_a_checkpoint_of_another_generator_is_refused(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch
+):
+    # As after an upgrade: half of a training with each would be neither's.
+    data = make_data()
+    trainer = Trainer(make_spec(), data)
+    list(trainer.run(lambda: True))
+    checkpoint = trainer.checkpoint()
+    monkeypatch.setattr(checkpoints, "GENERATOR", "another")
+    with pytest.raises(InvalidInputError, match="or another generator"):
+        Trainer(make_spec(), data, resume=checkpoint)
 
 
 def test_damaged_bytes_are_refused(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
