@@ -11,21 +11,18 @@ answers for their bounds.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dropout_service.kernels.aes import cipher
+from dropout_service.kernels.aes import Cipher, cipher
 from dropout_service.kernels.compile_cache import jit
 from dropout_service.kernels.formats import LANES, SIZES, STREAMED, emit_select
 from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, splat, unpacks
 from dropout_service.kernels.keystream import ADDRESS, GROUP_ELEMENTS, batch, emit_groups, keyed
-
-if TYPE_CHECKING:
-    from dropout_service.kernels.aes import Cipher
 
 __all__ = [
     "DRAW_AND_DROP",
