@@ -58,7 +58,7 @@ OWN_TESTS = {
     "noise_math": ["variants", "variants_gradients", "variants_statistics"],
     "block_loops": ["variants", "variants_properties"],
     "board": ["parallel"],
-    "intrinsics": ["parallel"],
+    "intrinsics": ["aes", "parallel", "variants_gradients"],
     "dense": ["layers", "dropouts"],
     "optimizer_steps": ["optimizer_steps", "optimizers"],
     "variants/alpha": ["variants", "variants_gradients"],

@@ -14,7 +14,7 @@ from llvmlite import binding, ir
 from numba import types
 from unicorn import arm64_const as arm
 
-from dropout_service.kernels.aes import KEYS_BYTES, Arm, Tables, cipher, expand_key
+from dropout_service.kernels.aes import KEYS_BYTES, Arm, Tables, blocks_at_once, cipher, expand_key
 from dropout_service.kernels.intrinsics import emits
 
 _I64 = ir.IntType(64)
@@ -77,6 +77,12 @@ def test_blocks_are_encrypted_as_the_standard_has_it(encrypt, key, plain, expect
     keys, block = round_keys(key), np.frombuffer(bytearray.fromhex(plain), np.uint8)
     encrypt(keys.ctypes.data, block.ctypes.data)
     assert block.tobytes().hex() == expected
+
+
+def test_the_widest_instructions_of_this_cpu_are_used():
+    has = binding.get_host_cpu_features()
+    widest = 4 if has.get("avx512f") else 2
+    assert blocks_at_once() == (widest if has.get("vaes") else int(has.get("aes", False)))
 
 
 @pytest.fixture(scope="module")
