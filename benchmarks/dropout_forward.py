@@ -11,8 +11,9 @@ memory is what an earlier result left behind; that of ``ours_fresh`` is NumPy's,
 
 PyTorch's backward from a stored mask is measured in three forms: as its users get it (``torch.autograd.grad``, from the
 float mask that its dropout stores on a CPU), as the operator for boolean masks, and as the bare product with a float
-mask, written into an array that is there. Other formats are told by their time over that of float32; their bytes are 2
-and 0.5 times as many.
+mask, written into an array that is there. Other formats are told by their time over that of float32, with 2 and 0.5
+times as many bytes, and by their speed over PyTorch's ``out = 2 * x`` in the same format: the 16-bit ones have to be
+converted, which takes its time whatever is done with them.
 
 The ceiling is the fastest of three parallel ``out = 2 * x`` passes: our own team, Numba's prange, and PyTorch.
 """
@@ -130,6 +131,9 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
             calls[f"{run.__name__}_{out.dtype.name}"] = lambda run=run, one=one, out=out: run(
                 one, RATE, seed=1, out=out, threads=threads
             )
+        source = x_torch.to(getattr(torch, out.dtype.name))
+        target = torch.zeros_like(source)
+        calls[f"double_{out.dtype.name}"] = lambda source=source, target=target: torch.mul(source, 2, out=target)
     return calls
 
 
@@ -150,6 +154,9 @@ RATIOS = {
     f"{run}_{name}_time_over_float32": (f"{run}_{name}", ours)
     for name in ("float64", "float16", "bfloat16")
     for run, ours in (("forward", "ours"), ("backward", "backward_ours"))
+}
+RATIOS |= {
+    f"forward_{name}_over_double": (f"double_{name}", f"forward_{name}") for name in ("float64", "float16", "bfloat16")
 }
 
 
