@@ -56,7 +56,7 @@ OWN_TESTS = {
     "loops": ["dropout", "variants_rows", "variants_properties"],
     "noise_loops": ["variants", "variants_gradients", "variants_properties"],
     "noise_math": ["variants", "variants_gradients", "variants_statistics"],
-    "block_loops": ["variants", "variants_properties"],
+    "block_loops": ["variants_gradients"],
     "board": ["parallel"],
     "intrinsics": ["aes", "parallel", "variants_gradients"],
     "dense": ["layers", "dropouts"],
