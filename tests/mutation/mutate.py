@@ -226,7 +226,7 @@ def main() -> None:
             importlib.import_module(heavy)
     with tempfile.TemporaryDirectory() as name:
         copy_ = Path(name)
-        for folder in ("service", "tests"):
+        for folder in ("service", "tests", "docs"):
             shutil.copytree(ROOT / folder, copy_ / folder)
         shutil.copy(ROOT / "pyproject.toml", copy_)
         for module in options.modules:
