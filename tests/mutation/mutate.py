@@ -50,6 +50,7 @@ INSTRUCTIONS = {
     "fmul": "fadd", "fadd": "fmul",
 }  # fmt: skip
 OWN_TESTS = {
+    "aes": ["aes", "keystream"],
     "arguments": ["dropout", "corners"],
     "passes": ["dropout", "corners", "variants_rows", "parallel"],
     "formats": ["dropout", "conversions", "corners"],
