@@ -248,7 +248,7 @@ def test_the_mask_is_pinned(name):
 def test_dropblock_seeds_a_block_where_a_draw_is_below_the_threshold_and_nowhere_else():
     # Blocks of one element: then the threshold is round(rate * 2^32), and may be set on either side of a draw.
     least = min(reference.words(64, seed=7, offset=3))
-    for threshold, seeds in ((least, 0), (least + 1, 1)):
+    for threshold, seeds in ((0.4, 0), (least, 0), (least + 1, 1)):
         mask = VARIANTS["dropblock"].mask((1, 1, 8, 8), threshold / 2**32, seed=7, offset=3, block_size=1)
         assert np.count_nonzero(~mask) == seeds
 
