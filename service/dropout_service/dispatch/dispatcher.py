@@ -45,6 +45,8 @@ _LOOK_AGAIN_S = 1.0
 """Longest time without a look at the store, whatever the change detector says; leases run out silently."""
 _AWAY_S = 1.0
 """Pause after the database or the blob store did not answer."""
+_HELD_UP_S = 0.5
+"""When it takes so long to take jobs back, the database was locked, and signs of life had to wait as well."""
 
 logger = logging.getLogger(__name__)
 
@@ -132,9 +134,12 @@ class Dispatcher:
     def _take_back(self) -> None:
         leases = self._jobs.leases()
         self._watch.look(leases)
+        began = time.monotonic()
         for job in self._jobs.expired(sparing=self._watch):
             logger.warning("job %s: attempt %d gave no sign of life; now %s", job.id, job.attempt, job.status)
             self._clean(job)
+        if time.monotonic() - began > _HELD_UP_S:
+            self._watch.restart()
         if self._presence is not None:
             self._inherit(leases, self._presence)
         self._launch_forgotten(leases)

@@ -26,7 +26,7 @@ class LeaseWatch:
     It contains the attempts to spare. An attempt is spared until this process has itself watched it for a while without
     a sign of life. So nothing that lives is taken for lost when a clock jumps, nor by a process that was itself
     suspended, or that could not read the database: only time between two looks that follow each other closely is time
-    watched.
+    watched, and after a longer one the watch begins anew.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ class LeaseWatch:
         passed_s = now - self._looked_at
         self._looked_at = now
         if passed_s > self._look_s:
-            passed_s = 0.0
+            # What held this process up may have held up whoever lives, who gets as much time as at first.
+            self.restart()
         watched: dict[Attempt, _Watched] = {}
         for lease in leases:
             before = self._watched.get(lease.attempt)

@@ -17,12 +17,13 @@ from dropout_service.jobs.memory import MemoryJobStore
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from dropout_service.jobs.job import Job
 
 SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
 PATIENCE_S = 20.0
+LOCKED_S = 0.6
 
 
 class AnswersLater(MemoryJobStore):
@@ -36,6 +37,19 @@ class AnswersLater(MemoryJobStore):
             self.lost = True
             raise OperationalError("COMMIT", {}, sqlite3.OperationalError("the connection was lost"))
         return jobs
+
+
+class HeldUp(MemoryJobStore):
+    """A store that is locked for a while as soon as somebody is to be taken for lost."""
+
+    held_up = False
+
+    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
+        if not self.held_up and any(lease.attempt not in sparing for lease in self.leases()):
+            self.held_up = True
+            time.sleep(LOCKED_S)
+            return []
+        return super().expired(sparing=sparing)
 
 
 class EndsWhenAsked:
@@ -82,3 +96,20 @@ def test_a_job_runs_though_the_answer_to_its_claim_was_lost():
     assert engine.launched == [Attempt(job_id, 1)]
     assert [event.type for event in jobs.events(job_id)] == ["queued", "started", "restarted"]
     assert jobs.get(job_id).crashes == 0
+
+
+def test_who_could_not_write_while_the_database_was_locked_is_given_time_to():
+    jobs = HeldUp()
+    job_id = jobs.submit(SPEC).id
+    jobs.claim(1, dispatcher="another", lease_s=0.01)
+    config = DispatchConfig(database_url="", blob_url="", lease_s=0.1)
+    dispatcher = Dispatcher(jobs, BlobStore("memory:///"), EndsWhenAsked(StopRequest()), lambda: True, config)
+    deadline = time.monotonic() + PATIENCE_S
+    while not jobs.held_up and time.monotonic() < deadline:
+        dispatcher._take_back()
+    assert jobs.held_up
+    dispatcher._take_back()
+    assert jobs.get(job_id).status == "running"
+    while jobs.get(job_id).status == "running" and time.monotonic() < deadline:
+        dispatcher._take_back()
+    assert jobs.get(job_id).status == "queued", "who is silent then is lost"

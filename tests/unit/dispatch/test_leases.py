@@ -49,6 +49,14 @@ def test_time_in_which_nobody_looked_is_not_time_watched(watch: LeaseWatch, cloc
     assert [look(watch, clock, (ONE, 5.0)) for _ in range(3)] == [{ONE}, {ONE}, set()]
 
 
+def test_after_a_time_in_which_nobody_looked_the_watch_begins_anew(watch: LeaseWatch, clock: Clock):
+    # What held the watcher up, such as a locked database, may have held up the one who is watched.
+    for _ in range(3):
+        look(watch, clock, (ONE, 5.0))
+    assert look(watch, clock, (ONE, 5.0), after_s=30.0) == {ONE}
+    assert [look(watch, clock, (ONE, 5.0)) for _ in range(3)] == [{ONE}, {ONE}, set()]
+
+
 def test_silence_while_the_database_was_away_says_nothing(watch: LeaseWatch, clock: Clock):
     for _ in range(5):
         look(watch, clock, (ONE, 5.0))
