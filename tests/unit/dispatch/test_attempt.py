@@ -81,7 +81,7 @@ def test_a_result_that_waits_for_long_gets_a_new_artefact_and_is_the_only_one(
     tmp_path: Path,
     stop: StopRequest,
     monkeypatch: pytest.MonkeyPatch,
-    answered: bool,  # noqa: FBT001
+    answered: bool,  # noqa: FBT001 - a value of the parameters above
 ):
     monkeypatch.setattr(attempts, "_ARTEFACT_S", 0.0)
     monkeypatch.setattr(AwayWhenFinished, "answered", answered)
