@@ -39,8 +39,9 @@ import torch
 from llvmlite import ir
 from numba import carray, njit, prange, types
 
-from dropout_service.kernels import dropout, parallel
-from dropout_service.kernels.intrinsics import emits, unpacks
+from dropout_service.kernels.codegen.intrinsics import emits, unpacks
+from dropout_service.kernels.dropout import standard
+from dropout_service.kernels.runtime import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +95,8 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
     x = rng.random(size, np.float32)
     y, gradient = np.zeros_like(x), np.ones_like(x)
     x_torch, y_torch, gradient_torch = (torch.from_numpy(array) for array in (x, y, gradient))
-    stored = torch.from_numpy(dropout.keep_mask(size, RATE, seed=1))
-    scale = dropout.scale(RATE)
+    stored = torch.from_numpy(standard.keep_mask(size, RATE, seed=1))
+    scale = standard.scale(RATE)
     product = stored * scale
     leaf = x_torch.detach().requires_grad_()
     dropped = torch.nn.functional.dropout(leaf, RATE)
@@ -111,23 +112,23 @@ def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
         return np.multiply(x * mask, np.float32(scale), out=y)
 
     calls: dict[str, Callable[[], object]] = {
-        "ours": lambda: dropout.forward(x, RATE, seed=1, out=y, threads=threads),
-        "ours_allocating": lambda: dropout.forward(x, RATE, seed=1, threads=threads),
-        "ours_fresh": lambda: dropout.forward(x, RATE, seed=1, out=np.empty_like(x), threads=threads),
+        "ours": lambda: standard.forward(x, RATE, seed=1, out=y, threads=threads),
+        "ours_allocating": lambda: standard.forward(x, RATE, seed=1, threads=threads),
+        "ours_fresh": lambda: standard.forward(x, RATE, seed=1, out=np.empty_like(x), threads=threads),
         "torch": lambda: torch.nn.functional.dropout(x_torch, RATE),
         "numpy": plain_numpy,
         "double_team": double,
         "double_prange": lambda: double_prange(x, y),
         "double_torch": lambda: torch.mul(x_torch, 2, out=y_torch),
-        "backward_ours": lambda: dropout.backward(gradient, RATE, seed=1, out=y, threads=threads),
-        "backward_ours_allocating": lambda: dropout.backward(gradient, RATE, seed=1, threads=threads),
+        "backward_ours": lambda: standard.backward(gradient, RATE, seed=1, out=y, threads=threads),
+        "backward_ours_allocating": lambda: standard.backward(gradient, RATE, seed=1, threads=threads),
         "backward_torch": lambda: torch.autograd.grad(dropped, leaf, gradient_torch, retain_graph=True),
         "backward_torch_boolean": lambda: torch.ops.aten.native_dropout_backward(gradient_torch, stored, scale),
         "backward_torch_product": lambda: torch.mul(gradient_torch, product, out=y_torch),
     }
     for format_ in FORMATS:
         one, out = x.astype(format_), np.zeros(size, format_)
-        for run in (dropout.forward, dropout.backward):
+        for run in (standard.forward, standard.backward):
             calls[f"{run.__name__}_{out.dtype.name}"] = lambda run=run, one=one, out=out: run(
                 one, RATE, seed=1, out=out, threads=threads
             )
@@ -187,7 +188,7 @@ def measure_tiny(rounds: int) -> None:
         x = np.ones(size, np.float32)
         x_torch = torch.from_numpy(x)
         calls = {
-            "ours_allocating": lambda x=x: dropout.forward(x, RATE, seed=1),
+            "ours_allocating": lambda x=x: standard.forward(x, RATE, seed=1),
             "torch": lambda x=x_torch: torch.nn.functional.dropout(x, RATE),
         }
         taken = [{name: seconds(call) for name, call in calls.items()} for _ in range(rounds)]

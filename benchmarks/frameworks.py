@@ -49,9 +49,9 @@ SMALL = {
 
 
 def ours(x: Any, threads: int) -> Call:
-    from dropout_service.kernels import dropout
+    from dropout_service.kernels.dropout import standard
 
-    return lambda: dropout.forward(x, RATE, seed=1, threads=threads)
+    return lambda: standard.forward(x, RATE, seed=1, threads=threads)
 
 
 def numpy_textbook(x: Any, _threads: int) -> Call:
@@ -64,13 +64,13 @@ def numpy_textbook(x: Any, _threads: int) -> Call:
 def ours_training(x: Any, threads: int) -> Call:
     import numpy as np
 
-    from dropout_service.kernels import dropout
+    from dropout_service.kernels.dropout import standard
 
     gradient = np.ones_like(x)
 
     def both() -> object:
-        y = dropout.forward(x, RATE, seed=1, threads=threads)
-        return y, dropout.backward(gradient, RATE, seed=1, threads=threads)
+        y = standard.forward(x, RATE, seed=1, threads=threads)
+        return y, standard.backward(gradient, RATE, seed=1, threads=threads)
 
     return both
 
@@ -162,7 +162,7 @@ def resident_bytes(name: str) -> int:
 
 def peak_bytes(call: Call) -> int:
     """Return what one call adds to the resident size at its peak."""
-    from dropout_service.kernels import memory
+    from dropout_service.kernels.runtime import memory
 
     gc.collect()
     memory._spare.clear()  # noqa: SLF001 - else what an earlier call freed would be used again unseen

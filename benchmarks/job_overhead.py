@@ -40,7 +40,8 @@ from dropout_service.database.engine import open_database
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import load_training_data
 from dropout_service.datasets.registry import DatasetRegistry
-from dropout_service.kernels import compile_cache, parallel
+from dropout_service.kernels.codegen import compile_cache
+from dropout_service.kernels.runtime import parallel
 from dropout_service.models.artifact import dump
 from dropout_service.settings import Settings
 from dropout_service.training.spec import TrainingSpec

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dropout_service.kernels.keystream import GROUP_LANES, fill
+from dropout_service.kernels.codegen.keystream import GROUP_LANES, fill
 from dropout_service.kernels.streams import Purpose, stream
 
 GROUPS_A_WRITE = 1 << 12

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropout_client import Client
-from dropout_service.kernels import dropout
+from dropout_service.kernels.dropout import standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,14 +72,14 @@ def check(rate: float, *, seed: int = SEED) -> Check:
     """Hold both backward passes, with the same mask, against finite differences."""
     rng = np.random.default_rng(seed)
     x, grad_output = rng.normal(size=(2, ELEMENTS))
-    mask = dropout.keep_mask(ELEMENTS, rate, seed=seed)
+    mask = standard.keep_mask(ELEMENTS, rate, seed=seed)
 
     true = central_differences(lambda x: textbook_forward(x, mask, rate), x, grad_output)
     textbook = textbook_backward(grad_output, mask)
     quotient = true[mask] / textbook[mask]
 
-    our_true = central_differences(lambda x: dropout.forward(x, rate, seed=seed), x, grad_output)
-    ours = dropout.backward(grad_output, rate, seed=seed)
+    our_true = central_differences(lambda x: standard.forward(x, rate, seed=seed), x, grad_output)
+    ours = standard.backward(grad_output, rate, seed=seed)
     return Check(
         factor=float(np.median(quotient)),
         spread=float(np.ptp(quotient)),
@@ -95,7 +95,7 @@ def network_gradients(
     inputs, outputs, masks = [x], [], []
     for layer, weight in enumerate(weights):
         outputs.append(np.tanh(inputs[-1] @ weight))
-        masks.append(dropout.keep_mask(outputs[-1].shape, rate, seed=SEED, offset=layer))
+        masks.append(standard.keep_mask(outputs[-1].shape, rate, seed=SEED, offset=layer))
         inputs.append(textbook_forward(outputs[-1], masks[-1], rate) + residual * inputs[-1])
 
     loss, grad = 0.5 * float((inputs[-1] ** 2).sum()), inputs[-1]

@@ -14,18 +14,22 @@ from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service import __version__
-from dropout_service.api import datasets, dropout, health, jobs, models
-from dropout_service.api.body_limit import BodyLimitMiddleware
-from dropout_service.api.conditional import ConditionalMiddleware
+from dropout_service.api import health
+from dropout_service.api.datasets import routes as datasets
 from dropout_service.api.dependencies import known_query
-from dropout_service.api.dropout_openapi import REQUESTS
-from dropout_service.api.job_schemas import EventPage
-from dropout_service.api.openapi import describe
-from dropout_service.api.predictions import PredictionRequest
-from dropout_service.api.problems import install_problem_handlers
+from dropout_service.api.dropout import routes as dropout
+from dropout_service.api.dropout.openapi import REQUESTS
+from dropout_service.api.dropout.schemas import BackwardAnswer, ForwardAnswer
+from dropout_service.api.http.body_limit import BodyLimitMiddleware
+from dropout_service.api.http.conditional import ConditionalMiddleware
+from dropout_service.api.http.openapi import describe
+from dropout_service.api.http.problems import install_problem_handlers
+from dropout_service.api.http.request_id import RequestIdMiddleware
+from dropout_service.api.jobs import routes as jobs
+from dropout_service.api.jobs.schemas import EventPage
+from dropout_service.api.models import routes as models
+from dropout_service.api.models.predictions import PredictionRequest
 from dropout_service.api.readiness import Readiness
-from dropout_service.api.request_id import RequestIdMiddleware
-from dropout_service.api.schemas import BackwardAnswer, ForwardAnswer
 from dropout_service.api.state import Limits
 from dropout_service.blobs import BlobStore
 from dropout_service.database.changes import detect_changes
@@ -34,7 +38,7 @@ from dropout_service.database.migrate import upgrade
 from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.jobs.watch import Watcher
-from dropout_service.kernels import compile_cache
+from dropout_service.kernels.codegen import compile_cache
 from dropout_service.models.registry import ModelRegistry
 
 if TYPE_CHECKING:

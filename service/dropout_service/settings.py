@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dropout_service.jobs.job import MIN_MEMORY_BYTES
-from dropout_service.kernels import cpus
+from dropout_service.kernels.runtime import cpus
 
 __all__ = ["Settings"]
 

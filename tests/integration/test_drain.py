@@ -19,7 +19,7 @@ import pytest
 import waiting
 from live_server import serve
 
-from dropout_service.kernels import dropout
+from dropout_service.kernels.dropout import standard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def test_an_open_request_is_finished(tmp_path: Path):
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         assert answer.status == 200
-        assert np.array_equal(np.load(io.BytesIO(answer.read())), dropout.forward(x, 0.5, seed=7))
+        assert np.array_equal(np.load(io.BytesIO(answer.read())), standard.forward(x, 0.5, seed=7))
         assert server.process.wait(PATIENCE_S) == 0
 
 

@@ -1,6 +1,6 @@
 """Change the kernels in one small place at a time, and see whether their tests notice.
 
-    python tests/mutation/mutate.py [dropout.py arguments.py ...] [--every 1] [--own] [--timeout-s 60]
+    python tests/mutation/mutate.py [dropout/standard.py arguments.py ...] [--every 1] [--own] [--timeout-s 60]
 
 Works in a copy of the checkout. The tools for this (mutmut, cosmic-ray) either wrap functions, which Numba then cannot
 compile, or start an interpreter for each change; here a process that has NumPy, Numba and pytest loaded is forked, and
@@ -50,30 +50,30 @@ INSTRUCTIONS = {
     "fmul": "fadd", "fadd": "fmul",
 }  # fmt: skip
 OWN_TESTS = {
-    "aes": ["aes", "keystream"],
-    "arguments": ["dropout", "corners"],
-    "passes": ["dropout", "corners", "variants_rows", "parallel"],
-    "formats": ["dropout", "conversions", "corners"],
-    "loops": ["dropout", "variants_rows", "variants_properties"],
-    "noise_loops": ["variants", "variants_gradients", "variants_properties"],
-    "noise_math": ["variants", "variants_gradients", "variants_statistics"],
-    "block_loops": ["variants_gradients"],
-    "board": ["parallel"],
-    "intrinsics": ["aes", "parallel", "variants_gradients"],
-    "dense": ["layers", "dropouts"],
-    "optimizer_steps": ["optimizer_steps", "optimizers"],
-    "variants/alpha": ["variants", "variants_gradients"],
-    "variants/concrete": ["variants", "variants_gradients"],
-    "variants/dropblock": ["variants", "variants_properties"],
-    "variants/elementwise": ["variants", "variants_gradients", "variants_properties"],
-    "variants/gaussian": ["variants", "variants_gradients"],
-    "variants/noise_shapes": ["variants", "variants_properties"],
-    "variants/parameters": ["variants"],
-    "variants/table": ["variants", "variants_gradients"],
+    "arguments": ["standard", "corners"],
+    "codegen/aes": ["aes", "keystream"],
+    "codegen/formats": ["standard", "conversions", "corners"],
+    "codegen/intrinsics": ["aes", "parallel", "gradients"],
+    "codegen/noise_math": ["table", "gradients", "statistics"],
+    "dropout/block_loops": ["gradients"],
+    "dropout/loops": ["standard", "rows", "properties"],
+    "dropout/noise_loops": ["table", "gradients", "properties"],
+    "dropout/passes": ["standard", "corners", "rows", "parallel"],
+    "runtime/board": ["parallel"],
+    "training/dense": ["layers", "dropouts"],
+    "training/optimizer_steps": ["optimizer_steps", "optimizers"],
+    "variants/alpha": ["table", "gradients"],
+    "variants/concrete": ["table", "gradients"],
+    "variants/dropblock": ["table", "properties"],
+    "variants/elementwise": ["table", "gradients", "properties"],
+    "variants/gaussian": ["table", "gradients"],
+    "variants/noise_shapes": ["table", "properties"],
+    "variants/parameters": ["table"],
+    "variants/table": ["table", "gradients"],
 }
 """Tests to begin with, by module: what kills a mutant is most often among them. Otherwise the one of its name."""
-TRAINING = ("dense", "losses", "optimizer_steps")
-"""Modules that the layers, losses and optimizers are made of: their tests bear on them too."""
+TRAINING = "training/"
+"""Where the modules are that layers, losses and optimizers are made of: their tests bear on them too."""
 COMPILED = {"jit", "emits", "intrinsic"}
 
 
@@ -178,7 +178,7 @@ def run_tests(copy_: Path, files: list[Path], *, compiled: bool) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             if not compiled:
-                from dropout_service.kernels import compile_cache  # noqa: PLC0415 - the copy's, not the checkout's
+                from dropout_service.kernels.codegen import compile_cache  # noqa: PLC0415 - the copy's, not the checkout's
 
                 compile_cache._source_digest = lambda: b"no kernel has changed"
             status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *map(str, files)])
@@ -191,11 +191,15 @@ def verdict(copy_: Path, module: str, timeout_s: float, *, compiled: bool, own_o
     """Return "survived", "killed" or "timeout"."""
     subject = module.removesuffix(".py")
     # Tests that start interpreters compile everything anew for each change, and say little of most modules.
-    left_out = {"test_compile_cache"} if subject in {"parallel", "board"} else {"test_compile_cache", "test_parallel"}
-    files = sorted(copy_.glob(f"{TESTS}/test_*.py"))
-    if subject in TRAINING:
+    left_out = (
+        {"test_compile_cache"}
+        if subject in {"runtime/parallel", "runtime/board"}
+        else {"test_compile_cache", "test_parallel"}
+    )
+    files = sorted(copy_.glob(f"{TESTS}/**/test_*.py"))
+    if subject.startswith(TRAINING):
         files += sorted(copy_.glob(f"{TRAINING_TESTS}/test_*.py"))
-    own = [f"test_{name}" for name in OWN_TESTS.get(subject, [subject])]
+    own = [f"test_{name}" for name in OWN_TESTS.get(subject, [Path(subject).name])]
     first = sorted((path for path in files if path.stem in own), key=lambda path: own.index(path.stem))
     if not first:
         sys.exit(f"{module}: there are no tests to begin with")
@@ -217,7 +221,7 @@ def verdict(copy_: Path, module: str, timeout_s: float, *, compiled: bool, own_o
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="mutation test of the kernels")
-    parser.add_argument("modules", nargs="*", default=["arguments.py", "dropout.py", "streams.py"])
+    parser.add_argument("modules", nargs="*", default=["arguments.py", "dropout/standard.py", "streams.py"])
     parser.add_argument("--every", type=int, default=1, help="try every n-th mutant")
     parser.add_argument("--own", action="store_true", help="run the tests to begin with only, not those of all kernels")
     parser.add_argument("--timeout-s", type=float, default=60)

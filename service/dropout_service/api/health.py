@@ -10,7 +10,7 @@ from sqlalchemy import literal, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dropout_service.api.dependencies import Database, state_of
-from dropout_service.api.problems import problem_responses
+from dropout_service.api.http.problems import problem_responses
 from dropout_service.database.engine import reading
 
 __all__ = ["router"]

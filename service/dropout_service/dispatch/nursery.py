@@ -28,7 +28,7 @@ from dropout_service.dispatch import attempt as attempts
 from dropout_service.dispatch import process
 from dropout_service.dispatch.config import LOG_FORMAT, MESSAGE_BYTES, DispatchConfig
 from dropout_service.jobs.attempts import Attempt
-from dropout_service.kernels import compile_cache
+from dropout_service.kernels.codegen import compile_cache
 
 __all__ = ["main"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from dropout_service.kernels import parallel
+from dropout_service.kernels.runtime import parallel
 
 __all__ = ["set_threads"]
 

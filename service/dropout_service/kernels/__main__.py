@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from dropout_service.kernels import compile_cache
+from dropout_service.kernels.codegen import compile_cache
 
 if __name__ == "__main__":
     begin_s = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels.formats import FORMATS
+from dropout_service.kernels.codegen.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,12 +10,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dropout_service.kernels import parallel
 from dropout_service.kernels.arguments import checked_format
-from dropout_service.kernels.compile_cache import jit, warms
-from dropout_service.kernels.formats import FORMATS, LANES, emit_narrowed, emit_widened
-from dropout_service.kernels.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
-from dropout_service.kernels.memory import address
+from dropout_service.kernels.codegen.compile_cache import jit, warms
+from dropout_service.kernels.codegen.formats import FORMATS, LANES, emit_narrowed, emit_widened
+from dropout_service.kernels.codegen.intrinsics import ROOM_BYTES, copy_bytes, emits, room, unpacks
+from dropout_service.kernels.runtime import parallel
+from dropout_service.kernels.runtime.memory import address
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels.compile_cache import warms
-from dropout_service.kernels.keystream import GROUP_LANES, fill
+from dropout_service.kernels.codegen.compile_cache import warms
+from dropout_service.kernels.codegen.keystream import GROUP_LANES, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

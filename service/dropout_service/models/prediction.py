@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels.losses import LOG_VARIANCE_FLOOR
 from dropout_service.kernels.streams import Purpose
+from dropout_service.kernels.training.losses import LOG_VARIANCE_FLOOR
 from dropout_service.nn.layer import Masks
 
 if TYPE_CHECKING:

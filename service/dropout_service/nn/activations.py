@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.kernels.dense import relu_drop
+from dropout_service.kernels.training.dense import relu_drop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

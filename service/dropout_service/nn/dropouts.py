@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import dense, dropout
-from dropout_service.kernels.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
+from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
+from dropout_service.kernels.dropout import standard
+from dropout_service.kernels.training import dense
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.layer import Rows
 
@@ -97,8 +98,8 @@ class Dropout:
     @rate.setter
     def rate(self, rate: float) -> None:
         self._rate = rate
-        self.threshold = dropout.threshold(rate)
-        self.scale = dropout.scale(rate, "inverted", training=True)
+        self.threshold = standard.threshold(rate)
+        self.scale = standard.scale(rate, "inverted", training=True)
 
     def bind(self, params: Mapping[str, Floats], grads: Mapping[str, Floats]) -> None:
         """Do nothing: there are no parameters."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.kernels import dense
+from dropout_service.kernels.training import dense
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.dropouts import Dropout, VariantDropout, WeightDropout
 from dropout_service.nn.layer import Rows

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from dropout_service.kernels import losses as kernels
+from dropout_service.kernels.training import losses as kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

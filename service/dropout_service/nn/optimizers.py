@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
-from dropout_service.kernels.optimizer_steps import adam_step, sgd_step
+from dropout_service.kernels.training.optimizer_steps import adam_step, sgd_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels.keystream import GENERATOR
+from dropout_service.kernels.codegen.keystream import GENERATOR
 from dropout_service.training.metrics import EpochMetrics
 from dropout_service.training.tensors import pack, unpack
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError, TrainingError
-from dropout_service.kernels.optimizer_steps import max_norm
 from dropout_service.kernels.streams import Purpose, permutation, stream
+from dropout_service.kernels.training.optimizer_steps import max_norm
 from dropout_service.nn.layer import Masks
 from dropout_service.nn.losses import LOSSES
 from dropout_service.nn.network import dropouts

@@ -13,7 +13,7 @@ def test_blas_threads_are_the_jobs_own_whatever_the_environment():
     program = """
 import numpy, threadpoolctl
 from dropout_service.dispatch.threads import set_threads
-from dropout_service.kernels import parallel
+from dropout_service.kernels.runtime import parallel
 def blas():
     return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
 before = blas()

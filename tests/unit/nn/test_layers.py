@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropout_service.kernels import dropout
+from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.streams import Purpose, stream
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.dropouts import Dropout
@@ -82,12 +82,12 @@ def test_a_dense_layer_drops_what_the_dropout_kernel_drops(activation: str | Non
         value = x @ layer.weight + layer.bias
         derivative = np.empty_like(value)
         ACTIVATIONS[activation].apply(value, derivative)
-        expected = dropout.forward(value, rate, seed=7, offset=offset)
+        expected = standard.forward(value, rate, seed=7, offset=offset)
         output = layer.forward(x, MASKS, differentiable=True).copy()
         assert output.tobytes() == expected.tobytes()
 
         grad_output = rng.standard_normal((rows, units)).astype(dtype)
-        grad = dropout.backward(grad_output, rate, seed=7, offset=offset) * derivative
+        grad = standard.backward(grad_output, rate, seed=7, offset=offset) * derivative
         layer.backward(grad_output, input_gradient=False)
         tolerance = 1e-5 if dtype is np.float32 else 1e-12
         np.testing.assert_allclose(layer.bias_grad, grad.sum(axis=0), rtol=tolerance, atol=tolerance)
@@ -98,7 +98,7 @@ def test_a_dense_layer_drops_what_the_dropout_kernel_drops(activation: str | Non
 @pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])
 def test_the_dropout_layer_is_the_dropout_kernel(rate: float, dtype: type):
     x = np.random.default_rng(5).standard_normal((19, 23)).astype(dtype)
-    expected = dropout.forward(x, rate, seed=7, offset=stream(Purpose.DROPOUT, layer=4, step=3))
+    expected = standard.forward(x, rate, seed=7, offset=stream(Purpose.DROPOUT, layer=4, step=3))
     output = Dropout(23, rate, layer=4, dtype=dtype).forward(x, MASKS, differentiable=True)
     assert output.tobytes() == expected.tobytes()
 
@@ -107,7 +107,7 @@ def test_a_dropped_unit_leaks_no_nan_into_value_or_gradient():
     layer = dense("relu", 0.5, units=64)
     x = np.full((4, 5), np.nan)
     output = layer.forward(x, MASKS, differentiable=True)
-    keep = dropout.keep_mask((4, 64), 0.5, seed=7, offset=stream(Purpose.DROPOUT, layer=2, step=3))
+    keep = standard.keep_mask((4, 64), 0.5, seed=7, offset=stream(Purpose.DROPOUT, layer=2, step=3))
     assert np.isnan(output[keep]).all()
     assert (output[~keep] == 0).all()
     grad_output = np.where(keep, 1.0, np.nan)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropout_service.kernels.losses import LOG_VARIANCE_FLOOR
+from dropout_service.kernels.training.losses import LOG_VARIANCE_FLOOR
 from dropout_service.nn.losses import LOSSES
 
 if TYPE_CHECKING:

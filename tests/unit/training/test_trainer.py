@@ -368,7 +368,7 @@ def test_warm_kernels_serve_a_training():
     program = """
         import numpy as np
         from dropout_specs import DROPOUTS, model_with
-        from dropout_service.kernels import compile_cache
+        from dropout_service.kernels.codegen import compile_cache
         from dropout_service.models.prediction import predict
         from dropout_service.training.data import TrainingData
         from dropout_service.training.spec import TrainingSpec

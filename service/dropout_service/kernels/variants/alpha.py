@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import dropout, noise_loops, parallel, passes
-from dropout_service.kernels.compile_cache import warms
-from dropout_service.kernels.memory import address
+from dropout_service.kernels.codegen.compile_cache import warms
+from dropout_service.kernels.dropout import noise_loops, passes, standard
+from dropout_service.kernels.runtime import parallel
+from dropout_service.kernels.runtime.memory import address
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.noise_shapes import NoiseShapeVariant, Shape, each
 
@@ -46,7 +47,7 @@ def affine(rate: float) -> tuple[float, float]:
 class AlphaVariant(NoiseShapeVariant):
     """Alpha dropout, of what shares a draw."""
 
-    def scale(self, rate: float, scaling: dropout.Scaling = "inverted", training: bool = True) -> float:  # noqa: FBT001, FBT002 - as in `Variant.scale`
+    def scale(self, rate: float, scaling: standard.Scaling = "inverted", training: bool = True) -> float:  # noqa: FBT001, FBT002 - as in `Variant.scale`
         """Return a, the factor of what is kept; 0 where all is dropped."""
         limit = self.effective_rate(rate)
         self._checked_scaling(scaling)

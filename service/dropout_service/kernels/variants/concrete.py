@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import noise_loops, parallel
-from dropout_service.kernels.compile_cache import warms
-from dropout_service.kernels.keystream import GENERATOR
-from dropout_service.kernels.memory import address
-from dropout_service.kernels.noise_math import LANES
+from dropout_service.kernels.codegen.compile_cache import warms
+from dropout_service.kernels.codegen.keystream import GENERATOR
+from dropout_service.kernels.codegen.noise_math import LANES
+from dropout_service.kernels.dropout import noise_loops
+from dropout_service.kernels.runtime import parallel
+from dropout_service.kernels.runtime.memory import address
 from dropout_service.kernels.variants import elementwise
 from dropout_service.kernels.variants.parameters import RATE, Parameter
 from dropout_service.kernels.variants.table import Pass, Variant

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dropout_service.kernels import conversions, noise_loops, parallel
-from dropout_service.kernels.memory import address
+from dropout_service.kernels import conversions
+from dropout_service.kernels.dropout import noise_loops
+from dropout_service.kernels.runtime import parallel
+from dropout_service.kernels.runtime.memory import address
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels import dropout, passes
 from dropout_service.kernels.arguments import checked_noise_shape
+from dropout_service.kernels.dropout import passes, standard
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.kernels.variants.table import Draw, Pass, Variant
 
@@ -140,7 +140,7 @@ STANDARD: Final = NoiseShapeVariant(
             "noise_shape", "shape the mask is drawn on: for each axis 1 (shared), its size, or null for it", "shape"
         ),
     ),
-    scalings=dropout.SCALINGS,
+    scalings=standard.SCALINGS,
     noise_shape=_each_or_given,
 )
 
@@ -155,7 +155,7 @@ def _feature(dimensions: int, axes: str) -> NoiseShapeVariant:
         gradient=_GRADIENT,
         paper="Tompson, Goroshin, Jain, LeCun, Bregler: Efficient Object Localization Using Convolutional Networks. "
         "CVPR 2015, 648-656",
-        scalings=dropout.SCALINGS,
+        scalings=standard.SCALINGS,
         example_shape=(1, 3) + (2,) * dimensions,
         noise_shape=channels(axes),
     )
@@ -175,7 +175,7 @@ LOCKED: Final = NoiseShapeVariant(
     paper="Gal, Ghahramani: A Theoretically Grounded Application of Dropout in Recurrent Neural Networks. "
     "NIPS 2016, 1019-1027",
     parameters=(Parameter("axis", "the axis that shares one mask; negative counts from the last", "axis", default=1),),
-    scalings=dropout.SCALINGS,
+    scalings=standard.SCALINGS,
     noise_shape=_all_but_axis,
 )
 
@@ -188,7 +188,7 @@ BATCHWISE: Final = NoiseShapeVariant(
     gradient=_GRADIENT,
     paper="Graham, Reizenstein, Robinson: Efficient batchwise dropout training using submatrices. arXiv:1502.02478 "
     "(2015)",
-    scalings=dropout.SCALINGS,
+    scalings=standard.SCALINGS,
     noise_shape=_one_for_all_samples,
 )
 
@@ -200,7 +200,7 @@ DROP_PATH: Final = NoiseShapeVariant(
     formula=f"{_FORMULA}, mask drawn on (n, 1, ...)",
     gradient=_GRADIENT,
     paper="Huang, Sun, Liu, Sedra, Weinberger: Deep Networks with Stochastic Depth. ECCV 2016, 646-661",
-    scalings=dropout.SCALINGS,
+    scalings=standard.SCALINGS,
     noise_shape=_one_each_sample,
 )
 
@@ -213,6 +213,6 @@ DROPCONNECT: Final = NoiseShapeVariant(
     gradient=_GRADIENT,
     paper="Wan, Zeiler, Zhang, LeCun, Fergus: Regularization of Neural Networks using DropConnect. ICML 2013, "
     "1058-1066",
-    scalings=dropout.SCALINGS,
+    scalings=standard.SCALINGS,
     noise_shape=each,
 )

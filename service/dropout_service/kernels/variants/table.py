@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from dropout_service.errors import FieldError, InvalidInputError
-from dropout_service.kernels import dropout
 from dropout_service.kernels.arguments import Scaling, checked_format, checked_mask, checked_out, checked_word
-from dropout_service.kernels.memory import empty_like
+from dropout_service.kernels.dropout import standard
+from dropout_service.kernels.runtime.memory import empty_like
 from dropout_service.kernels.variants.parameters import OFFSET, RATE, SEED, TRAINING, Parameter, scaling_parameter
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Variant(abc.ABC):
     """Whether its noise is a mask of 0 and 1, which can be returned and given."""
     needs_x: ClassVar[bool] = False
     """Whether its backward pass needs the input of the forward pass, and then also gives ``grad_rate``."""
-    algorithm: ClassVar[str] = dropout.ALGORITHM
+    algorithm: ClassVar[str] = standard.ALGORITHM
     """Version of the stream that its noise is drawn from; see docs/mask-stream.md."""
 
     name: str
@@ -304,9 +304,9 @@ class Variant(abc.ABC):
 
     def effective_rate(self, rate: float) -> float:
         """Return the rate that is in force: the streams of masks round it to 1/65536."""
-        return dropout.effective_rate(self.rate.checked(rate))
+        return standard.effective_rate(self.rate.checked(rate))
 
-    def scale(self, rate: float, scaling: Scaling = "inverted", training: bool = True) -> float | None:  # noqa: FBT001, FBT002 - as in `dropout.scale`
+    def scale(self, rate: float, scaling: Scaling = "inverted", training: bool = True) -> float | None:  # noqa: FBT001, FBT002 - as in `standard.scale`
         """Return the factor of what is kept; None where it depends on what was drawn.
 
         Parameters
@@ -314,7 +314,7 @@ class Variant(abc.ABC):
         rate, scaling, training
             As in `forward`.
         """
-        return dropout.scale(self.rate.checked(rate), self._checked_scaling(scaling), training)
+        return standard.scale(self.rate.checked(rate), self._checked_scaling(scaling), training)
 
     def checked_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all of its own parameters, the defaults filled in.

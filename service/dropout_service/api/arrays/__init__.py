@@ -1,0 +1,1 @@
+"""Wire encodings of arrays: JSON, npy and safetensors."""

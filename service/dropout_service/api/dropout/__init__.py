@@ -1,0 +1,1 @@
+"""The resource `/dropout`: forward, backward and the table of variants."""

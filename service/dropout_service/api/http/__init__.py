@@ -1,0 +1,1 @@
+"""What every resource shares of HTTP: bodies, media types, conditional requests, pages, problems, the document."""

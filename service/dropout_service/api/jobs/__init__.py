@@ -1,0 +1,1 @@
+"""The resource `/jobs`: submit, read, watch, control."""

@@ -1,0 +1,202 @@
+"""Predictions over HTTP: JSON, npy or safetensors in, JSON or safetensors out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+from starlette.concurrency import run_in_threadpool
+
+from dropout_service.api.arrays.base import BFLOAT16, FLOAT_DTYPES
+from dropout_service.api.arrays.json import decode_encoded, decode_numbers
+from dropout_service.api.arrays.npy import NPY, decode_npy, encode_npy
+from dropout_service.api.arrays.safetensors import SAFETENSORS, decode_safetensors, encode_safetensors
+from dropout_service.api.arrays.schemas import Numbers
+from dropout_service.api.dependencies import Models
+from dropout_service.api.http.bodies import PartsResponse, read_buffer
+from dropout_service.api.http.json_objects import read_json_object
+from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
+from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_example
+from dropout_service.api.http.problems import problem_responses
+from dropout_service.api.http.validation_errors import validated
+from dropout_service.errors import InvalidInputError
+from dropout_service.models.prediction import predict
+from dropout_service.training.data import Label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dropout_service.models.prediction import Prediction
+    from dropout_service.models.registry import ModelRegistry
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+_FORMS: Final = (JSON, NPY, SAFETENSORS)
+_ANSWERS: Final = (JSON, SAFETENSORS)
+_EXAMPLE: Final = '{"x": [[5.1, 3.5]]}'
+_CLASSIFICATION: Final = (
+    "classes",
+    "probabilities",
+    "probabilities_std",
+    "entropy",
+    "mutual_information",
+    "class_labels",
+)
+_REGRESSION: Final = ("values", "std", "aleatoric_std")
+
+Samples = Annotated[int, Field(ge=1, le=10_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+
+
+class PredictionParameters(BaseModel):
+    """How to predict, apart from what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mc_samples: Samples | None = Field(
+        default=None,
+        description="Passes with dropout active, for the mean and its uncertainty (Gal and Ghahramani 2016). Left out: "
+        "one pass without dropout.",
+        examples=[100],
+    )
+    seed: Seed = Field(default=0, description="Seed of the masks of these passes.")
+
+
+class PredictionRequest(PredictionParameters):
+    """Rows to predict."""
+
+    x: Numbers = Field(description="Rows of features as they are in the data: not scaled.", examples=[[[5.1, 3.5]]])
+
+
+class _Answer(BaseModel):
+    mc_samples: int | None
+    seed: int
+
+
+class ClassificationAnswer(_Answer):
+    """Classes and their probabilities."""
+
+    classes: list[Label] = Field(description="The most probable class of each row.")
+    probabilities: list[list[float]] = Field(description="Shape (rows, classes).")
+    probabilities_std: list[list[float]] | None = Field(description="Standard deviation over the samples.")
+    entropy: list[float] | None = Field(description="Of the mean probabilities, in nats: the whole uncertainty.")
+    mutual_information: list[float] | None = Field(description="The part that more data could remove, in nats.")
+    class_labels: list[Label] = Field(description="The classes, in the order of the probabilities.")
+
+
+class RegressionAnswer(_Answer):
+    """Values and their uncertainty."""
+
+    values: list[float] = Field(description="One for each row, in the unit of the target.")
+    std: list[float] | None = Field(description="Standard deviation over the samples: of the model.")
+    aleatoric_std: list[float] | None = Field(description="Of the data, when the loss was `gaussian_nll`.")
+
+
+_BINARY: Final = {"schema": BINARY_SCHEMA}
+_ROW: Final = np.array([[5.1, 3.5]])
+
+
+@router.post(
+    "/{model_id}/predict",
+    operation_id="predict",
+    summary="Predict with a model",
+    response_model=ClassificationAnswer | RegressionAnswer,
+    responses={200: {"content": {SAFETENSORS: _BINARY}}, **problem_responses(404, 406, 413, 415, 503)},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": {"$ref": "#/components/schemas/PredictionRequest"},
+                    "example": {"x": [[5.1, 3.5]], "mc_samples": 50},
+                },
+                NPY: {**_BINARY, "examples": {"rows": binary_example("One row", encode_npy(_ROW), "mc_samples=50")}},
+                SAFETENSORS: {
+                    **_BINARY,
+                    "examples": {"rows": binary_example("One row, `x`", encode_safetensors({"x": _ROW}), "seed=7")},
+                },
+            },
+        }
+    },
+)
+async def predict_rows(
+    model_id: str,
+    request: Request,
+    models: Models,
+    mc_samples: Annotated[Samples | None, Query(description="As in a JSON body; for binary bodies.")] = None,
+    seed: Annotated[Seed | None, Query(description="As in a JSON body; for binary bodies.")] = None,
+) -> Response:
+    """Predict rows of raw features: classes with probabilities, or values.
+
+    `mc_samples` keeps dropout on and says how sure the model is. npy: the array, parameters in the query.
+    safetensors: a tensor `x`, parameters in the query or the metadata; both are answered with safetensors, unless
+    `Accept` says JSON: tensors by the names of the JSON fields, the other fields as JSON in the metadata.
+    """
+    form = body_media_type(request, _FORMS)
+    answer_form = accepted_media_type(request, _ANSWERS, default=JSON if form == JSON else SAFETENSORS)
+    body = await request.body() if form == JSON else await read_buffer(request)
+    query = {name: value for name, value in (("mc_samples", mc_samples), ("seed", seed)) if value is not None}
+    prediction = await run_in_threadpool(_predict, models, model_id, form, body, query)
+    return await run_in_threadpool(_json if answer_form == JSON else _safetensors, prediction)
+
+
+def _predict(
+    models: ModelRegistry, model_id: str, form: str, body: bytes | memoryview, query: dict[str, Any]
+) -> Prediction:
+    model = models.get(model_id)
+    x, given = _read(form, body)
+    for name in given.keys() & query.keys():
+        raise InvalidInputError.at(f"/{name}", "given in the query and in the body; give it once")
+    parameters = validated(PredictionParameters, {**query, **given}, strict=form == JSON)
+    return predict(models.load(model), x, mc_samples=parameters.mc_samples, seed=parameters.seed)
+
+
+def _read(form: str, body: bytes | memoryview) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Return the rows and the parameters of a body."""
+    if form == JSON:
+        fields = read_json_object(bytes(body), _EXAMPLE)
+        if "x" not in fields:
+            raise InvalidInputError.at("/x", f"give the rows to predict as `x`, such as {_EXAMPLE}")
+        x = fields.pop("x")
+        rows = (
+            decode_encoded(x, FLOAT_DTYPES, "/x")
+            if isinstance(x, dict)
+            else decode_numbers(x, np.dtype(np.float64), "/x")
+        )
+        return rows, fields
+    if form == NPY:
+        return _widened(decode_npy(memoryview(body), "/x")), {}
+    tensors = decode_safetensors(memoryview(body))
+    if tensors.arrays.keys() != {"x"}:
+        found = ", ".join(f"`{name[:40]}`" for name in sorted(tensors.arrays)) or "none"
+        raise InvalidInputError.at("/x", f"send the rows to predict as the one tensor `x`; found {found}")
+    return _widened(tensors.arrays["x"]), dict(tensors.metadata)
+
+
+def _widened(x: NDArray[Any]) -> NDArray[Any]:
+    return x.astype(np.float32) if x.dtype == BFLOAT16 else x
+
+
+def _json(prediction: Prediction) -> Response:
+    answer = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in ((name, getattr(prediction, name)) for name in _fields(prediction))
+    }
+    return Response(to_json(answer, inf_nan_mode="strings"), media_type=JSON)
+
+
+def _safetensors(prediction: Prediction) -> Response:
+    values = {name: getattr(prediction, name) for name in _fields(prediction)}
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    metadata = {name: json.dumps(values[name]) for name in ("class_labels", "mc_samples", "seed") if name in values}
+    return PartsResponse(encode_safetensors(arrays, metadata), media_type=SAFETENSORS)
+
+
+def _fields(prediction: Prediction) -> tuple[str, ...]:
+    return (*(_REGRESSION if prediction.class_labels is None else _CLASSIFICATION), "mc_samples", "seed")
