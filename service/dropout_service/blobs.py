@@ -21,7 +21,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
-from dropout_service.errors import NotFoundError, StorageFullError, UnavailableError
+from dropout_service.errors import NotFoundError, StorageFullError, UnavailableError, without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -309,4 +309,4 @@ def _failing(what: str) -> Generator[None]:
     except (OSError, BaseError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         full = isinstance(error, OSError) and error.errno in _FULL
-        raise (StorageFullError if full else UnavailableError)(f"{what}: {reason}") from error
+        raise (StorageFullError if full else UnavailableError)(f"{what}: {without_paths(reason)}") from error

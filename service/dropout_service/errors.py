@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -36,7 +37,10 @@ __all__ = [
     "TrainingError",
     "UnavailableError",
     "UnsupportedMediaTypeError",
+    "without_paths",
 ]
+
+_PATH = re.compile(r"(?<![\w:/])(?:/[\w.@+~-]+)+/([\w.@+~-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +177,8 @@ class TrainingError(ServiceError):
         self.reason = reason
         self.epoch = epoch
         self.hint = hint
+
+
+def without_paths(text: str) -> str:
+    """Shorten each path of the machine in a message to its last part: where files lie is the operator's affair."""
+    return _PATH.sub(r"\1", text.replace("file://", ""))

@@ -7,8 +7,6 @@ after that. It says that something has changed, not what: who waits looks that u
 from __future__ import annotations
 
 import logging
-import selectors
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +30,8 @@ _LOOK_AGAIN_S: Final = 5.0
 """Longest time without a look, whatever was heard: a connection may be gone without a word for a while."""
 _AWAY_S: Final = 0.5
 """Pause before another connection is tried."""
+_HEAR_S: Final = 0.25
+"""Longest time that the thread listens before it looks whether it is to end."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,6 @@ class Listener:
         self._news = threading.Event()
         self._listening = False
         self._closed = threading.Event()
-        self._closing, self._close_heard = socket.socketpair()
         self._looked_at = 0.0
         self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
 
@@ -84,10 +83,7 @@ class Listener:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed.set()
-        self._closing.send(b"\0")
         self._thread.join()
-        self._closing.close()
-        self._close_heard.close()
 
     def _listen(self) -> None:
         while not self._closed.is_set():
@@ -107,14 +103,9 @@ class Listener:
             connection.execute(f"LISTEN {_CHANNEL}")
             self._listening = True
             self._tell()  # of what was committed before this
-            with selectors.DefaultSelector() as selector:
-                selector.register(connection, selectors.EVENT_READ)
-                selector.register(self._close_heard, selectors.EVENT_READ)
-                while not self._closed.is_set():
-                    selector.select()
-                    connection.pgconn.consume_input()
-                    while connection.pgconn.notifies() is not None:
-                        self._tell()
+            while not self._closed.is_set():
+                for _ in connection.notifies(timeout=_HEAR_S):
+                    self._tell()
         finally:
             self._listening = False
             self._tell()

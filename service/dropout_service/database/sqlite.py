@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.engine import ExceptionContext
 
 __all__ = ["BUSY_TIMEOUT_S", "READING", "open_database", "turn"]
 
@@ -49,6 +50,7 @@ def open_database(url: URL) -> Engine:
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _explain_damage)
     return engine
 
 
@@ -79,3 +81,13 @@ def _configure(connection: Any, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     read_only = connection.get_execution_options().get(_READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if read_only else _BEGIN_WRITING)
+
+
+def _explain_damage(context: ExceptionContext) -> None:
+    """Tell a damaged file as what it is to its users: a database that does not answer, until somebody restores it.
+
+    The driver raises its most general error then, which is also the base of mistakes in our own statements.
+    """
+    error = context.original_exception
+    if type(error) is sqlite3.DatabaseError:
+        raise OperationalError(context.statement, None, error) from error

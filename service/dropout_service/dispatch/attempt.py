@@ -23,6 +23,7 @@ from dropout_service.dispatch.threads import set_threads
 from dropout_service.errors import InvalidInputError, NotFoundError, TrainingError, UnavailableError
 from dropout_service.jobs.attempts import Fallback, Outcome, Report, Restored, Verdict
 from dropout_service.jobs.job import StopReason
+from dropout_service.jobs.lifecycle import UNAVAILABLE
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
 from dropout_service.training.trainer import Trainer
@@ -88,7 +89,7 @@ def run_attempt(attempt: Attempt, parts: Parts, config: DispatchConfig, stop: pr
     stop
         Made when the attempt has to write a checkpoint and hand the job back.
     """
-    job = _insist(lambda: parts.jobs.get(attempt.job_id))
+    job = _insist(attempt, lambda: parts.jobs.get(attempt.job_id))
     _Run(job, attempt, parts, config, stop).run()
 
 
@@ -120,8 +121,8 @@ class _Run:
 
     def run(self) -> None:
         jobs, attempt = self._parts.jobs, self._attempt
-        self._reporter.start()
         try:
+            self._reporter.start()
             trainer = self._trainer = self._load()
             self._phase = "training"
             self._train(trainer)
@@ -134,25 +135,25 @@ class _Run:
             self._leave(self._trainer)
         except UnavailableError as error:
             # Not the job's fault: it waits in the queue for as long as it takes.
-            self._leave(self._trainer, reason="unavailable", message=error.message)
+            self._leave(self._trainer, reason=UNAVAILABLE, message=error.message)
         except (TrainingError, InvalidInputError, NotFoundError, MemoryError) as error:
             # Trying again would end the same way.
             reason, failure = self._explain(error)
             report = self._reporter.stop()
             outcome = Outcome(reason, failure=failure)
-            _insist(lambda: jobs.finish(attempt, outcome, report))
+            _insist(attempt, lambda: jobs.finish(attempt, outcome, report))
         except Exception as error:
             # The boundary of the attempt: whatever it was, the job learns of it, and may be tried again.
             logger.exception("job %s: attempt %d failed", *attempt)
             reason, failure = self._explain(error)
             self._reporter.stop()
-            _insist(lambda: jobs.crash(attempt, reason, failure))
+            _insist(attempt, lambda: jobs.crash(attempt, reason, failure))
 
     def _load(self) -> Trainer:
         process.limit_memory(self._job.max_memory_bytes)
         spec = self._job.spec
         set_threads(spec.threads)
-        dataset = _insist(lambda: self._parts.datasets.get(spec.data.dataset or ""))
+        dataset = _insist(self._attempt, lambda: self._parts.datasets.get(spec.data.dataset or ""))
         data = self._patiently(lambda: load_training_data(dataset, self._parts.blobs, spec))
         return self._resumed(data)
 
@@ -219,10 +220,10 @@ class _Run:
     def _leave(self, trainer: Trainer | None, *, reason: str | None = None, message: str = "") -> None:
         """Stop before the end: with nothing when the job is cancelled or lost, else with a checkpoint."""
         jobs, attempt = self._parts.jobs, self._attempt
-        verdict = _insist(lambda: jobs.verdicts([attempt])[attempt])
+        verdict = _insist(attempt, lambda: jobs.verdicts([attempt])[attempt])
         report = self._reporter.stop()
         if verdict is Verdict.CANCEL:
-            _insist(lambda: jobs.finish(attempt, Outcome(StopReason.CANCELLED)))
+            _insist(attempt, lambda: jobs.finish(attempt, Outcome(StopReason.CANCELLED)))
         elif verdict is not Verdict.FENCED:
             if trainer is not None:
                 report = replace(report, checkpoint=self._write_checkpoint(trainer) or report.checkpoint)
@@ -230,7 +231,7 @@ class _Run:
                 # Without a signal it left for a pause, which may have been called off meanwhile.
                 reason = "pause" if verdict is Verdict.PAUSE or not self._stop.is_made() else "shutdown"
             told = reason
-            _insist(lambda: jobs.release(attempt, report, reason=told, message=message))
+            _insist(attempt, lambda: jobs.release(attempt, report, reason=told, message=message))
         logger.info("job %s: attempt %d stopped (%s)", *attempt, verdict)
 
     def _save(self, trainer: Trainer, reason: StopReason) -> None:
@@ -248,7 +249,7 @@ class _Run:
                 together=partial(models.record, draft),
             )
             try:
-                counts = _insist(finish, for_s=_ARTEFACT_S)
+                counts = _insist(attempt, finish, for_s=_ARTEFACT_S)
             except OUTAGES:
                 continue  # the artefact of a result that came through after all stays, and this one will not count
             if not counts:
@@ -264,7 +265,7 @@ class _Run:
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Call the blob store until it answers: a full disk or an outage is no fault of the job."""
-        deadline = time.monotonic() + _BLOBS_AWAY_S
+        deadline, complaint = time.monotonic() + _BLOBS_AWAY_S, _Complaint(self._job.id)
         while True:
             try:
                 return call()
@@ -273,7 +274,7 @@ class _Run:
                     raise _Left from error
                 if time.monotonic() > deadline:
                     raise
-                logger.warning("job %s: %s; trying again", self._job.id, error)
+                complaint.log(error.message)
                 time.sleep(_TRY_AGAIN_S)
 
     def _must_stop(self) -> bool:
@@ -284,18 +285,31 @@ class _Run:
         return explain_error(error, phase=self._phase, epoch=epoch)
 
 
-def _insist(call: Callable[[], T], *, for_s: float = math.inf) -> T:
+def _insist(attempt: Attempt, call: Callable[[], T], *, for_s: float = math.inf) -> T:
     """Call the database until it answers, however long it is away: what an attempt achieved must not be lost to that.
 
     After ``for_s`` seconds its error is raised, to a caller who knows what else to do. Whoever wants the process to end
     meanwhile kills it; the job then goes on from its last checkpoint.
     """
-    deadline = time.monotonic() + for_s
+    deadline, complaint = time.monotonic() + for_s, _Complaint(attempt.job_id)
     while True:
         try:
             return call()
         except OUTAGES as error:
             if time.monotonic() > deadline:
                 raise
-            logger.warning("%s", explain_outage(error))
+            complaint.log(explain_outage(error).message)
             time.sleep(_TRY_AGAIN_S)
+
+
+class _Complaint:
+    """Logs why an attempt waits: once for each reason, however often it tries."""
+
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
+        self._logged: set[str] = set()
+
+    def log(self, message: str) -> None:
+        if message not in self._logged:
+            self._logged.add(message)
+            logger.warning("job %s waits: %s", self._job_id, message)

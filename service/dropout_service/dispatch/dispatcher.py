@@ -25,8 +25,9 @@ from dropout_service.dispatch.local import LocalEngine
 from dropout_service.dispatch.presence import Presence
 from dropout_service.dispatch.sweep import Sweep, Sweeper
 from dropout_service.errors import NotFoundError, UnavailableError
-from dropout_service.jobs.attempts import Attempt, Report, Verdict
+from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Report, Verdict
 from dropout_service.jobs.job import BLOB_FOLDER, Failure, StopReason
+from dropout_service.jobs.lifecycle import UNAVAILABLE
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.tables import models as models_table
 
@@ -45,8 +46,6 @@ _LOOK_AGAIN_S = 1.0
 """Longest time without a look at the store, whatever the change detector says; leases run out silently."""
 _AWAY_S = 1.0
 """Pause after the database or the blob store did not answer."""
-_HELD_UP_S = 0.5
-"""When it takes so long to take jobs back, the database was locked, and signs of life had to wait as well."""
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +137,7 @@ class Dispatcher:
         for job in self._jobs.expired(sparing=self._watch):
             logger.warning("job %s: attempt %d gave no sign of life; now %s", job.id, job.attempt, job.status)
             self._clean(job)
-        if time.monotonic() - began > _HELD_UP_S:
+        if time.monotonic() - began > HELD_UP_S:
             self._watch.restart()
         if self._presence is not None:
             self._inherit(leases, self._presence)
@@ -195,7 +194,7 @@ class Dispatcher:
                 self._jobs.release(attempt, Report(job.progress), reason="shutdown")
             elif not gone.began:
                 told = gone.failure.message
-                self._jobs.release(attempt, Report(job.progress), reason="unavailable", message=told)
+                self._jobs.release(attempt, Report(job.progress), reason=UNAVAILABLE, message=told)
                 logger.warning("job %s: %s. %s", job.id, told, gone.failure.hint)
             else:
                 job = self._jobs.crash(attempt, gone.stop_reason, gone.failure) or job

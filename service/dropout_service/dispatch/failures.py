@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from pathlib import Path
 
-from dropout_service.errors import InvalidInputError, NotFoundError, ServiceError, TrainingError
+from dropout_service.errors import InvalidInputError, NotFoundError, ServiceError, TrainingError, without_paths
 from dropout_service.jobs.job import Failure, StopReason
 
 __all__ = ["explain_error", "safe_traceback"]
@@ -19,7 +18,6 @@ _HINTS: dict[type[ServiceError], str] = {
 """What the two errors mean that a job ends with although its specification was checked before it was accepted."""
 
 _PACKAGE = Path(__file__).parents[1]
-_PATH = re.compile(r"(?:/[\w.@+~-]+)+/([\w.@+~-]+)")
 
 
 def explain_error(error: Exception, *, phase: str, epoch: int | None) -> tuple[StopReason, Failure]:
@@ -41,7 +39,7 @@ def explain_error(error: Exception, *, phase: str, epoch: int | None) -> tuple[S
             code="out-of-memory",
             phase=phase,
             epoch=epoch,
-            message=_without_paths(str(error)) or "an allocation failed",
+            message=without_paths(str(error)) or "an allocation failed",
             hint="Use a smaller model, batch or dataset, or raise the limit: `max_memory_bytes` of the job, or "
             "DROPOUT_SERVICE_JOB_MEMORY_BYTES of the service.",
             traceback=safe_traceback(error),
@@ -52,7 +50,7 @@ def explain_error(error: Exception, *, phase: str, epoch: int | None) -> tuple[S
         code="internal-error",
         phase=phase,
         epoch=epoch,
-        message=f"{type(error).__name__}: {_without_paths(str(error))}",
+        message=f"{type(error).__name__}: {without_paths(str(error))}",
         hint="This is a fault of the service. Please report it with the traceback.",
         traceback=safe_traceback(error),
     )
@@ -65,9 +63,5 @@ def safe_traceback(error: BaseException) -> str:
         path = Path(frame.filename)
         name = path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else Path(path.name)
         lines.append(f"  {name}:{frame.lineno} in {frame.name}")
-    lines.append(f"{type(error).__name__}: {_without_paths(str(error))}")
+    lines.append(f"{type(error).__name__}: {without_paths(str(error))}")
     return "\n".join(lines)
-
-
-def _without_paths(text: str) -> str:
-    return _PATH.sub(r"\1", text)

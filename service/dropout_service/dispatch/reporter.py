@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from dropout_service.database.outages import OUTAGES, explain_outage
+from dropout_service.errors import UnavailableError
 from dropout_service.jobs.attempts import Report, Verdict
 
 if TYPE_CHECKING:
@@ -66,8 +67,17 @@ class Reporter:
         self._thread = threading.Thread(target=self._report_until_stopped, name="reporter", daemon=True)
 
     def start(self) -> None:
-        """Begin to report."""
-        self._thread.start()
+        """Begin to report.
+
+        Raises
+        ------
+        UnavailableError
+            The operating system gives this process no thread.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise UnavailableError(f"the training process got no thread to report by ({error})") from error
 
     def restored(self, restored: Restored) -> None:
         """Report the checkpoint from which the attempt goes on."""
@@ -102,7 +112,8 @@ class Reporter:
         with self._news:
             self._stopped.set()
             self._news.notify()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         return self._pending()
 
     def _report_until_stopped(self) -> None:

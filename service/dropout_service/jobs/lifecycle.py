@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KEPT_CHECKPOINTS",
     "LONGEST_WAIT_S",
+    "UNAVAILABLE",
     "Change",
     "cancel_requested",
     "check_deletable",
@@ -42,6 +43,10 @@ __all__ = [
 
 LONGEST_WAIT_S = 60.0
 """Longest time between an attempt that died and the next."""
+_AWAY_S = 1.0
+"""Time before a job that could not run for want of something is tried again."""
+UNAVAILABLE = "unavailable"
+"""Why a job was handed back that could not run, for want of a process, a thread or the blob store."""
 KEPT_CHECKPOINTS = 2
 """The one to resume from, and the one before in case it cannot be read."""
 
@@ -152,7 +157,8 @@ def released(job: Job, token: int, report: Report, now: float, *, reason: str, m
         return None
     if orders is Verdict.CANCEL:
         return _cancelled(job, now)
-    return _handed_back(_progressed(Change(job), report, now), now, reason=reason, message=message)
+    wait_s = _AWAY_S if reason == UNAVAILABLE else 0.0
+    return _handed_back(_progressed(Change(job), report, now), now, reason=reason, message=message, wait_s=wait_s)
 
 
 def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now: float) -> Change | None:

@@ -17,7 +17,7 @@ from dropout_service.database.ids import new_id
 from dropout_service.database.notifications import notify
 from dropout_service.database.references import parts_for_in
 from dropout_service.jobs import lifecycle
-from dropout_service.jobs.attempts import Attempt, Lease, Verdict
+from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Lease, Verdict
 from dropout_service.jobs.events import Event, EventType
 from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, Failure, Job, JobStatus, StopReason
@@ -58,8 +58,6 @@ _DUE = and_(
 )
 _STORED = [field.name for field in fields(Job) if field.name != "metrics"]
 """Fields with a column; the metrics are those of the event ``metrics_sequence``."""
-_WAITED_S = 0.5
-"""After so long a wait for the write lock, whoever has a lease may have waited as well, and gets another moment."""
 
 
 class SqlJobStore:
@@ -176,7 +174,7 @@ class SqlJobStore:
                 return []
         began = time.monotonic()
         with writing(self._engine) as connection:
-            if time.monotonic() - began > _WAITED_S:
+            if time.monotonic() - began > HELD_UP_S:
                 return []
             # One that is locked is being taken back by another dispatcher, or gives a sign of life right now.
             taken = _lock(connection, select(jobs_table.c.id).where(over), skip_locked=True)

@@ -209,3 +209,12 @@ def test_what_cannot_be_discarded_now_stays_and_the_rest_goes(tmp_path: Path, ca
     blobs.discard_folder("e")
     assert "cannot delete blob `d`" in caplog.text
     assert "cannot list blobs in `e`" in caplog.text
+
+
+def test_a_failing_folder_is_told_without_where_it_is(tmp_path: Path):
+    blobs = BlobStore(tmp_path.as_uri())
+    (tmp_path / "jobs").write_bytes(b"a file where a folder should be")
+    with pytest.raises((UnavailableError, NotFoundError)) as caught:
+        blobs.get("jobs/one/checkpoint-1")
+    assert str(tmp_path) not in caught.value.message
+    assert "jobs/one/checkpoint-1" in caught.value.message

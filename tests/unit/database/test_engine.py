@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
 
 from dropout_service.database import sqlite
 from dropout_service.database.engine import open_database, reach, reading, writing
-from dropout_service.database.outages import OUTAGES
+from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -118,3 +118,15 @@ def test_a_file_that_is_no_database_is_told_at_the_start(tmp_path: Path):
     with pytest.raises(UnavailableError, match=r"cannot connect to sqlite:////.*service.db: file is not a database"):
         reach(engine)
     engine.dispose()
+
+
+def test_a_damaged_sqlite_file_does_not_answer_and_is_no_mistake_of_ours(tmp_path: Path):
+    path = tmp_path / "service.db"
+    engine = open_database(f"sqlite:///{path}")
+    with writing(engine) as connection:
+        numbers.create(connection)
+    engine.dispose()  # and by that, the log is in the file
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(OUTAGES) as caught, reading(engine) as connection:
+        connection.execute(select(numbers))
+    assert "file is not a database" in explain_outage(caught.value).message

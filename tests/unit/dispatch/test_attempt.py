@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,10 @@ class NeverHears(SqlJobStore):
 def parts_over(jobs: SqlJobStore, engine: Engine, folder: Path) -> Parts:
     blobs = BlobStore(folder.as_uri())
     return Parts(jobs, blobs, DatasetRegistry(engine, blobs), ModelRegistry(engine, blobs))
+
+
+def refuse(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")  # what a thread says that the system does not give
 
 
 def claimed(parts: Parts) -> Attempt:
@@ -162,3 +167,35 @@ def test_checkpoints_of_which_none_is_in_reach_are_not_given_up(
     job = parts.jobs.get(attempt.job_id)
     assert (job.status, job.crashes, job.checkpoints) == ("queued", 0, tuple(keys))
     assert parts.jobs.attempts(attempt.job_id)[-1].reason == "unavailable"
+
+
+def test_who_waits_for_the_blob_store_says_so_once(
+    resumable: tuple[Parts, Attempt, list[str]],
+    tmp_path: Path,
+    stop: StopRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(attempts, "_BLOBS_AWAY_S", 0.1)
+    monkeypatch.setattr(attempts, "_TRY_AGAIN_S", 0.001)
+    parts, attempt, keys = resumable
+    for key in keys:
+        make_unreadable(tmp_path, key)
+    run_attempt(attempt, parts, CONFIG, stop)
+    waits = [record.message for record in caplog.records if "waits" in record.message]
+    assert len(waits) == 1
+    assert waits[0].startswith(f"job {attempt.job_id} waits: cannot read blob `{keys[0]}`")
+
+
+def test_a_process_without_room_for_a_thread_hands_the_job_back(
+    sqlite_engine: Engine, tmp_path: Path, stop: StopRequest, monkeypatch: pytest.MonkeyPatch
+):
+    parts = parts_over(SqlJobStore(sqlite_engine), sqlite_engine, tmp_path)
+    attempt = claimed(parts)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        run_attempt(attempt, parts, CONFIG, stop)
+    job = parts.jobs.get(attempt.job_id)
+    assert (job.status, job.crashes) == ("queued", 0)
+    assert parts.jobs.attempts(attempt.job_id)[-1].reason == "unavailable"
+    assert parts.jobs.claim(1, dispatcher="d", lease_s=60) == [], "not at once: there is no room now"

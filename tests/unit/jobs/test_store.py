@@ -193,7 +193,7 @@ def test_a_job_is_handed_back_with_the_reason(store: JobStore, spec: TrainingSpe
     assert store.release(attempt, Report(0.5), reason="unavailable", message="the disk is full")
     read = store.get(job.id)
     assert (read.status, read.crashes) == (JobStatus.QUEUED, 0)
-    told = {"reason": "unavailable", "attempt": 1, "message": "the disk is full"}
+    told = {"reason": "unavailable", "attempt": 1, "message": "the disk is full", "wait_s": 1.0}
     assert store.events(job.id)[-1].data == told
     assert not store.release(attempt, Report(0.5), reason="unavailable")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -127,3 +128,16 @@ def test_a_thousand_waiting_requests_take_one_thread(watcher: Watcher, store: Sq
     grown, moved = asyncio.run(wait())
     assert grown == 0
     assert moved == [True] * 1_000
+
+
+def test_a_damaged_database_does_not_end_the_watch(sqlite_engine: Engine, spec: TrainingSpec):
+    store = SqlJobStore(sqlite_engine)
+    job = store.submit(spec)
+    path = Path(str(sqlite_engine.url.database))
+    with detect_changes(sqlite_engine) as changes, Watcher(store, changes.changed) as watcher:
+        sqlite_engine.dispose()
+        sound = path.read_bytes()
+        path.write_bytes(b"not a database" * 1000)
+        assert not asyncio.run(watcher.moved(job.id, after=0, timeout_s=0.2))
+        path.write_bytes(sound)  # the operator restores it
+        assert asyncio.run(watcher.moved(job.id, after=0, timeout_s=LONG_S))

@@ -91,7 +91,10 @@ class _Team:
             while len(self._threads) < helpers and not self._dissolved:
                 name = f"kernel-{len(self._threads)}"
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # the system has no more; the caller does the work with those there are
+                    return
                 self._threads.append(thread)
 
     def _serve(self) -> None:
