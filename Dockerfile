@@ -6,12 +6,14 @@ FROM ${BASE_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY locks/build.txt locks/service.txt locks/
-RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r locks/build.txt \
- && python -m venv /opt/dropout && /opt/dropout/bin/pip install --require-hashes -r locks/service.txt
+# A lock is complete, so nothing is resolved: pip would look at releases that are newer than the lock.
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-deps --require-hashes -r locks/build.txt \
+ && python -m venv /opt/dropout && /opt/dropout/bin/pip install --no-deps --require-hashes -r locks/service.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /tmp/dist \
  && /opt/dropout/bin/pip install --no-deps /tmp/dist/*.whl \
+ && /opt/dropout/bin/pip check \
  && /opt/dropout/bin/pip uninstall --yes pip \
  && find /opt/dropout/lib -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 # The kernels are compiled here, so that a container answers its first request at once.

@@ -3,21 +3,33 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# A lock is complete, so nothing is resolved: pip would look at releases that are newer than the lock.
+INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test quick faults lint format coverage bench bench-packages fault-packages docs image lock clean
+.PHONY: help venv demo serve test quick faults lint format coverage bench bench-packages fault-packages docs image lock clean FORCE
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
-venv: $(VENV)/.ready ## Set up .venv from the lock.
+venv: $(VENV)/.ready ## Set up .venv from the lock; PYTHON=python3.13 chooses the interpreter.
 
-# The stamp is newer than everything that decides what the environment holds.
+# The stamp holds the interpreter, and is newer than everything that decides what the environment holds. An interpreter
+# that was asked for by name and is another one makes the environment anew.
+ifneq ($(origin PYTHON),file)
+INTERPRETER := $(shell $(PYTHON) -c 'import sys; print(sys.version, sys.base_prefix)')
+ifneq ($(INTERPRETER),$(shell cat $(VENV)/.ready 2>/dev/null))
+$(VENV)/.ready: FORCE
+ANEW := --clear
+endif
+endif
 $(VENV)/.ready: locks/dev.txt pyproject.toml clients/python/pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r locks/dev.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=...')"
+	$(PYTHON) -m venv $(ANEW) $(VENV)
+	$(INSTALL) -r locks/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e clients/python
-	touch $@
+	$(BIN)/python -m pip check
+	$(BIN)/python -c 'import sys; print(sys.version, sys.base_prefix)' > $@
 
 demo: venv ## Start the service, train on real data without and with dropout, predict with uncertainty.
 	$(BIN)/python examples/demo.py

@@ -4,10 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
-
 
 def test_blas_threads_are_the_jobs_own_whatever_the_environment():
     program = """
