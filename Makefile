@@ -50,7 +50,7 @@ faults: venv fault-packages ## Run the suite of real faults and print its figure
 # Its shared library alone is used, to give a process a clock of its own: what tests it would do are skipped without it.
 fault-packages: venv
 	$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('libfaketime') is None)" || \
-	  $(BIN)/python -m pip install --quiet --no-deps libfaketime==3.0.1
+	  $(BIN)/python -m pip install --quiet libfaketime==3.0.1
 
 lint: venv ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

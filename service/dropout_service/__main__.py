@@ -123,11 +123,12 @@ def _ignore(_number: int, _frame: object) -> None:
 def _migrate(settings: Settings, to: str = "head") -> Migration:
     """Migrate the database, or end with a sentence for the operator when it cannot be opened or understood."""
     from dropout_service.database.engine import open_database, reach
-    from dropout_service.database.migrate import migrate
+    from dropout_service.database.migrate import check_revision, migrate
     from dropout_service.database.outages import OUTAGES, explain_outage
     from dropout_service.errors import InvalidInputError, ServiceError
 
     try:
+        check_revision(to)
         engine = open_database(settings.database_url)
         reach(engine)
         engine.dispose()

@@ -29,9 +29,11 @@ def _blobs_in_data_dir(values: dict[str, Any]) -> str:
     return (values["data_dir"] / "blobs").as_uri() if "data_dir" in values else ""
 
 
-def _database(url: str) -> str:
-    if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") not in {"", ":memory:"}:
-        return url
+def _database(url: str, info: ValidationInfo) -> str:
+    file = url.removeprefix("sqlite:///")
+    if file != url and file not in {"", ":memory:"}:
+        # A relative file is in the data folder: where a process was started must not decide which database it has.
+        return f"sqlite:///{info.data['data_dir'] / file}" if "data_dir" in info.data else url
     scheme, _, rest = url.partition("://")
     if scheme in {"postgresql", "postgresql+psycopg", "postgres"}:
         return _postgresql(f"postgresql://{rest}")
@@ -87,7 +89,8 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_database)] = Field(
         default_factory=_database_in_data_dir,
         repr=False,  # it may hold a password
-        description="URL of the database: an SQLite file, `sqlite:////data/dropout.sqlite3`, or PostgreSQL, "
+        description="URL of the database: an SQLite file, `sqlite:////data/dropout.sqlite3` (a relative one, "
+        "`sqlite:///jobs.sqlite3`, is in the data folder), or PostgreSQL, "
         "`postgresql://user:password@host:5432/database`. Default: an SQLite file in the data folder.",
     )
     blob_url: Annotated[str, AfterValidator(_blob_store)] = Field(

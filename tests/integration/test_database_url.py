@@ -74,6 +74,21 @@ def test_a_database_in_a_folder_that_cannot_be_made_is_told_in_one_line(run: Run
     assert f"{tmp_path}/file" in done.stderr
 
 
+def test_a_wrong_revision_makes_no_database(run: Run, tmp_path: Path):
+    done = run(f"sqlite:///{tmp_path}/service.db", "migrate", "--to", "latest")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert not (tmp_path / "service.db").exists()
+
+
+def test_a_relative_file_is_in_the_data_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert run("sqlite:///jobs.sqlite3", "migrate").returncode == 0
+    assert (tmp_path / "data" / "jobs.sqlite3").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_database_that_only_one_process_could_use_is_told_in_one_line(run: Run, tmp_path: Path):
     done = run(f"sqlite:///{tmp_path}/service.db?mode=memory", "migrate")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event, text
+from sqlalchemy import Column, String, Table, delete, event, insert, inspect, select, text
 
 from dropout_service.database.engine import open_database, writing
+from dropout_service.database.metadata import metadata
 from dropout_service.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["BASE", "HEAD", "Migration", "migrate", "revisions", "upgrade"]
+__all__ = ["BASE", "HEAD", "Migration", "check_revision", "compatibility", "migrate", "revisions", "upgrade"]
+
+logger = logging.getLogger(__name__)
+
+compatibility = Table("schema_compatibility", metadata, Column("works_with", String(32), primary_key=True))
+"""One row: the oldest revision whose version of the service works with this schema.
+
+By it, a version that does not know the latest revision, because a later version has migrated the database, finds out
+whether it may go on; each revision says it in its file, as ``works_with``.
+"""
 
 BASE = "base"
 """The revision of an empty database."""
@@ -67,15 +78,15 @@ def migrate(url: str, to: str) -> Migration:
     InvalidInputError
         There is no such revision.
     ConflictError
-        The database is at a revision that this version does not know.
+        The database is at a revision that this version neither knows nor can work with.
     """
-    known = revisions()
-    target = {BASE: BASE, HEAD: known[-1]}.get(to, to)
-    if target not in known:
-        raise InvalidInputError(f"there is no revision {to!r}; there are {', '.join(known)} and {HEAD}")
+    target, known = check_revision(to), revisions()
     with _migrating(url) as connection:
         before = _current(connection)
         if before not in known:
+            if to == HEAD and _works_with(connection) in known:
+                logger.warning("the database was migrated to %s by a later version, with which this one works", before)
+                return Migration(before, before)
             raise ConflictError(
                 f"the database is at revision {before}, which this version does not know (its last is {known[-1]}): a "
                 f"later version has migrated it; run that one, or let it go back with its "
@@ -85,7 +96,26 @@ def migrate(url: str, to: str) -> Migration:
             command.upgrade(alembic_config(connection), target)
         else:
             command.downgrade(alembic_config(connection), target)
-        return Migration(before, _current(connection))
+        after = _current(connection)
+        if _knows_compatibility(connection):
+            connection.execute(delete(compatibility))
+            connection.execute(insert(compatibility).values(works_with=_oldest_for(after)))
+        return Migration(before, after)
+
+
+def check_revision(to: str) -> str:
+    """Return the revision that is meant, before any database is opened.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such revision.
+    """
+    known = revisions()
+    target = {BASE: BASE, HEAD: known[-1]}.get(to, to)
+    if target not in known:
+        raise InvalidInputError(f"there is no revision {to!r}; there are {', '.join(known)} and {HEAD}")
+    return target
 
 
 def revisions() -> list[str]:
@@ -105,6 +135,21 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
+
+
+def _works_with(connection: Connection) -> str | None:
+    """Return the oldest revision whose version of the service can work with the database as it is."""
+    if not _knows_compatibility(connection):
+        return None
+    return connection.execute(select(compatibility.c.works_with)).scalar_one_or_none()
+
+
+def _knows_compatibility(connection: Connection) -> bool:
+    return inspect(connection).has_table(compatibility.name)
+
+
+def _oldest_for(revision: str) -> str:
+    return ScriptDirectory.from_config(_config()).get_revision(revision).module.works_with
 
 
 def _current(connection: Connection) -> str:

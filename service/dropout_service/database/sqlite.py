@@ -12,6 +12,7 @@ that is suspended would hold it for ever, while SQLite gives up after `BUSY_TIME
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,11 @@ def open_database(url: URL) -> Engine:
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     # The request threads bound the number of connections; a second bound here would only add a place to wait.
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=-1, execution_options={_TURN: Lock()}
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        max_overflow=-1,
+        execution_options={_TURN: Lock()},
+        json_deserializer=_decoded,
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
@@ -70,6 +75,14 @@ def turn(engine: Engine) -> Generator[None]:
         yield
     finally:
         lock.release()
+
+
+def _decoded(text: str) -> Any:
+    """Read JSON; damaged text, which only a file changed by others has, is null, so that its row can be shown."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _configure(connection: Any, _record: object) -> None:

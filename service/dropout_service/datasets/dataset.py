@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-__all__ = ["BadCell", "ClassCount", "Column", "ColumnType", "Dataset", "DatasetFormat", "TableSchema"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FORMATS", "BadCell", "ClassCount", "Column", "ColumnType", "Dataset", "DatasetFormat", "TableSchema"]
+
+PartT = TypeVar("PartT", "BadCell", "ClassCount", "Column")
 
 DatasetFormat = Literal["csv", "npy", "npz"]
+FORMATS: tuple[DatasetFormat, ...] = get_args(DatasetFormat)
 
 ColumnType = Literal["integer", "number", "boolean", "text", "empty"]
 """``integer``: every number is whole (``3`` or ``3.0``). ``empty``: no cell has a value."""
@@ -111,9 +117,9 @@ class TableSchema:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TableSchema:
-        """Read what ``to_json`` has written."""
+        """Read what ``to_json`` has written; what a later version wrote beside it is left out."""
         columns = tuple(_column(column) for column in value["columns"])
-        bad_cells = tuple(BadCell(**cell) for cell in value["bad_cells"])
+        bad_cells = tuple(_known(BadCell, cell) for cell in value["bad_cells"])
         return cls(rows=value["rows"], columns=columns, target=value["target"], bad_cells=bad_cells)
 
 
@@ -139,6 +145,8 @@ class Dataset:
         Where the content is.
     created_at
         Seconds since 1970 by the database's clock.
+    unreadable
+        Why the schema cannot be read, which has no columns then; ``None`` otherwise.
     """
 
     id: str
@@ -149,9 +157,14 @@ class Dataset:
     schema: TableSchema
     blob_key: str
     created_at: float
+    unreadable: str | None = None
 
 
 def _column(value: dict[str, Any]) -> Column:
-    fields = dict(value)
-    classes = fields.pop("classes")
-    return Column(**fields, classes=None if classes is None else tuple(ClassCount(**count) for count in classes))
+    classes = value["classes"]
+    counts = None if classes is None else tuple(_known(ClassCount, count) for count in classes)
+    return _known(Column, {**value, "classes": counts})
+
+
+def _known(kind: type[PartT], value: Mapping[str, Any]) -> PartT:
+    return kind(**{field.name: value[field.name] for field in fields(kind) if field.name in value})

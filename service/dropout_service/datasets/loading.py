@@ -11,6 +11,8 @@ from dropout_service.datasets.arrays import open_npy, read_npz
 from dropout_service.datasets.cells import TRUTH, numbers
 from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
+from dropout_service.datasets.dataset import FORMATS
+from dropout_service.errors import InvalidInputError
 from dropout_service.training.data import Label, TrainingData
 from dropout_service.training.networks import check_inputs
 
@@ -39,6 +41,7 @@ def check(dataset: Dataset, spec: TrainingSpec) -> None:
         With pointers into the spec: a column that is not there or cannot be used, a target that does not fit the
         task, too few rows, a layout of the inputs that is not one of so many features.
     """
+    _check_readable(dataset)
     check_inputs(spec, len(choose(dataset.schema, spec).features))
 
 
@@ -52,6 +55,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     NotFoundError
         The content of the dataset has been deleted.
     """
+    _check_readable(dataset)
     choice = choose(dataset.schema, spec)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
     features = [position[column.name] for column in choice.features]
@@ -74,6 +78,17 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
         target_name=choice.target.name,
         classes=classes,
     )
+
+
+def _check_readable(dataset: Dataset) -> None:
+    if dataset.unreadable is not None:
+        raise InvalidInputError.at("/data/dataset", dataset.unreadable)
+    if dataset.format not in FORMATS:
+        raise InvalidInputError.at(
+            "/data/dataset",
+            f"the dataset is stored as {dataset.format}, which a later version of the service reads; this one reads "
+            f"{', '.join(FORMATS)}",
+        )
 
 
 def _read_csv(path: Path, dataset: Dataset, features: Sequence[int], target: int) -> _Arrays:

@@ -262,5 +262,10 @@ def _position(after: str) -> tuple[float, str]:
 
 def _dataset(row: Mapping[Any, Any]) -> Dataset:
     fields = dict(row)
-    schema = TableSchema.from_json(fields.pop("schema"))
-    return Dataset(**fields, schema=schema)
+    stored = fields.pop("schema")
+    try:
+        return Dataset(**fields, schema=TableSchema.from_json(stored))
+    except (TypeError, KeyError) as error:
+        # One row that cannot be read must not hide the others.
+        reason = f"its stored schema cannot be read ({error!r}); delete the dataset and upload it again"
+        return Dataset(**fields, schema=TableSchema(rows=0, columns=(), target=""), unreadable=reason)

@@ -151,7 +151,7 @@ class _Run:
 
     def _load(self) -> Trainer:
         process.limit_memory(self._job.max_memory_bytes)
-        spec = self._job.spec
+        spec = self._job.training
         set_threads(spec.threads)
         dataset = _insist(self._attempt, lambda: self._parts.datasets.get(spec.data.dataset or ""))
         data = self._patiently(lambda: load_training_data(dataset, self._parts.blobs, spec))
@@ -163,7 +163,7 @@ class _Run:
         The one before is as good, and so is the start: it only takes longer to the same weights. One that stays out of
         reach counts as damaged only if the store gives another; otherwise it is the store that is away.
         """
-        spec, faults = self._job.spec, dict[str, str]()
+        spec, faults = self._job.training, dict[str, str]()
         away: UnavailableError | None = None
         restored: Restored | None = None
         for key in self._job.checkpoints:

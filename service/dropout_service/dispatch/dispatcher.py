@@ -120,6 +120,9 @@ class Dispatcher:
                 logger.warning("%s", explain_outage(error))
                 self._watch.restart()
                 time.sleep(_AWAY_S)
+            except Exception:  # the loop's boundary: what one job brought about must not end the others
+                logger.exception("this turn of the dispatcher was broken off; the next begins in a moment")
+                time.sleep(_AWAY_S)
         self._drain(stop)
 
     def _claim(self) -> None:
@@ -179,7 +182,13 @@ class Dispatcher:
     def _settle(self) -> None:
         """See to it that the job of each attempt that is gone does not wait for it."""
         while self._unsettled:
-            self._settle_one(self._unsettled[0])
+            try:
+                self._settle_one(self._unsettled[0])
+            except OUTAGES:
+                raise
+            except Exception:
+                # Its lease runs out, and then it is taken back as any other; the others need not wait for that.
+                logger.exception("job %s: the end of its attempt cannot be recorded", self._unsettled[0].attempt.job_id)
             del self._unsettled[0]
 
     def _settle_one(self, gone: Exit) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Event", "EventType", "jsonable"]
+__all__ = ["TERMINAL", "Event", "EventType", "jsonable"]
 
 
 class EventType(StrEnum):
@@ -31,10 +31,9 @@ class EventType(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
-    @property
-    def terminal(self) -> bool:
-        """Whether no event follows."""
-        return self in {EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED}
+
+TERMINAL = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED})
+"""Types of event that none follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Event:
     sequence
         Place in the job's history, from 1, without gaps.
     type
-        What it tells.
+        What it tells: an `EventType`, or the name of one that only a later version of the service knows.
     at
         Seconds since 1970 by the database's clock.
     data
@@ -57,7 +56,7 @@ class Event:
 
     job_id: str
     sequence: int
-    type: EventType
+    type: EventType | str
     at: float
     data: dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dropout_service.jobs.events import EventType
+from dropout_service.jobs.events import TERMINAL, EventType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,7 @@ def attempts_of(events: Iterable[Event]) -> tuple[AttemptRecord, ...]:
             continue
         if event.type is EventType.RESTORED:
             attempts[-1] = replace(attempts[-1], epoch=data["epoch"], step=data["step"])
-        elif event.type is EventType.RESTARTED or event.type is EventType.PAUSED or event.type.terminal:
+        elif event.type is EventType.RESTARTED or event.type is EventType.PAUSED or event.type in TERMINAL:
             reason = data.get("reason") or data.get("stop_reason") or "pause"
             message = data.get("message") or (data.get("failure") or {}).get("message")
             attempts[-1] = replace(attempts[-1], ended_at=event.at, reason=reason, message=message)

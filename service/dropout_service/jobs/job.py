@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from dropout_service.errors import InvalidInputError
+from dropout_service.training.stored import UnreadableSpec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -149,7 +152,7 @@ class Job:
     id
         ``job_...``; later jobs sort after earlier ones.
     spec
-        What to train; its data is always a stored dataset.
+        What to train; its data is always a stored dataset. Or why this version of the service cannot tell.
     status, stop_reason, failure, model
         Where the job stands and, once it has ended, why, what went wrong, and the id of the model it made.
     created_at, started_at, finished_at
@@ -182,7 +185,7 @@ class Job:
     """
 
     id: str
-    spec: TrainingSpec
+    spec: TrainingSpec | UnreadableSpec
     status: JobStatus
     created_at: float
     priority: int = 0
@@ -218,6 +221,24 @@ class Job:
     def epochs(self) -> int:
         """Epochs that were asked for."""
         return self.spec.epochs
+
+    @property
+    def unreadable(self) -> str | None:
+        """Why this version of the service cannot read its specification, and so does not run it."""
+        return self.spec.reason if isinstance(self.spec, UnreadableSpec) else None
+
+    @property
+    def training(self) -> TrainingSpec:
+        """What to train.
+
+        Raises
+        ------
+        InvalidInputError
+            This version of the service cannot read it.
+        """
+        if isinstance(self.spec, UnreadableSpec):
+            raise InvalidInputError(f"the job cannot be run: {self.spec.reason}")
+        return self.spec
 
     @property
     def blob_prefix(self) -> str:

@@ -199,7 +199,9 @@ class MemoryJobStore:
     def uses_dataset(self, dataset_id: str, *, connection: None = None) -> bool:
         _no_transaction(connection)
         with self._lock:
-            return any(job.spec.data.dataset == dataset_id and not job.status.terminal for job in self._jobs.values())
+            return any(
+                job.training.data.dataset == dataset_id and not job.status.terminal for job in self._jobs.values()
+            )
 
     def _keep(self, change: Change | None) -> Any:
         if change is None:

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, exists, insert, or_, select, update
 
@@ -18,13 +18,12 @@ from dropout_service.database.notifications import notify
 from dropout_service.database.references import parts_for_in
 from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Lease, Verdict
-from dropout_service.jobs.events import Event, EventType
 from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.rows import STORED, event_of, event_values, job_of, new_values, status_of, values_of
 from dropout_service.jobs.tables import events as events_table
 from dropout_service.jobs.tables import jobs as jobs_table
-from dropout_service.training.dropout_spec import ACCEPTED
-from dropout_service.training.spec import TrainingSpec
+from dropout_service.training.stored import SPEC_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -32,10 +31,14 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select
 
     from dropout_service.jobs.attempts import Outcome, Report
+    from dropout_service.jobs.events import Event
     from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.lifecycle import Change
+    from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["SqlJobStore"]
+
+logger = logging.getLogger(__name__)
 
 _latest_metrics = events_table.alias("latest_metrics")
 _JOB_WITH_METRICS: Select[Any] = select(jobs_table, _latest_metrics.c.data.label("metrics")).outerjoin(
@@ -47,17 +50,6 @@ _JOB_WITH_METRICS: Select[Any] = select(jobs_table, _latest_metrics.c.data.label
 )
 _ACTIVE = [status for status in JobStatus if status.active]
 _ENDED = [status for status in JobStatus if status.terminal]
-_DUE = and_(
-    jobs_table.c.status == JobStatus.QUEUED,
-    # As `lifecycle.is_due`.
-    or_(
-        jobs_table.c.retry_at.is_(None),
-        jobs_table.c.retry_at <= now_s(),
-        jobs_table.c.retry_at > now_s() + lifecycle.LONGEST_WAIT_S,
-    ),
-)
-_STORED = [field.name for field in fields(Job) if field.name != "metrics"]
-"""Fields with a column; the metrics are those of the event ``metrics_sequence``."""
 
 
 class SqlJobStore:
@@ -84,24 +76,25 @@ class SqlJobStore:
                 priority=priority,
                 max_memory_bytes=max_memory_bytes,
             )
-            row = {**_values(change.job, _STORED), "dataset": spec.data.dataset}
-            connection.execute(insert(jobs_table).values(row))
+            connection.execute(insert(jobs_table).values(new_values(change.job, spec)))
             _tell(connection, change.events)
             if together is not None:
                 together(connection, change.job)
         return change.job
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
-        due = select(jobs_table.c.id).where(_DUE)
+        due = select(jobs_table.c.id).where(_due())
         with reading(self._engine) as connection:  # mostly there is none, and no writer needs to wait for that
             if connection.execute(due.limit(1)).first() is None:
                 return []
         with writing(self._engine) as connection:
             in_turn = due.order_by(jobs_table.c.priority.desc(), jobs_table.c.id).limit(n)
             waiting = _lock(connection, in_turn, skip_locked=True)
+            _set_aside(connection, [job for job, _ in waiting if job.unreadable])
             return [
                 _write(connection, job, lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s))
                 for job, now in waiting
+                if not job.unreadable
             ]
 
     def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
@@ -186,7 +179,7 @@ class SqlJobStore:
         asked = list(attempts)
         columns = (jobs_table.c.id, jobs_table.c.attempt, jobs_table.c.status)
         rows = self._in(columns, [attempt.job_id for attempt in asked])
-        found = {row["id"]: (row["attempt"], JobStatus(row["status"])) for row in rows}
+        found = {row["id"]: (row["attempt"], status_of(row["status"])) for row in rows}
         return {
             attempt: lifecycle.verdict(*found[attempt.job_id], attempt.token)
             if attempt.job_id in found
@@ -214,7 +207,7 @@ class SqlJobStore:
             row = connection.execute(_JOB_WITH_METRICS.where(jobs_table.c.id == job_id)).mappings().first()
         if row is None:
             raise lifecycle.no_such(job_id)
-        return _job(row)
+        return job_of(row)
 
     def list(self, *, limit: int, after: str | None = None, status: JobStatus | None = None) -> Sequence[Job]:
         conditions: list[ColumnElement[bool]] = []
@@ -224,7 +217,7 @@ class SqlJobStore:
             conditions.append(jobs_table.c.status == status)
         page = _JOB_WITH_METRICS.where(*conditions).order_by(jobs_table.c.id.desc()).limit(limit)
         with reading(self._engine) as connection:
-            return [_job(row) for row in connection.execute(page).mappings()]
+            return [job_of(row) for row in connection.execute(page).mappings()]
 
     def delete(self, job_id: str) -> None:
         with writing(self._engine) as connection:
@@ -243,7 +236,7 @@ class SqlJobStore:
             rows = connection.execute(milestones).mappings().all()
         if not rows:  # each job has the event of its submission
             raise lifecycle.no_such(job_id)
-        return attempts_of(map(_event, rows))
+        return attempts_of(map(event_of, rows))
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         page = (
@@ -256,7 +249,7 @@ class SqlJobStore:
             rows = connection.execute(page).mappings().all()
             if not rows:
                 _must_exist(connection, job_id)
-        return [_event(row) for row in rows]
+        return [event_of(row) for row in rows]
 
     def metrics(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         page = (
@@ -274,7 +267,7 @@ class SqlJobStore:
     def sequences(self, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobStatus]]:
         columns = (jobs_table.c.id, jobs_table.c.last_sequence, jobs_table.c.status)
         rows = self._in(columns, job_ids)
-        return {row["id"]: (row["last_sequence"], JobStatus(row["status"])) for row in rows}
+        return {row["id"]: (row["last_sequence"], status_of(row["status"])) for row in rows}
 
     def uses_dataset(self, dataset_id: str, *, connection: Connection | None = None) -> bool:
         using = select(exists().where(jobs_table.c.dataset == dataset_id, jobs_table.c.status.not_in(_ENDED)))
@@ -287,6 +280,19 @@ class SqlJobStore:
             for part in parts_for_in(job_ids):
                 rows += connection.execute(select(*columns).where(jobs_table.c.id.in_(part))).mappings()
         return rows
+
+
+def _due() -> ColumnElement[bool]:
+    return and_(
+        jobs_table.c.status == JobStatus.QUEUED,
+        jobs_table.c.spec_version <= SPEC_VERSION,  # the others are for later versions of the service
+        # As `lifecycle.is_due`.
+        or_(
+            jobs_table.c.retry_at.is_(None),
+            jobs_table.c.retry_at <= now_s(),
+            jobs_table.c.retry_at > now_s() + lifecycle.LONGEST_WAIT_S,
+        ),
+    )
 
 
 def _now(connection: Connection) -> float:
@@ -303,7 +309,7 @@ def _lock(connection: Connection, ids: Select[Any], *, skip_locked: bool = False
     found: dict[str, tuple[Job, float]] = {}
     for part in parts_for_in(locked):
         read = _JOB_WITH_METRICS.add_columns(now_s().label("now")).where(jobs_table.c.id.in_(part))
-        found |= {row["id"]: (_job(row), row["now"]) for row in connection.execute(read).mappings()}
+        found |= {row["id"]: (job_of(row), row["now"]) for row in connection.execute(read).mappings()}
     return [found[job_id] for job_id in locked]
 
 
@@ -319,6 +325,14 @@ def _get(connection: Connection, job_id: str) -> tuple[Job, float]:
     return found[0]
 
 
+def _set_aside(connection: Connection, unreadable: Sequence[Job]) -> None:
+    """Leave jobs that this version cannot read to a later one: in the queue they would be in the way of others."""
+    for job in unreadable:
+        logger.warning("job %s waits for another version of the service: %s", job.id, job.unreadable)
+    ids = [job.id for job in unreadable]
+    connection.execute(update(jobs_table).where(jobs_table.c.id.in_(ids)).values(spec_version=SPEC_VERSION + 1))
+
+
 def _must_exist(connection: Connection, job_id: str) -> None:
     if connection.execute(select(jobs_table.c.id).where(jobs_table.c.id == job_id)).first() is None:
         raise lifecycle.no_such(job_id)
@@ -326,13 +340,13 @@ def _must_exist(connection: Connection, job_id: str) -> None:
 
 def _write(connection: Connection, before: Job, change: Change) -> Job:
     after = change.job
-    changed = [name for name in _STORED if getattr(before, name) != getattr(after, name)]
+    changed = [name for name in STORED if getattr(before, name) != getattr(after, name)]
     fence = and_(
         jobs_table.c.id == before.id,
         jobs_table.c.attempt == before.attempt,
         jobs_table.c.status == before.status,
     )
-    result = connection.execute(update(jobs_table).where(fence).values(_values(after, changed)))
+    result = connection.execute(update(jobs_table).where(fence).values(values_of(after, changed)))
     if result.rowcount != 1:
         raise AssertionError(f"job {before.id} changed under its lock")
     _tell(connection, change.events)
@@ -341,37 +355,5 @@ def _write(connection: Connection, before: Job, change: Change) -> Job:
 
 def _tell(connection: Connection, told: Sequence[Event]) -> None:
     if told:
-        rows = [
-            {**asdict(event), "epoch": event.data["epoch"] if event.type is EventType.EPOCH else None} for event in told
-        ]
-        connection.execute(insert(events_table), rows)
+        connection.execute(insert(events_table), [event_values(event) for event in told])
         notify(connection)
-
-
-def _event(row: RowMapping) -> Event:
-    return Event(row["job_id"], row["sequence"], EventType(row["type"]), row["at"], row["data"])
-
-
-def _values(job: Job, names: Iterable[str]) -> dict[str, Any]:
-    values = {name: getattr(job, name) for name in names}
-    if "spec" in values:
-        values["spec"] = job.spec.model_dump(mode="json")
-    if "failure" in values and job.failure is not None:
-        values["failure"] = asdict(job.failure)
-    if "checkpoints" in values:
-        values["checkpoints"] = list(job.checkpoints)
-    return values
-
-
-def _job(row: RowMapping) -> Job:
-    values = {name: row[name] for name in _STORED}
-    reason, failure = cast("str | None", values["stop_reason"]), values["failure"]
-    values |= {
-        "spec": TrainingSpec.model_validate(values["spec"], context=ACCEPTED),
-        "status": JobStatus(values["status"]),
-        "stop_reason": None if reason is None else StopReason(reason),
-        "failure": None if failure is None else Failure(**failure),
-        "checkpoints": tuple(values["checkpoints"]),
-        "metrics": row["metrics"],
-    }
-    return Job(**values)

@@ -13,6 +13,8 @@ jobs = Table(
     metadata,
     Column("id", Identifier(64), primary_key=True),
     Column("spec", JSON, nullable=False),
+    # The least version of `training.stored` that can read it: who is older leaves the job in the queue.
+    Column("spec_version", Integer, nullable=False, server_default="1"),
     Column("dataset", Identifier(80), nullable=False),
     Column("status", String(16), nullable=False),
     Column("stop_reason", String(16)),

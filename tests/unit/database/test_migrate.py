@@ -3,11 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text, update
 
 import dropout_service.database.idempotency
 import dropout_service.datasets.tables
@@ -15,10 +16,24 @@ import dropout_service.jobs.tables
 import dropout_service.models.tables  # noqa: F401 - with the imports above, the metadata is complete
 from dropout_service.database.engine import open_database, reading, writing
 from dropout_service.database.metadata import metadata
-from dropout_service.database.migrate import BASE, HEAD, Migration, _current, migrate, revisions, upgrade
+from dropout_service.database.migrate import (
+    BASE,
+    HEAD,
+    Migration,
+    _current,
+    _oldest_for,
+    compatibility,
+    migrate,
+    revisions,
+    upgrade,
+)
 from dropout_service.errors import ConflictError, InvalidInputError
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.training.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 LAST = revisions()[-1]
 
@@ -107,14 +122,53 @@ def test_a_revision_that_does_not_exist_is_told_with_those_that_do(url: str):
         migrate(url, "9999")
 
 
-def test_a_database_of_a_later_version_is_left_alone(url: str):
+@pytest.fixture
+def later(url: str) -> Iterator[Callable[[str], None]]:
+    """Have a later version migrate the database to a revision of its own, which works with one that is named."""
     upgrade(url)
     engine = open_database(url)
-    with writing(engine) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    def migrated(works_with: str) -> None:
+        with writing(engine) as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+            connection.execute(update(compatibility).values(works_with=works_with))
+
+    yield migrated
+    engine.dispose()
+
+
+def test_a_database_of_a_later_version_that_this_one_cannot_work_with_is_left_alone(
+    url: str, later: Callable[[str], None]
+):
+    later("9998")
     with pytest.raises(ConflictError, match="at revision 9999, which this version does not know"):
         upgrade(url)
+
+
+def test_a_database_of_a_later_version_that_this_one_can_work_with_is_used(
+    url: str, later: Callable[[str], None], caplog: pytest.LogCaptureFixture
+):
+    later(LAST)
+    assert migrate(url, HEAD) == Migration("9999", "9999")
+    assert "migrated to 9999 by a later version, with which this one works" in caplog.text
+    with pytest.raises(ConflictError, match="let it go back with its `dropout-service migrate"):
+        migrate(url, "0001")
+
+
+def test_each_revision_says_which_versions_work_with_it(url: str):
+    for revision in revisions()[1:]:
+        migrate(url, revision)
+        assert _oldest_for(revision) in revisions()[1 : revisions().index(revision) + 1]
+    engine = open_database(url)
+    with reading(engine) as connection:
+        assert connection.execute(select(compatibility.c.works_with)).scalars().all() == [_oldest_for(LAST)]
     engine.dispose()
+
+
+def test_the_revision_is_checked_before_a_database_is_made(tmp_path: Path):
+    with pytest.raises(InvalidInputError, match="no revision '9999'"):
+        migrate(f"sqlite:///{tmp_path}/service.db", "9999")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_migration_that_fails_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch):

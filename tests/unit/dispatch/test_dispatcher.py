@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError
 
 from dropout_service.blobs import BlobStore
+from dropout_service.dispatch import dispatcher as dispatcher_module
 from dropout_service.dispatch.config import DispatchConfig
 from dropout_service.dispatch.dispatcher import Dispatcher
 from dropout_service.dispatch.engine import Exit
@@ -19,6 +20,9 @@ from dropout_service.training.spec import TrainingSpec
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
+    import pytest
+
+    from dropout_service.jobs.attempts import Lease
     from dropout_service.jobs.job import Job
 
 SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
@@ -113,3 +117,53 @@ def test_who_could_not_write_while_the_database_was_locked_is_given_time_to():
     while jobs.get(job_id).status == "running" and time.monotonic() < deadline:
         dispatcher._take_back()
     assert jobs.get(job_id).status == "queued", "who is silent then is lost"
+
+
+class FailsForOne(MemoryJobStore):
+    """A store in which the end of one attempt cannot be recorded, for a reason that nobody thought of."""
+
+    broken = ""
+
+    def get(self, job_id: str) -> Job:
+        if job_id == self.broken:
+            raise RuntimeError("something nobody thought of")
+        return super().get(job_id)
+
+
+def test_a_job_whose_end_cannot_be_recorded_does_not_end_the_dispatcher():
+    jobs, stop = FailsForOne(), StopRequest()
+    broken, other = jobs.submit(SPEC).id, jobs.submit(SPEC).id
+    jobs.claim(2, dispatcher="d", lease_s=600)
+    jobs.broken = broken
+    engine = EndsWhenAsked(stop)
+    config = DispatchConfig(database_url="", blob_url="", lease_s=600)
+    dispatcher = Dispatcher(jobs, BlobStore("memory:///"), engine, lambda: True, config)
+    dispatcher._unsettled = [Exit(Attempt(job_id, 1), *explain(-9, out_of_memory=False)) for job_id in (broken, other)]
+    dispatcher.run(stop)
+    assert jobs.get(other).crashes == 1
+    assert engine.launched, "and it went on to claim"
+
+
+class FailsOnce(MemoryJobStore):
+    """A store whose first look at leases goes wrong in a way that is no outage."""
+
+    failed = False
+
+    def leases(self) -> Sequence[Lease]:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("something nobody thought of")
+        return super().leases()
+
+
+def test_a_turn_that_goes_wrong_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(dispatcher_module, "_AWAY_S", 0.0)
+    jobs, stop = FailsOnce(), StopRequest()
+    job_id = jobs.submit(SPEC).id
+    engine = EndsWhenAsked(stop)
+    config = DispatchConfig(database_url="", blob_url="", lease_s=600)
+    Dispatcher(jobs, BlobStore("memory:///"), engine, lambda: True, config).run(stop)
+    assert engine.launched == [Attempt(job_id, 1)]
+    assert "this turn of the dispatcher was broken off" in caplog.text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dropout_service.jobs.events import EventType
+from dropout_service.jobs.events import TERMINAL, EventType
 from dropout_service.jobs.job import TRANSITIONS, Job, JobStatus, StopReason
 from dropout_service.jobs.lifecycle import Change
 from dropout_service.training.spec import TrainingSpec
@@ -33,7 +33,7 @@ def test_every_status_is_reached_and_the_ended_ones_are_final():
     ended = {status for status in JobStatus if status.terminal}
     assert ended == {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
     assert {reason.status for reason in StopReason} == ended
-    assert {kind for kind in EventType if kind.terminal} == {EventType(status) for status in ended}
+    assert set(TERMINAL) == {EventType(status) for status in ended}
 
 
 def test_the_finish_is_estimated_from_the_rate_of_this_attempt():

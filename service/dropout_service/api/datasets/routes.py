@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -81,7 +81,7 @@ class ColumnReport(_Report):
     """One column."""
 
     name: str
-    type: ColumnType = Field(
+    type: ColumnType | str = Field(
         description="The type of at least nine in ten of its values. `integer`: every number is whole; `empty`: no "
         "cell has a value."
     )
@@ -116,11 +116,14 @@ class DatasetReport(_Report):
         examples=["sha256-3560fc1e62ef070c73f537e1441efc16"],
     )
     name: str = Field(description="A name for people: the one given first, or the id.")
-    format: Literal["csv", "npy", "npz"]
+    format: DatasetFormat | str = Field(description="How the content is written.")
     size_bytes: int
     created_at: datetime = Field(description="When it was stored (UTC).")
     digest: str = Field(description="`sha256:` and all digits of the SHA-256 of the content.")
     table: TableReport = Field(alias="schema", description="Rows, columns, types, missing values and classes.")
+    unreadable: str | None = Field(
+        default=None, description="Why the stored schema cannot be read, which has no columns then. Null otherwise."
+    )
 
 
 _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59.2,cat\n"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from dropout_service.jobs.events import EventType
 from dropout_service.jobs.job import (
@@ -17,6 +17,7 @@ from dropout_service.jobs.job import (
     StopReason,
 )
 from dropout_service.training.spec import DataSpec, TrainingSpec
+from dropout_service.training.stored import UnreadableSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +114,10 @@ class JobRequest(TrainingSpec):
         return TrainingSpec.model_construct(None, **(fields | {"data": data}))
 
 
+def _as_stored(spec: Any, _handler: object) -> Any:
+    return spec.document if isinstance(spec, UnreadableSpec) else spec
+
+
 class JobReport(_Report):
     """A training job."""
 
@@ -120,7 +125,15 @@ class JobReport(_Report):
     name: str | None = Field(description="The name in its specification.")
     status: JobStatus
     stop_reason: StopReason | None = Field(description="Why it ended; null before that.")
-    spec: TrainingSpec = Field(description="What it trains; arrays that were given in place are a dataset by now.")
+    spec: Annotated[TrainingSpec | dict[str, Any], WrapValidator(_as_stored)] = Field(
+        description="What it trains; arrays that were given in place are a dataset by now. The object that is stored, "
+        "where `unreadable` is not null."
+    )
+    unreadable: str | None = Field(
+        default=None,
+        description="Why this version of the service cannot read the specification, and so does not run the job: a "
+        "later version made it, or it is damaged. Null otherwise.",
+    )
     created_at: datetime = Field(description="When it was accepted (UTC).")
     started_at: datetime | None = Field(description="When its first attempt began.")
     finished_at: datetime | None = Field(description="When it ended.")
@@ -159,7 +172,7 @@ class EventReport(_Report):
     """Something that happened to a job."""
 
     sequence: int = Field(description="Place in the job's history, from 1, without gaps.")
-    type: EventType
+    type: EventType | str
     at: datetime = Field(description="When it happened (UTC).")
     data: dict[str, Any] = Field(
         description="`epoch`: its metrics and `duration_s`; `started`: the attempt; `restarted`: the reason; "

@@ -1,0 +1,133 @@
+"""Specifications as they are stored: written for any reader that can understand them, and read tolerantly.
+
+A stored specification has a version, that of the oldest reader which understands all that it says; left out, it is 1.
+A field that comes later is named in `SINCE` with its version, and is left out where it has its default
+(``exclude_if``), so that a specification which does not use it is still read by earlier versions. A reader ignores
+fields that it does not know in a version that it does: they change no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from pydantic import ValidationError
+
+from dropout_service.training.dropout_spec import ACCEPTED
+from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["SINCE", "SPEC_VERSION", "UnreadableSpec", "read_spec", "version_of", "write_spec"]
+
+SPEC_VERSION: Final = 1
+"""The latest version that is understood; raised with each field in `SINCE`, and when more can be read than before."""
+SINCE: Final[Mapping[tuple[str, ...], int]] = {}
+"""Fields that came after version 1, by their path, and the version that brought them."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableSpec:
+    """A stored specification that this version cannot read.
+
+    Parameters
+    ----------
+    document
+        What is stored.
+    reason
+        Why it cannot be read, for the person who submitted it.
+    """
+
+    document: Mapping[str, Any]
+    reason: str
+
+    @property
+    def name(self) -> str | None:
+        """The name that it gives, if that can be read."""
+        name = self.document.get("name")
+        return name if isinstance(name, str) else None
+
+    @property
+    def epochs(self) -> int:
+        """The epochs that it asks for, if that can be read; else 0."""
+        epochs = self.document.get("epochs")
+        return epochs if isinstance(epochs, int) else 0
+
+
+def write_spec(spec: TrainingSpec) -> dict[str, Any]:
+    """Return the JSON object to store."""
+    document = spec.model_dump(mode="json")
+    version = max([since for path, since in SINCE.items() if _has(document, path)], default=1)
+    return document if version == 1 else {"version": version, **document}
+
+
+def version_of(document: Mapping[str, Any]) -> int:
+    """Return the version of reader that a stored specification needs."""
+    version = document.get("version", 1)
+    return version if isinstance(version, int) else SPEC_VERSION + 1
+
+
+def read_spec(stored: object) -> TrainingSpec | UnreadableSpec:
+    """Read what `write_spec` of this version, an earlier or a later one wrote; never raises.
+
+    Parameters
+    ----------
+    stored
+        The JSON value.
+    """
+    if not isinstance(stored, dict):
+        return UnreadableSpec({}, "its stored specification is damaged: it should be a JSON object")
+    document = cast("dict[str, Any]", stored)
+    version = version_of(document)
+    if version > SPEC_VERSION:
+        return UnreadableSpec(
+            document,
+            f"its specification has version {version} and was made by a later version of the service, which runs it; "
+            f"this one reads up to version {SPEC_VERSION}",
+        )
+    fields = {name: value for name, value in document.items() if name != "version"}
+    try:
+        return _validated(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = "/".join(map(str, ("", *first["loc"])))
+        return UnreadableSpec(document, f"its stored specification cannot be read: {place}: {first['msg']}")
+
+
+def _validated(fields: dict[str, Any]) -> TrainingSpec:
+    try:
+        return TrainingSpec.model_validate(fields, context=ACCEPTED)
+    except ValidationError as error:
+        unknown = [fault["loc"] for fault in error.errors(include_url=False) if fault["type"] == "extra_forbidden"]
+        if not unknown:
+            raise
+        known: Any = fields
+        for location in unknown:
+            known = _without(known, location)
+        return TrainingSpec.model_validate(known, context=ACCEPTED)
+
+
+def _has(document: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    value: Any = document
+    for step in path:
+        if not isinstance(value, Mapping) or step not in value:
+            return False
+        value = value[step]
+    return True
+
+
+def _without(value: Any, location: tuple[str | int, ...]) -> Any:
+    """Return a copy without what is at a location of Pydantic's, which also names the members of unions."""
+    if not location:
+        return value
+    step, *rest = location
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        if step not in fields:
+            return _without(fields, tuple(rest))
+        if not rest:
+            return {name: below for name, below in fields.items() if name != step}
+        return {**fields, str(step): _without(fields[str(step)], tuple(rest))}
+    if isinstance(value, list) and isinstance(step, int):
+        items = cast("list[Any]", value)
+        return [*items[:step], _without(items[step], tuple(rest)), *items[step + 1 :]]
+    return _without(value, tuple(rest))
