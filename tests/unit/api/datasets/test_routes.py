@@ -53,6 +53,7 @@ def test_upload_read_download_delete(client: httpx.Client, settings: Settings):
         "format": "csv",
         "size_bytes": len(CSV),
         "digest": f"sha256:{digest}",
+        "unreadable": None,
     }
     assert (schema["rows"], schema["target"], schema["bad_cells"]) == (3, "kind", [])
     assert [(column["name"], column["type"], column["missing"]) for column in schema["columns"]] == [
