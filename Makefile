@@ -67,8 +67,10 @@ coverage: venv ## Run the tests with branch coverage and print what is not cover
 	$(PYTEST) -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report
 
-bench: venv bench-packages ## Print the benchmark ratios, side by side with PyTorch and NumPy.
+# libxsmm is a peer too. It is a package of the system (Debian: libxsmm-dev); without it that program says so and ends.
+bench: venv bench-packages ## Print the benchmark ratios, side by side with PyTorch, NumPy and libxsmm.
 	$(BIN)/python benchmarks/dropout_forward.py
+	$(BIN)/python benchmarks/libxsmm_dropout.py
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/http_forward.py
 	$(BIN)/python benchmarks/http_small.py

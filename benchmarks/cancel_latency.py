@@ -20,6 +20,8 @@ import httpx
 import numpy as np
 import psutil
 
+import machine
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from live_server import serve
@@ -98,6 +100,7 @@ def main() -> None:
     arguments.add_argument("--stopped", type=int, default=30)
     arguments.add_argument("--long", type=int, default=10)
     asked = arguments.parse_args()
+    machine.describe()
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 16))
     told: dict[str, list[tuple[float, float]]] = {}

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import time
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -39,18 +38,16 @@ import torch
 from llvmlite import ir
 from numba import carray, njit, prange, types
 
+import machine
 from dropout_service.kernels.codegen.intrinsics import emits, unpacks
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.runtime import parallel
+from timing import in_turns, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RATE = 0.3
-CALLS = 25
-WARMING_CALLS = 6
-ENOUGH_S = 0.1
-PAUSE_S = 0.02
 TINY = (1, 10, 100, 1000)
 FORMATS = (np.float64, np.float16, ml_dtypes.bfloat16)
 
@@ -75,19 +72,6 @@ def double_part(arguments: int, start: int, stop: int) -> None:
 def double_prange(x: Any, y: Any) -> None:
     for i in prange(x.size):
         y[i] = np.float32(2) * x[i]
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Return the median of calls in a row: 25 after six to warm up, but fewer where they take long."""
-    time.sleep(PAUSE_S)
-    taken_s: list[float] = []
-    begin_s = before_s = time.perf_counter()
-    while len(taken_s) < WARMING_CALLS + CALLS and (before_s - begin_s < ENOUGH_S or len(taken_s) < 2):
-        call()
-        after_s = time.perf_counter()
-        taken_s.append(after_s - before_s)
-        before_s = after_s
-    return statistics.median(taken_s[min(WARMING_CALLS, len(taken_s) // 2) :])
 
 
 def contenders(size: int, threads: int) -> dict[str, Callable[[], object]]:
@@ -166,15 +150,11 @@ def measure(exponent: int, threads: int, rounds: int) -> None:
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
     calls = contenders(size, threads)
-    taken: list[dict[str, float]] = []
-    names = list(calls)
-    for turn in range(rounds):
-        first = turn % len(names)  # so that nobody always comes after the same peer
-        one = {name: seconds(calls[name]) for name in names[first:] + names[:first]}
+    taken = in_turns(calls, rounds)
+    for one in taken:
         one["double_best"] = min(one[name] for name in ("double_team", "double_prange", "double_torch"))
-        taken.append(one)
     prefix = f"2^{exponent}_threads{threads}"
-    for name in (*names, "double_best"):
+    for name in (*calls, "double_best"):
         rate = size / statistics.median(one[name] for one in taken) / 1e6
         print(f"{prefix}_{name} {rate:.0f} million_elements/s")
     for name, (peer, ours) in RATIOS.items():
@@ -204,9 +184,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 20, 24], help="exponents of two")
     options = parser.parse_args()
-    print(f"numpy {np.__version__} version")
-    print(f"numba {numba.__version__} version")
-    print(f"torch {torch.__version__} version")
+    machine.describe(cores=max(options.threads))
     measure_tiny(options.rounds)
     for exponent in options.sizes:
         for threads in options.threads:

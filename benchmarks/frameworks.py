@@ -29,6 +29,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import machine
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -247,13 +249,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 20, 24], help="exponents of two")
+    parser.add_argument("--process-of", type=int, metavar="THREADS", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if len(options.threads) > 1:
+    if options.process_of is None:
+        machine.describe(cores=max(options.threads), packages=("jax", "onnxruntime"))
         for threads in options.threads:
-            arguments = ["--threads", threads, "--rounds", options.rounds, "--sizes", *options.sizes]
+            arguments = ["--process-of", threads, "--rounds", options.rounds, "--sizes", *options.sizes]
             subprocess.run([sys.executable, __file__, *map(str, arguments)], check=True)
         return
-    (threads,) = options.threads
+    threads = options.process_of
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     warnings.simplefilter("ignore")  # of frameworks, about their own insides
     for exponent in options.sizes:

@@ -24,6 +24,7 @@ import uvicorn
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotation
 from starlette.responses import Response
 
+import machine
 from dropout_service.app import create_app
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.settings import Settings
@@ -124,6 +125,7 @@ def current_memory(pid: int) -> int:
 
 
 def main() -> None:
+    machine.describe(packages=("fastapi", "uvicorn"))
     with tempfile.TemporaryDirectory() as data_dir:
         server = subprocess.Popen([sys.executable, __file__, "serve", data_dir], stdout=subprocess.PIPE, text=True)
         try:

@@ -26,6 +26,7 @@ import uvloop
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
+import machine
 from dropout_service.app import create_app
 from dropout_service.settings import Settings
 
@@ -212,6 +213,7 @@ def wait_ready(port: int) -> None:
 
 
 def main() -> None:
+    machine.describe(packages=("fastapi", "uvicorn"))
     with tempfile.TemporaryDirectory() as data_dir:
         server = subprocess.Popen([sys.executable, __file__, "serve", data_dir], stdout=subprocess.PIPE, text=True)
         try:

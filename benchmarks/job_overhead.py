@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -30,6 +29,8 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 
 import httpx
 import numpy as np
+
+import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
@@ -113,9 +114,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of the training")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of each side")
     arguments = parser.parse_args()
+    machine.describe()
     parallel.set_threads(THREADS)
     compile_cache.warm()
-    print(f"# python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} CPUs, {platform.machine()}")
     with (
         tempfile.TemporaryDirectory() as folder,
         serve(Path(folder), {"DROPOUT_SERVICE_LOG_LEVEL": "warning"}) as server,

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sqlite3
 import statistics
 import sys
@@ -27,6 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+
+import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200, help="jobs of a round of writes")
     parser.add_argument("--queued", type=int, default=10_000, help="jobs that wait while reads are measured")
     options = parser.parse_args()
+    machine.describe(packages=("psycopg", "sqlalchemy"))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(run_postgres(("fsync=on", "shared_buffers=128MB", "autovacuum=on")))
@@ -176,10 +177,8 @@ def main() -> None:
             stores[name] = SqlJobStore(engines[name])
         with reading(engines["postgresql"]) as connection:
             version = connection.exec_driver_sql("SHOW server_version").scalar_one()
-        print(
-            f"# Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, PostgreSQL {version}, "
-            f"{os.cpu_count()} cores"
-        )
+        print(f"sqlite {sqlite3.sqlite_version} version")
+        print(f"postgresql {version.partition(' ')[0]} version")
         found: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             for name, store in stores.items():

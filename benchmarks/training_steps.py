@@ -21,14 +21,13 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import statistics
-import sys
 import time
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 import torch
 
+import machine
 from dropout_service.training.data import TrainingData
 from dropout_service.training.spec import AdamSpec, DataSpec, ModelSpec, TrainingSpec
 from dropout_service.training.trainer import Trainer
@@ -94,6 +93,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=9)
     arguments.add_argument("--steps", type=int, default=100)
     options = arguments.parse_args()
+    machine.describe(cores=1)
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((ROWS, INPUTS))
@@ -112,10 +112,6 @@ def main() -> None:
             begin_s = time.perf_counter()
             run(options.steps)
             seconds[name].append((time.perf_counter() - begin_s) / options.steps)
-    versions = (
-        f"numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}, Python {sys.version.split()[0]}"
-    )
-    print(f"# {versions}")
     for name, values in seconds.items():
         print(f"training_steps.{name} {1 / statistics.median(values):.1f} steps/s")
     ours = seconds.pop("service")
