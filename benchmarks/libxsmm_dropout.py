@@ -1,6 +1,6 @@
 """Dropout forward against libxsmm's AVX-512 dropout, at equal work: float32, into an array that is there, same threads.
 
-    python benchmarks/libxsmm_dropout.py [--library FILE] [--threads 1 2] [--rounds 9] [--sizes 20 24]
+    python benchmarks/libxsmm_dropout.py [--library FILE] [--threads 1 2] [--rounds 9] [--sizes 16 20 24]
 
 libxsmm 1.17, the release that Debian packages (``libxsmm-dev``), has no dropout but has what it is made of:
 ``generator`` is dropout put together from the vector generator of its headers, compiled here by ``cc``. The primitive
@@ -166,6 +166,7 @@ def check(name: str, call: Callable[[], object], peer: Peer, rate: float, *, mas
 
 def measure(peer: Peer, rate: float, prefix: str, rounds: int) -> None:
     ours: Callable[[], object] = partial(standard.forward, peer.x, rate, seed=1, out=peer.y, threads=peer.threads)
+    ours()  # compiled, or fetched from the cache
     calls = {"ours": ours}
     forms = [peer.generator, *([peer.primitive] if peer.library else [])]
     for form in forms:
@@ -187,7 +188,7 @@ def main() -> None:
     parser.add_argument("--library", default=os.environ.get("LIBXSMM_LIBRARY"), help="libxsmm after 1.17")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[20, 24], help="exponents of two")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 20, 24], help="exponents of two")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.3, 0.5])
     options = parser.parse_args()
     machine.describe(cores=max(options.threads))
