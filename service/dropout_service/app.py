@@ -9,8 +9,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends
 from fastapi.routing import iter_route_contexts
+from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service import __version__
@@ -23,6 +24,7 @@ from dropout_service.api.dropout.schemas import BackwardAnswer, ForwardAnswer
 from dropout_service.api.http.body_limit import BodyLimitMiddleware
 from dropout_service.api.http.conditional import ConditionalMiddleware
 from dropout_service.api.http.openapi import describe
+from dropout_service.api.http.origins import OriginMiddleware
 from dropout_service.api.http.problems import install_problem_handlers
 from dropout_service.api.http.request_id import RequestIdMiddleware
 from dropout_service.api.jobs import routes as jobs
@@ -43,6 +45,8 @@ from dropout_service.models.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from fastapi import FastAPI
 
     from dropout_service.api.state import State
     from dropout_service.settings import Settings
@@ -95,13 +99,14 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.readiness = state["readiness"]
             yield state
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="Dropout service",
         version=__version__,
         summary="Dropout over HTTP and durable training jobs.",
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
         redoc_url=None,
+        swagger_ui_parameters={"validatorUrl": None},  # else the page asks a server elsewhere about this document
         lifespan=lifespan,
     )
     install_problem_handlers(app)
@@ -111,6 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
         by_path={"/datasets": settings.max_dataset_bytes},
     )
     app.add_middleware(ConditionalMiddleware)
+    app.add_middleware(OriginMiddleware, hosts=settings.hosts, origins=settings.origins)
     app.add_middleware(RequestIdMiddleware)  # added last: outermost
     app.include_router(dropout.router)
     for module in (datasets, jobs, models, health):

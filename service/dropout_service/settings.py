@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +17,9 @@ from dropout_service.kernels.runtime import cpus
 __all__ = ["Settings"]
 
 _HEARTBEATS_OF_A_LEASE = 3
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_HOST = re.compile(r"(\*\.)?[\w.-]+|\[[0-9a-f:.]+\]", re.IGNORECASE)
+_ORIGIN = re.compile(r"https?://[\w.:\[\]-]+", re.IGNORECASE)
 
 
 def _absolute(path: Path) -> Path:
@@ -74,6 +79,24 @@ def _longer_than_heartbeats(lease_s: float, info: ValidationInfo) -> float:
     return lease_s
 
 
+def _listed_hosts(text: str | None) -> str | None:
+    wrong = [host for host in _items(text) if host != "*" and not _HOST.fullmatch(host)]
+    if wrong:
+        raise ValueError(f"should list names without scheme and port, such as dropout.example.com; got {wrong[0]!r}")
+    return text
+
+
+def _listed_origins(text: str | None) -> str | None:
+    wrong = [origin for origin in _items(text) if origin != "*" and not _ORIGIN.fullmatch(origin)]
+    if wrong:
+        raise ValueError(f"should list origins such as https://app.example.com; got {wrong[0]!r}")
+    return text
+
+
+def _items(text: str | None) -> list[str]:
+    return [item for item in (part.strip() for part in (text or "").split(",")) if item]
+
+
 class Settings(BaseSettings):
     """All that an operator can choose. ``docs/settings.md`` lists every one."""
 
@@ -83,6 +106,17 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    allowed_hosts: Annotated[str | None, AfterValidator(_listed_hosts)] = Field(
+        default=None,
+        description="Names by which the service may be called (the `Host` of requests), separated by commas: "
+        "`dropout.example.com, *.example.org`, or `*` for any. Default: `localhost`, `127.0.0.1` and `[::1]` where it "
+        "listens on loopback, else any.",
+    )
+    allowed_origins: Annotated[str | None, AfterValidator(_listed_origins)] = Field(
+        default=None,
+        description="Web pages from which writes are taken besides those that the service itself serves, separated by "
+        "commas: `https://app.example.com`, or `*` for any. Default: none where it listens on loopback, else any.",
+    )
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default=Path("dropout-data"), description="Folder of the default database and blobs; made at start."
     )
@@ -163,3 +197,25 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log messages to write."
     )
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names by which the service may be called."""
+        if self.allowed_hosts is not None:
+            return tuple(_items(self.allowed_hosts))
+        return (*_LOOPBACK, self.host) if self.listens_on_loopback else ("*",)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Origins of pages from which writes are taken."""
+        if self.allowed_origins is not None:
+            return tuple(_items(self.allowed_origins))
+        return () if self.listens_on_loopback else ("*",)

@@ -46,7 +46,7 @@ def use(tmp_path: Path) -> Use:
                 await app(scope, receive, send)
 
             transport = httpx.ASGITransport(with_state)
-            async with AsyncClient("http://service", transport=transport) as opened:
+            async with AsyncClient("http://localhost", transport=transport) as opened:
                 yield opened
 
     async def run(operation: Callable[[AsyncClient], Awaitable[Any]]) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from mounts import SmallDisk
 from postgres import run_postgres
-from service_tree import ServiceTree, service_tree, wait_for
+from service_tree import OCTETS, ServiceTree, service_tree, wait_for
 from undisturbed import Undisturbed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_a_full_disk_stops_nothing_that_runs_and_refuses_what_is_new(
     ledger.count("faults_injected.disk_full")
 
     content = large_dataset()
-    assert_told(tree.http.post("/datasets", content=content), 507, "storage-full")
+    assert_told(tree.http.post("/datasets", content=content, headers=OCTETS), 507, "storage-full")
     data = {"x": [[n, n % 7] for n in range(50)], "y": [n % 2 for n in range(50)]}
     in_place = {"task": "classification", "data": data, "epochs": 2}
     assert_told(tree.http.post("/jobs", json=in_place), 507, "storage-full")
@@ -81,7 +81,10 @@ def test_a_full_disk_stops_nothing_that_runs_and_refuses_what_is_new(
     assert tree.http.get("/jobs").status_code == http.HTTPStatus.OK
 
     disk.make_room()
-    wait_for(lambda: tree.http.post("/datasets", content=content).status_code == 201, "an upload that succeeds")
+    wait_for(
+        lambda: tree.http.post("/datasets", content=content, headers=OCTETS).status_code == 201,
+        "an upload that succeeds",
+    )
     jobs |= {tree.submit({**undisturbed.specs["adam"]}): "adam"}
     undisturbed.confirm(tree, jobs, ledger, "disk_full")
     assert {tree.ended(job_id)["status"] for job_id in accepted} <= {"succeeded"}
@@ -123,7 +126,7 @@ def test_blobs_that_become_read_only_stop_nothing_that_runs(tree: ServiceTree, d
     blobs = disk.folder / "blobs"
     disk.make_read_only(blobs)
     ledger.count("faults_injected.read_only")
-    assert_told(tree.http.post("/datasets", content=large_dataset()), 503, "unavailable")
+    assert_told(tree.http.post("/datasets", content=large_dataset(), headers=OCTETS), 503, "unavailable")
     wait_for(lambda: "no checkpoint: cannot write" in tree.log.read_text(), "a checkpoint that cannot be written")
     disk.make_writable(blobs)
     undisturbed.confirm(tree, jobs, ledger, "read_only")
@@ -139,7 +142,7 @@ def test_a_data_folder_that_becomes_read_only_loses_nothing(tree: ServiceTree, d
         wait_for(lambda job_id=job_id: tree.job(job_id)["epoch"] >= 1, "the first epoch")
     disk.make_read_only(disk.folder)
     ledger.count("faults_injected.read_only")
-    assert_told(tree.http.post("/datasets", content=large_dataset()), 503, "unavailable")
+    assert_told(tree.http.post("/datasets", content=large_dataset(), headers=OCTETS), 503, "unavailable")
     assert tree.http.get("/jobs").status_code == http.HTTPStatus.OK
     wait_for(lambda: "no checkpoint: cannot write" in tree.log.read_text(), "a checkpoint that cannot be written")
     wait_for(lambda: "; trying again" in tree.log.read_text(), "a model that cannot be saved")
@@ -147,7 +150,7 @@ def test_a_data_folder_that_becomes_read_only_loses_nothing(tree: ServiceTree, d
     disk.make_writable(disk.folder)
     undisturbed.confirm(tree, running | waiting, ledger, "read_only")
     assert {tree.job(job_id)["attempt"] for job_id in (*running, *waiting)} == {1}
-    assert tree.http.post("/datasets", content=large_dataset()).status_code == http.HTTPStatus.CREATED
+    assert tree.http.post("/datasets", content=large_dataset(), headers=OCTETS).status_code == http.HTTPStatus.CREATED
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _open_client(app: FastAPI) -> Iterator[httpx.Client]:
             await app(scope, receive, send)
 
         wait_until_settled((state or {}).get("readiness"))
-        with httpx.Client(transport=AppTransport(portal, with_state), base_url="http://service") as client:
+        with httpx.Client(transport=AppTransport(portal, with_state), base_url="http://localhost") as client:
             yield client
 
 

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["BRISK", "PATIENCE_S", "ServiceTree", "alive", "history", "service_tree", "variables", "wait_for"]
+__all__ = ["BRISK", "OCTETS", "PATIENCE_S", "ServiceTree", "alive", "history", "service_tree", "variables", "wait_for"]
 
 PATIENCE_S = 90.0
 """Longest wait for anything that has to happen; on an idle machine it takes a few seconds at most."""
 
 wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+"""The head of an upload whose content tells what it is."""
 
 BRISK: dict[str, Any] = {"workers": 2, "heartbeat_s": 0.2, "lease_s": 4.0, "checkpoint_s": 0.25}
 """Settings under which what takes seconds in service takes a fraction of one here."""
@@ -163,7 +166,7 @@ class ServiceTree:
     # --- what a user does
 
     def upload(self, content: bytes) -> str:
-        answer = self.http.post("/datasets", content=content)
+        answer = self.http.post("/datasets", content=content, headers=OCTETS)
         assert answer.status_code in {200, 201}, answer.text
         return str(answer.json()["id"])
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from dropout_service.api.arrays.npy import encode_npy
 from dropout_service.api.dependencies import Blobs, Datasets, Jobs
 from dropout_service.api.http.downloads import DOWNLOAD_RESPONSES, download
-from dropout_service.api.http.media_types import check_encoding
+from dropout_service.api.http.media_types import body_media_type
 from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_example
 from dropout_service.api.http.pages import Page, PageQuery
 from dropout_service.api.http.problems import problem_responses
@@ -233,16 +233,11 @@ def delete_dataset(dataset_id: str, datasets: Datasets, jobs: Jobs) -> None:
 
 
 def _said_format(request: Request) -> DatasetFormat | None:
-    media_type, _, parameters = request.headers.get("content-type", "application/octet-stream").partition(";")
-    media_type = media_type.strip().lower()
-    if media_type not in _FORMATS:
-        raise UnsupportedMediaTypeError(
-            f"content type {media_type!r} is not read here; this operation reads {', '.join(_FORMATS)}"
-        )
+    media_type = body_media_type(request, tuple(_FORMATS))
+    parameters = request.headers["content-type"].partition(";")[2]
     charset = parameters.partition("charset=")[2].strip().strip('"').lower()
     if charset not in {"", "utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaTypeError(f"charset {charset!r} is not read; send the table in UTF-8")
-    check_encoding(request)
     return _FORMATS[media_type]
 
 

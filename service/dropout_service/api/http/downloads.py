@@ -28,7 +28,8 @@ DOWNLOAD_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 """For the ``responses=`` of a route that answers with ``download``."""
 
-_RANGE: Final = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
+_RANGE: Final = re.compile(r"bytes=\s*([0-9]*)-([0-9]*)\s*", re.IGNORECASE)
+_DIGITS: Final = 18
 _PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -86,9 +87,14 @@ def download(
 
 def _bounds(first: str, last: str, size: int) -> tuple[int, int]:
     if not first:  # the last so many bytes
-        return max(0, size - int(last)), size
-    end = min(int(last) + 1, size) if last else size
-    return int(first), end
+        return size - _at_most(last, size), size
+    end = min(_at_most(last, size) + 1, size) if last else size
+    return _at_most(first, size), end
+
+
+def _at_most(digits: str, size: int) -> int:
+    """Read a number, up to a size; Python refuses to read thousands of digits, and no content has so many bytes."""
+    return size if len(digits.lstrip("0")) > _DIGITS else min(int(digits), size)
 
 
 def _disposition(filename: str) -> str:

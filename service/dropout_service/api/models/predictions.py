@@ -165,7 +165,7 @@ def _read(form: str, body: bytes | memoryview) -> tuple[NDArray[Any], dict[str, 
             raise InvalidInputError.at("/x", f"give the rows to predict as `x`, such as {_EXAMPLE}")
         x = fields.pop("x")
         rows = (
-            decode_encoded(x, FLOAT_DTYPES, "/x")
+            _widened(decode_encoded(x, FLOAT_DTYPES, "/x"))
             if isinstance(x, dict)
             else decode_numbers(x, np.dtype(np.float64), "/x")
         )

@@ -5,6 +5,9 @@ file's name is the hash of everything its machine code depends on (the source of
 the CPU and its features, the versions of Numba, llvmlite and Python). So a stale entry cannot match, two processes can
 write at once, and a folder filled when an image was built serves read-only. Folders are searched in order; a kernel
 found in none is compiled and stored in the first that can be written, or kept in memory only.
+
+What is read is unpickled and run, so a folder counts only if nobody but its user and root could have put it there: they
+own it and every folder above it, and nobody else may write to any of them.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import logging
 import os
 import pickle
 import pkgutil
@@ -41,6 +45,9 @@ _Kernel = TypeVar("_Kernel", bound="Callable[..., Any]")
 _configured: list[Path] = []
 _dispatchers: list[Any] = []
 _warmers: list[Callable[[], None]] = []
+_refused: set[Path] = set()
+
+logger = logging.getLogger(__name__)
 
 
 def configure(*folder: Path | None) -> None:
@@ -189,9 +196,14 @@ _DIGEST_BYTES = 32
 def _read(path: Path) -> bytes | None:
     """Read a stored kernel; None where there is none that is whole and safe to unpickle."""
     try:
-        if path.parent.stat().st_mode & stat.S_IWOTH:
-            return None  # anybody could have put code there
-        content = path.read_bytes()
+        folder = path.parent.resolve(strict=True)
+        if not _is_trusted(folder):
+            return None
+        descriptor = os.open(folder / path.name, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            if not _is_ours(os.fstat(file.fileno())):
+                return None
+            content = file.read()
     except OSError:
         return None
     digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
@@ -213,6 +225,30 @@ def _write(path: Path, body: bytes) -> None:
 def _writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        return os.access(folder, os.W_OK | os.X_OK) and _is_trusted(folder.resolve(strict=True))
     except OSError:
         return False
-    return os.access(folder, os.W_OK | os.X_OK) and not folder.stat().st_mode & stat.S_IWOTH
+
+
+def _is_trusted(folder: Path) -> bool:
+    """Whether only this user and root can have put something into a folder, given without links."""
+    for place in (folder, *folder.parents):
+        found = place.stat()
+        # Others may write to a folder such as /tmp, but not move what belongs to us there.
+        if not _is_ours(found) and not (place != folder and found.st_uid == 0 and found.st_mode & stat.S_ISVTX):
+            if folder not in _refused:
+                _refused.add(folder)
+                logger.warning(
+                    "compiled kernels in %s are not used: others than this user can write to %s", folder, place
+                )
+            return False
+    return True
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    """Whether a file or folder belongs to this user or root, and nobody else may write to it."""
+    user = os.geteuid()
+    others = stat.S_IWOTH
+    if not found.st_gid == user == os.getegid():  # a group of the user's own, as most systems have it
+        others |= stat.S_IWGRP
+    return found.st_uid in {0, user} and not found.st_mode & others

@@ -41,7 +41,8 @@ def put_a_folder_in_place(blob: Path) -> None:
 
 
 def test_a_dataset(client: httpx.Client, tmp_path: Path):
-    path = f"/datasets/{client.post('/datasets', content=CSV).json()['id']}"
+    dataset = client.post("/datasets", content=CSV, headers={"Content-Type": "text/csv"}).json()["id"]
+    path = f"/datasets/{dataset}"
     (blob,) = (one for one in (tmp_path / "blobs" / "datasets").rglob("*") if one.is_file())
     put_a_folder_in_place(blob)
     assert client.delete(path).status_code == 204
@@ -50,7 +51,7 @@ def test_a_dataset(client: httpx.Client, tmp_path: Path):
 
 
 def test_a_job(client: httpx.Client, store: SqlJobStore, tmp_path: Path):
-    dataset = client.post("/datasets", content=CSV).json()["id"]
+    dataset = client.post("/datasets", content=CSV, headers={"Content-Type": "text/csv"}).json()["id"]
     spec = {"task": "regression", "data": {"dataset": dataset, "target": "b"}}
     path = f"/jobs/{(job_id := client.post('/jobs', json=spec).json()['id'])}"
     client.post(f"{path}/cancel")

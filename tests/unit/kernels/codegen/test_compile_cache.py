@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import reference_stream as reference
 
 from dropout_service.kernels.codegen import compile_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REPORT = """
 import json
@@ -113,6 +116,67 @@ def test_a_folder_that_anybody_can_write_is_not_trusted(filled, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     tmp_path.chmod(0o777)
     assert first_call(tmp_path)[:2] == (1, 0)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A kernel that is read, two folders deep."""
+    folder = tmp_path / "above" / "kernels"
+    folder.mkdir(parents=True, mode=0o755)
+    path = folder / "one.kernel"
+    compile_cache._write(path, b"code")
+    assert compile_cache._read(path) == b"code"
+    return path
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+SOMEBODY = 12_345
+
+
+def shared(path: Path) -> None:
+    path.chmod(0o777)
+
+
+def given_away(path: Path) -> None:
+    os.chown(path, SOMEBODY, SOMEBODY)
+
+
+def of_a_group(path: Path) -> None:
+    os.chown(path, -1, SOMEBODY)
+    path.chmod(0o775)
+
+
+@pytest.mark.parametrize("part", ["file", "folder", "above"])
+@pytest.mark.parametrize(
+    "change", [shared, pytest.param(given_away, marks=AS_ROOT), pytest.param(of_a_group, marks=AS_ROOT)]
+)
+def test_code_is_run_only_if_nobody_else_could_have_put_it_there(
+    stored: Path, part: str, change: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+):
+    place = {"file": stored, "folder": stored.parent, "above": stored.parent.parent}[part]
+    change(place)
+    assert compile_cache._read(stored) is None
+    assert compile_cache._read(stored) is None
+    assert compile_cache._writable(stored.parent) == (part == "file")
+    told = [record.message for record in caplog.records if str(stored.parent) in record.message]
+    assert len(told) == (part != "file"), "said once for a folder"
+
+
+def test_a_folder_in_a_shared_place_where_nobody_moves_what_is_not_theirs_is_trusted(stored: Path):
+    stored.parent.parent.chmod(0o1777)  # as /tmp
+    trusted = os.geteuid() == 0 or stored.parent.parent.stat().st_uid == 0
+    assert (compile_cache._read(stored) == b"code") == trusted
+
+
+def test_a_link_leads_to_a_folder_that_is_looked_at_and_a_file_is_none(stored: Path, tmp_path: Path):
+    link = tmp_path / "link"
+    link.symlink_to(stored.parent)
+    assert compile_cache._read(link / stored.name) == b"code"
+    shared(stored.parent)
+    assert compile_cache._read(link / stored.name) is None
+    stored.parent.chmod(0o755)
+    (stored.parent / "two.kernel").symlink_to(stored)
+    assert compile_cache._read(stored.parent / "two.kernel") is None
 
 
 def test_the_key_changes_with_any_source_file_of_the_package(tmp_path, monkeypatch):
