@@ -91,8 +91,8 @@ image: ## Build the Docker image dropout-service:latest.
 	docker build --tag dropout-service:latest .
 
 lock: venv ## Resolve the dependencies anew into locks/ (needs uv).
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --quiet -o locks/service.txt
+	uv pip compile pyproject.toml -c locks/constraints.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet -o locks/service.txt
 	uv pip compile pyproject.toml clients/python/pyproject.toml --extra cli --group dev -c locks/service.txt \
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o locks/dev.txt
 	uv pip compile locks/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

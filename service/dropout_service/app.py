@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from dropout_service import __version__
 from dropout_service.api import health
+from dropout_service.api.arrays.json import EncodedArray
 from dropout_service.api.datasets import routes as datasets
 from dropout_service.api.dependencies import known_query
 from dropout_service.api.dropout import routes as dropout
@@ -121,7 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(dropout.router)
     for module in (datasets, jobs, models, health):
         app.include_router(module.router, dependencies=[Depends(known_query)])
-    describe(app, [*REQUESTS, ForwardAnswer, BackwardAnswer, EventPage, PredictionRequest])
+    describe(app, [*REQUESTS, EncodedArray, ForwardAnswer, BackwardAnswer, EventPage, PredictionRequest])
     return app
 
 

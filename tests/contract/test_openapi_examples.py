@@ -55,7 +55,8 @@ def examples() -> Iterator[tuple[str, Example]]:
                 yield name, Example(method, path, operation)
                 continue
             for media_type, content in body["content"].items():
-                named = content.get("examples") or {"example": {"value": content["example"]}}
+                encoded = content.get("x-examples", {})
+                named = encoded or content.get("examples") or {"example": {"value": content["example"]}}
                 for key, example in named.items():
                     yield (
                         f"{name} {media_type} {key}",
@@ -64,9 +65,9 @@ def examples() -> Iterator[tuple[str, Example]]:
                             path,
                             operation,
                             media_type,
-                            example["value"],
-                            encoded=example.get("x-encoding") == "base64",
-                            query=example.get("x-query", ""),
+                            example["base64"] if encoded else example["value"],
+                            encoded=bool(encoded),
+                            query=example.get("query", ""),
                         ),
                     )
 

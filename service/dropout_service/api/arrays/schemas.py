@@ -28,10 +28,11 @@ class _ArraySchema:
     leaf: dict[str, Any]
     description: str
 
-    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         # A recursive schema would be exact; generators of clients and forms cope with a list of anything.
         nested = {"type": "array", "items": {}, "description": "Nested lists, one level for each axis."}
-        encoded = handler(EncodedArray.__pydantic_core_schema__)
+        # By its name in the document, so that generators of clients make one type of it.
+        encoded = {"$ref": f"#/components/schemas/{EncodedArray.__name__}"}
         return {"anyOf": [nested, self.leaf, encoded], "description": self.description}
 
 

@@ -15,7 +15,7 @@ from dropout_service.api.arrays.npy import encode_npy
 from dropout_service.api.dependencies import Blobs, Datasets, Jobs
 from dropout_service.api.http.downloads import DOWNLOAD_RESPONSES, download
 from dropout_service.api.http.media_types import body_media_type
-from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_example
+from dropout_service.api.http.openapi import binary_body, binary_example
 from dropout_service.api.http.pages import Page, PageQuery
 from dropout_service.api.http.problems import problem_responses
 from dropout_service.datasets import inline
@@ -146,9 +146,9 @@ _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59
                     "schema": {"type": "string", "description": "CSV in UTF-8 (RFC 4180) with a header row."},
                     "example": _CSV_EXAMPLE,
                 },
-                "application/x-npy": {"schema": BINARY_SCHEMA, "examples": {"array": _NPY_EXAMPLE}},
-                "application/x-npz": {"schema": BINARY_SCHEMA, "examples": {"arrays": _NPZ_EXAMPLE}},
-                "application/octet-stream": {"schema": BINARY_SCHEMA, "examples": {"content tells": _NPZ_EXAMPLE}},
+                "application/x-npy": binary_body("A 2-D array of numbers.", array=_NPY_EXAMPLE),
+                "application/x-npz": binary_body("The arrays `x` and `y`.", arrays=_NPZ_EXAMPLE),
+                "application/octet-stream": binary_body("Any of these: its content tells.", arrays=_NPZ_EXAMPLE),
             },
         }
     },

@@ -9,15 +9,14 @@ import numpy as np
 
 from dropout_service.api.arrays.npy import NPY, encode_npy
 from dropout_service.api.arrays.safetensors import SAFETENSORS, encode_safetensors
-from dropout_service.api.dropout.schemas import BackwardParameters, BackwardRequest, ForwardParameters, ForwardRequest
+from dropout_service.api.dropout.schemas import BackwardRequest, ForwardRequest
 from dropout_service.api.dropout.variants import documented
 from dropout_service.api.http.media_types import JSON
-from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_example, query_parameters
+from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_body, binary_example
 from dropout_service.api.http.problems import problem_responses
 from dropout_service.kernels.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from dropout_service.api.dropout.schemas import Parameters
     from dropout_service.kernels.variants import Variant
 
 __all__ = [
@@ -122,20 +121,24 @@ def _described(text: str) -> str:
 
 
 def _extra(
-    parameters: type[Parameters],
     request: str,
     json_examples: dict[str, Any],
     npy_example: dict[str, Any],
     safetensors_examples: dict[str, Any],
 ) -> dict[str, Any]:
     return {
-        "parameters": query_parameters(documented(parameters), condition="Beside a binary body."),
         "requestBody": {
             "required": True,
             "content": {
                 JSON: {"schema": {"$ref": f"#/components/schemas/{request}"}, "examples": json_examples},
-                NPY: {"schema": BINARY_SCHEMA, "examples": {"array": npy_example}},
-                SAFETENSORS: {"schema": BINARY_SCHEMA, "examples": safetensors_examples},
+                NPY: binary_body(
+                    "The one array. The parameters go into the query, by their names in JSON.",
+                    array=npy_example,
+                ),
+                SAFETENSORS: binary_body(
+                    "The arrays, by their names in JSON. The parameters go into the query or the metadata.",
+                    **safetensors_examples,
+                ),
             },
         },
     }
@@ -177,7 +180,6 @@ BACKWARD_DESCRIPTION: Final = _described(
     "\n\nGive the rate, the seed and whatever else the forward pass was given; or, in place of the seed, the mask."
 )
 FORWARD_EXTRA: Final = _extra(
-    ForwardParameters,
     "ForwardRequest",
     _forward_examples(),
     binary_example("A 2 x 2 float32 array", encode_npy(_X), "rate=0.5&seed=42"),
@@ -189,7 +191,6 @@ FORWARD_EXTRA: Final = _extra(
     },
 )
 BACKWARD_EXTRA: Final = _extra(
-    BackwardParameters,
     "BackwardRequest",
     _backward_examples(),
     binary_example("A 2 x 2 float32 array", encode_npy(_ONES), "rate=0.5&seed=42"),

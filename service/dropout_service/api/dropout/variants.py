@@ -7,10 +7,11 @@ request is checked by the model of the variant that it names. A new variant in t
 from __future__ import annotations
 
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, RootModel, create_model
 
 from dropout_service.api.arrays.schemas import Numbers
 from dropout_service.api.dropout.schemas import BackwardRequest, Parameters
@@ -28,6 +29,7 @@ __all__ = ["documented", "own_parameters", "validated_parameters", "variant_of"]
 ModelT = TypeVar("ModelT", bound=Parameters)
 
 _MAX_QUOTED: Final = 40
+_X_OF_BACKWARD: Final = "The input of the forward pass, for the gradient with regard to the rate."
 
 _TYPES: Final[Mapping[str, Any]] = {
     "number": float,
@@ -89,26 +91,30 @@ def own_parameters(parameters: Parameters) -> dict[str, Any]:
     return {one.name: getattr(parameters, one.name) for one in variant_of(parameters).parameters}
 
 
-def documented(model: type[ModelT]) -> type[ModelT]:
-    """Return the model that describes a request of any variant, for the OpenAPI document.
+def documented(model: type[ModelT]) -> type[BaseModel]:
+    """Return the model that describes a request, for the OpenAPI document: one of those of each variant.
 
     Parameters
     ----------
     model
         One of the models of ``schemas``.
     """
-    about = Parameters.model_fields["variant"].description
-    fields: dict[str, Any] = {"variant": (Literal[tuple(VARIANTS)], Field(default="standard", description=about))}
-    for name in _OWNERS:
-        described = {
-            variant.name: one for variant in VARIANTS.values() for one in variant.parameters if one.name == name
-        }
-        kind = next(iter(described.values())).kind
-        text = "; ".join(f"for `{variant}`: {_described(one)}" for variant, one in described.items())
-        fields[name] = (_TYPES[kind] | None, Field(default=None, description=f"{text[0].upper()}{text[1:]}."))
-    if issubclass(model, BackwardRequest):
-        fields["x"] = _x_of_backward()
-    return _created(model, fields, model.__name__)
+    each = reduce(or_, (cast("Any", _documented(model, variant)) for variant in VARIANTS.values()))
+    create = cast("Any", create_model)  # as in `_created`
+    return create(model.__name__, __base__=RootModel[each], __doc__=model.__doc__, __module__=__name__)
+
+
+def _documented(model: type[ModelT], variant: Variant) -> type[ModelT]:
+    about = f"{variant.title}: {variant.drops}."
+    default: dict[str, Any] = {"default": variant.name} if variant.name == "standard" else {}
+    fields: dict[str, Any] = {"variant": (Literal[variant.name], Field(description=about, **default))}
+    for one in variant.parameters:
+        kind, _ = _field(one)
+        fields[one.name] = (kind, Field(default=one.default, description=f"{_described(one)}.", **_bounds(one)))
+    if variant.needs_x and issubclass(model, BackwardRequest):
+        fields["x"] = (Numbers, Field(description=_X_OF_BACKWARD))
+    suffix = "".join(part.capitalize() for part in variant.name.split("_"))
+    return _created(model, fields, f"{model.__name__}{suffix}")
 
 
 @cache
@@ -116,7 +122,7 @@ def _model_of(model: type[ModelT], name: str) -> type[ModelT]:
     variant = VARIANTS[name]
     fields = {one.name: _field(one) for one in variant.parameters}
     if variant.needs_x and issubclass(model, BackwardRequest):
-        fields["x"] = _x_of_backward()
+        fields["x"] = (Numbers, Field(default=None, description=_X_OF_BACKWARD))
     return _created(model, fields, f"{model.__name__}_{name}")
 
 
@@ -126,20 +132,19 @@ def _created(model: type[ModelT], fields: Mapping[str, Any], name: str) -> type[
 
 
 def _field(parameter: Parameter) -> tuple[Any, Any]:
+    kind = _TYPES[parameter.kind]
+    whole = kind | None if parameter.default is None else kind
+    return (whole, Field(default=parameter.default, **_bounds(parameter)))
+
+
+def _bounds(parameter: Parameter) -> dict[str, Any]:
     bounds: dict[str, Any] = {
         "gt" if parameter.exclusive_minimum else "ge": parameter.minimum,
         "lt" if parameter.exclusive_maximum else "le": parameter.maximum,
     }
     if parameter.kind == "number":
         bounds["allow_inf_nan"] = False
-    kind = _TYPES[parameter.kind]
-    return (kind | None if parameter.default is None else kind, Field(default=parameter.default, **bounds))
-
-
-def _x_of_backward() -> tuple[Any, Any]:
-    needing = _listed([variant.name for variant in VARIANTS.values() if variant.needs_x])
-    text = f"The input of the forward pass, for the gradient with regard to the rate; for {needing} only."
-    return (Numbers, Field(default=None, description=text))
+    return bounds
 
 
 def _described(parameter: Parameter) -> str:

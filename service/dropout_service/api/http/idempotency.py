@@ -102,7 +102,7 @@ async def _once(
         Header(
             description="Drawn by the client for this request, a UUID, say. Sent again within 24 hours with the same "
             "body, it gets the first answer again and creates nothing.",
-            examples=["0b9a4c1e-5d55-4a4e-9d2b-6a2f6f0a7a53"],
+            json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": f"^{_KEY.pattern}$"},
         ),
     ] = None,
 ) -> Once:

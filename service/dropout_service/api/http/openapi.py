@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,12 +12,12 @@ from pydantic.json_schema import models_json_schema
 from dropout_service.api.http.problems import ProblemDetails
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fastapi import FastAPI
     from pydantic import BaseModel
 
-__all__ = ["BINARY_SCHEMA", "binary_example", "describe", "query_parameters"]
+__all__ = ["BINARY_SCHEMA", "binary_body", "binary_example", "describe"]
 
 BINARY_SCHEMA: Final = {"type": "string", "format": "binary"}
 
@@ -60,6 +61,8 @@ def describe(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
             )
             components = document.setdefault("components", {}).setdefault("schemas", {})
             components.update(schemas["$defs"])
+            for schema in components.values():
+                _tell_defaults(schema)
             _describe_paths(document)
             app.openapi_schema = document
         return app.openapi_schema
@@ -75,39 +78,44 @@ def _describe_paths(document: dict[str, Any]) -> None:
     for parameter in (one for operation in operations for one in operation.get("parameters", ())):
         if parameter["in"] == "path":
             parameter.setdefault("description", _PATH_PARAMETERS[parameter["name"]])
+        _without_null(parameter["schema"])
 
 
-def query_parameters(model: type[BaseModel], *, condition: str) -> list[dict[str, Any]]:
-    """Describe the fields of a model as query parameters, none of them required.
+def _without_null(schema: dict[str, Any]) -> None:
+    """Take null out of the schema of a parameter: one that has no value is left out."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
+    if kinds:
+        del schema["anyOf"]
+        schema.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
+
+
+def _tell_defaults(schema: dict[str, Any]) -> None:
+    """Move defaults that are objects or lists into the descriptions: generators of clients give up on them."""
+    parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    if isinstance(schema.get("items"), dict):
+        parts.append(schema["items"])
+    for part in parts:
+        _tell_defaults(part)
+    if isinstance(schema.get("default"), dict | list):
+        told = f"Default: `{json.dumps(schema.pop('default'))}`."
+        schema["description"] = f"{schema['description']} {told}" if "description" in schema else told
+
+
+def binary_body(description: str, **examples: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body of bytes, with examples in base64 that tools do not take for the bytes themselves.
 
     Parameters
     ----------
-    model
-        The model that the route validates the query by.
-    condition
-        When they are read, such as "For a binary body."
+    description
+        What the bytes are, and where parameters go.
+    examples
+        By name, each made by `binary_example`.
     """
-    properties: Mapping[str, dict[str, Any]] = model.model_json_schema(ref_template=_REF)["properties"]
-    described: list[dict[str, Any]] = []
-    for name, schema in properties.items():
-        simple = next((part for part in schema.get("anyOf", ()) if part["type"] != "null"), schema)
-        if simple["type"] == "array":
-            simple = {"type": "string", "examples": ["1,784"]}
-        kept = {key: value for key, value in simple.items() if key not in {"description", "title"}}
-        described.append(
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "description": f"{condition} {schema['description']}",
-                "schema": {"title": schema["title"], **kept},
-            }
-        )
-    return described
+    return {"schema": {**BINARY_SCHEMA, "description": description}, "x-examples": examples}
 
 
 def binary_example(summary: str, parts: Sequence[bytes | memoryview], query: str = "") -> dict[str, Any]:
-    """Describe a binary body by its base64 (``x-encoding`` says so), and the query it goes with.
+    """Give an example of a binary body by its base64, and the query it goes with.
 
     Parameters
     ----------
@@ -119,10 +127,9 @@ def binary_example(summary: str, parts: Sequence[bytes | memoryview], query: str
         Query string, without the question mark.
     """
     example: dict[str, Any] = {
-        "summary": f"{summary} (shown in base64)",
-        "value": b64encode(b"".join(parts)).decode("ascii"),
-        "x-encoding": "base64",
+        "summary": summary,
+        "base64": b64encode(b"".join(parts)).decode("ascii"),
     }
     if query:
-        example["x-query"] = query
+        example["query"] = query
     return example

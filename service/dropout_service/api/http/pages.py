@@ -61,7 +61,7 @@ class PageRequest:
 def _page_request(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Largest number of entries of the page.")] = 50,
     cursor: Annotated[
-        str | None, Query(description="`next_cursor` of the page before; left out for the first.")
+        str | None, Query(min_length=1, description="`next_cursor` of the page before; left out for the first.")
     ] = None,
 ) -> PageRequest:
     return PageRequest(limit=limit, after=None if cursor is None else decode_cursor(cursor))

@@ -189,10 +189,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
         allowed = ", ".join(sorted(_methods(request)))
         headers = {**(headers or {}), "Allow": allowed}
         detail = f"{request.method} is not possible at {request.scope['path']}; use {allowed}"
+    code, title = _of_http(status)
     return problem_response(
         request.scope,
-        code=status.phrase.lower().replace(" ", "-"),
-        problem=Problem(status.value, status.phrase),
+        code=code,
+        problem=Problem(status.value, title),
         detail=detail,
         headers=headers,
     )
@@ -207,17 +208,20 @@ def _methods(request: Request) -> set[str]:
 
 
 def _described(status: int) -> dict[str, Any]:
-    kind, problem = next((kind, problem) for kind, problem in PROBLEMS.items() if problem.status == status)
+    code, title = next(
+        ((kind.code, problem.title) for kind, problem in PROBLEMS.items() if problem.status == status),
+        _of_http(http.HTTPStatus(status)),
+    )
     return {
-        "description": problem.title,
+        "description": title,
         "content": {
             PROBLEM_MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/ProblemDetails"},
                 "example": {
-                    "type": f"urn:dropout-service:problem:{kind.code}",
-                    "title": problem.title,
+                    "type": f"urn:dropout-service:problem:{code}",
+                    "title": title,
                     "status": status,
-                    "detail": problem.title,
+                    "detail": title,
                     "instance": "/",
                     "request_id": "b9b7d0c2a5f64f0e",
                     "errors": [],
@@ -225,3 +229,8 @@ def _described(status: int) -> dict[str, Any]:
             }
         },
     }
+
+
+def _of_http(status: http.HTTPStatus) -> tuple[str, str]:
+    """Return code and title of a problem that is no error of ours but the framework's."""
+    return status.phrase.lower().replace(" ", "-"), status.phrase

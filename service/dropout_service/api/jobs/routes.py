@@ -45,6 +45,21 @@ _KEEP_ALIVE_S: Final = 15.0
 _EVENTS_A_READ: Final = 500
 _RETRY_AFTER_S: Final = 1
 
+_EVENT_SCHEMA: Final = {
+    "type": "object",
+    "description": "A server-sent event.",
+    "properties": {
+        "event": {"type": "string", "description": "Its type."},
+        "id": {"type": "string", "description": "Its sequence."},
+        "data": {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {"$ref": "#/components/schemas/EventReport"},
+        },
+    },
+    "required": ["data"],
+}
+
 _EXAMPLES: Final[dict[str, Any]] = {
     "arrays in place": {
         "summary": "A classification of eight rows",
@@ -96,7 +111,7 @@ def _json_body(request: Request) -> None:
                 "Retry-After": {"description": "Seconds until it pays to ask.", "schema": {"type": "integer"}},
             }
         },
-        **problem_responses(409, 413, 415, 503, 507),
+        **problem_responses(400, 409, 413, 415, 503, 507),
     },
     dependencies=[Depends(_json_body)],
 )
@@ -191,7 +206,7 @@ def get_job_metrics(
             "description": "A stream of events, or a page of them",
             "content": {
                 _SSE: {
-                    "schema": {"type": "string"},
+                    "schema": _EVENT_SCHEMA,
                     "example": 'event: started\ndata: {"sequence":2,"type":"started","at":"2026-11-22T09:30:00Z",'
                     '"data":{"attempt":1,"resumed":false}}\nid: 2\n\n',
                 },

@@ -20,7 +20,7 @@ from dropout_service.api.dependencies import Models
 from dropout_service.api.http.bodies import PartsResponse, read_buffer
 from dropout_service.api.http.json_objects import read_json_object
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
-from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_example
+from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_body, binary_example
 from dropout_service.api.http.problems import problem_responses
 from dropout_service.api.http.validation_errors import validated
 from dropout_service.errors import InvalidInputError
@@ -116,11 +116,11 @@ _ROW: Final = np.array([[5.1, 3.5]])
                     "schema": {"$ref": "#/components/schemas/PredictionRequest"},
                     "example": {"x": [[5.1, 3.5]], "mc_samples": 50},
                 },
-                NPY: {**_BINARY, "examples": {"rows": binary_example("One row", encode_npy(_ROW), "mc_samples=50")}},
-                SAFETENSORS: {
-                    **_BINARY,
-                    "examples": {"rows": binary_example("One row, `x`", encode_safetensors({"x": _ROW}), "seed=7")},
-                },
+                NPY: binary_body("The rows.", rows=binary_example("One row", encode_npy(_ROW), "mc_samples=50")),
+                SAFETENSORS: binary_body(
+                    "The rows, as a tensor `x`.",
+                    rows=binary_example("One row, `x`", encode_safetensors({"x": _ROW}), "seed=7"),
+                ),
             },
         }
     },

@@ -229,17 +229,25 @@ def test_the_list_holds_the_whole_table(service: httpx.Client):
 @each_variant
 def test_the_document_describes_it(service: httpx.Client, variant: Variant):
     document = service.get("/openapi.json").json()
+    foreign = {one.name for other in VARIANTS.values() for one in other.parameters}
     for path in ("forward", "backward"):
         operation = document["paths"][f"/dropout/{path}"]["post"]
         assert variant.paper in operation["description"]
         assert ("Dropout-Grad-Rate" in operation["responses"]["200"]["headers"]) == (path == "backward")
         body = operation["requestBody"]["content"]["application/json"]
         assert body["examples"][variant.name]["value"]["variant"] == variant.name
-        schema = document["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
-        assert variant.name in schema["properties"]["variant"]["enum"]
+        schemas = document["components"]["schemas"]
+        each = [
+            schemas[one["$ref"].rpartition("/")[2]]
+            for one in schemas[body["schema"]["$ref"].rpartition("/")[2]]["anyOf"]
+        ]
+        (schema,) = [one for one in each if one["properties"]["variant"]["const"] == variant.name]
+        assert ("variant" in schema["required"]) == (variant.name != "standard")
+        own = {one.name for one in variant.parameters}
+        assert own <= set(schema["properties"])
+        assert not (foreign - own) & set(schema["properties"]), "what another variant takes is not said to be taken"
         for parameter in variant.parameters:
-            assert variant.name in schema["properties"][parameter.name]["description"]
-            assert parameter.name in {one["name"] for one in operation["parameters"]}
+            assert parameter.description in schema["properties"][parameter.name]["description"]
 
 
 NEW_VARIANT = """
