@@ -1,4 +1,4 @@
-"""What the table of variants is made of.
+"""The row of the table of variants, and what its passes are given.
 
 A `Variant` checks what it is given and leaves the arithmetic to its family's subclass, which has a module of its own
 in this package.
@@ -210,7 +210,22 @@ class Variant(abc.ABC):
         InvalidInputError
             With a pointer to the argument that is wrong.
         """
-        given = self._given(x, "/x", rate, seed, offset, scaling, training, mask, out, threads, None, parameters)
+        x = np.asarray(x)
+        given = Pass(  # by position, which is faster than by name
+            x,
+            checked_format(x, "/x"),
+            "/x",
+            self.rate.checked(rate),
+            checked_word("/seed", seed),
+            checked_word("/offset", offset),
+            self._checked_scaling(scaling),
+            training,
+            None if mask is None else self._checked_mask(mask, x.shape),
+            empty_like(x) if out is None else checked_out(out, x, "/x"),
+            threads,
+            None,
+            self.checked_parameters(parameters),
+        )
         self._forward(given)
         return given.out
 
@@ -257,8 +272,21 @@ class Variant(abc.ABC):
         if seed is None and mask is None:
             message = f"backward needs the seed of the forward pass{', or its mask' if self.masked else ''}"
             raise InvalidInputError.at("/seed", message)
-        given = self._given(
-            grad_output, "/grad_output", rate, seed or 0, offset, scaling, training, mask, out, threads, x, parameters
+        grad_output = np.asarray(grad_output)
+        given = Pass(  # by position, which is faster than by name
+            grad_output,
+            checked_format(grad_output, "/grad_output"),
+            "/grad_output",
+            self.rate.checked(rate),
+            checked_word("/seed", 0 if seed is None else seed),
+            checked_word("/offset", offset),
+            self._checked_scaling(scaling),
+            training,
+            None if mask is None else self._checked_mask(mask, grad_output.shape),
+            empty_like(grad_output) if out is None else checked_out(out, grad_output, "/grad_output"),
+            threads,
+            x,
+            self.checked_parameters(parameters),
         )
         return Gradients(given.out, self._backward(given))
 
@@ -357,43 +385,11 @@ class Variant(abc.ABC):
             raise InvalidInputError.at("/scaling", message)
         return scaling
 
-    def _given(  # noqa: PLR0917 - private: the two passes list what they were given
-        self,
-        array: NDArray[Any],
-        pointer: str,
-        rate: float,
-        seed: int,
-        offset: int,
-        scaling: Scaling,
-        training: bool,  # noqa: FBT001 - as above
-        mask: NDArray[np.bool_] | None,
-        out: NDArray[Any] | None,
-        threads: int | None,
-        x: NDArray[Any] | None,
-        parameters: Mapping[str, Any],
-    ) -> Pass:
-        array = np.asarray(array)
-        format_ = checked_format(array, pointer)
-        if mask is not None:
-            if not self.masked:
-                message = f'the noise of variant "{self.name}" is not a mask: give the seed'
-                raise InvalidInputError.at("/mask", message)
-            mask = checked_mask(mask, array.shape)
-        return Pass(
-            array,
-            format_,
-            pointer,
-            self.rate.checked(rate),
-            checked_word("/seed", seed),
-            checked_word("/offset", offset),
-            self._checked_scaling(scaling),
-            training,
-            mask,
-            empty_like(array) if out is None else checked_out(out, array, pointer),
-            threads,
-            x,
-            self.checked_parameters(parameters),
-        )
+    def _checked_mask(self, mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        if not self.masked:
+            message = f'the noise of variant "{self.name}" is not a mask: give the seed'
+            raise InvalidInputError.at("/mask", message)
+        return checked_mask(mask, shape)
 
 
 def _quoted(words: Sequence[str]) -> str:
