@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -30,7 +30,13 @@ MATCHES: dict[type, tuple[str, ...]] = {
 LOCAL = {spec.DataSpec: {"file"}}
 """Fields of the client alone, which uploads what they name."""
 
-IMPORTED = {"ArrayLike": ArrayLike, "Path": Path, "Sequence": Sequence, "VariantName": VariantName}
+IMPORTED = {
+    "ArrayLike": ArrayLike,
+    "Mapping": Mapping,
+    "Path": Path,
+    "Sequence": Sequence,
+    "VariantName": VariantName,
+}
 """What the annotations name and the module imports for type checkers only."""
 
 each_match = pytest.mark.parametrize(

@@ -60,7 +60,7 @@ OWN_TESTS = {
     "dropout/noise_loops": ["table", "gradients", "properties"],
     "dropout/passes": ["standard", "corners", "rows", "parallel"],
     "runtime/board": ["parallel"],
-    "training/dense": ["layers", "dropouts"],
+    "training/dense": ["dense", "dropout"],
     "training/optimizer_steps": ["optimizer_steps", "optimizers"],
     "variants/alpha": ["table", "gradients"],
     "variants/concrete": ["table", "gradients"],

@@ -13,8 +13,8 @@ from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.datasets.dataset import FORMATS
 from dropout_service.errors import InvalidInputError
+from dropout_service.training.check import check_spec
 from dropout_service.training.data import Label, TrainingData
-from dropout_service.training.networks import check_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +39,10 @@ def check(dataset: Dataset, spec: TrainingSpec) -> None:
     ------
     InvalidInputError
         With pointers into the spec: a column that is not there or cannot be used, a target that does not fit the
-        task, too few rows, a layout of the inputs that is not one of so many features.
+        task, too few rows, and what ``check_spec`` finds.
     """
     _check_readable(dataset)
-    check_inputs(spec, len(choose(dataset.schema, spec).features))
+    check_spec(spec, len(choose(dataset.schema, spec).features))
 
 
 def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -> TrainingData:

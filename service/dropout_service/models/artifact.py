@@ -1,28 +1,37 @@
 """A trained model as one safetensors file: weights as tensors, everything else as JSON in the metadata. Never pickle.
 
 Reading one validates all of it, so a file from anywhere is safe to load: it either is a model or an error says why.
+
+Format 1. A later version may add keys anywhere, which an earlier one leaves aside, and which have defaults where they
+are missing. What must not be left aside, because it changes what a model computes, comes with another format, another
+kind of layer or another loss.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.nn.network import parameter_shapes
+from dropout_service.nn.layers import LAYERS
+from dropout_service.nn.network import buffer_shapes, parameter_shapes
+from dropout_service.training.check import check_spec
 from dropout_service.training.data import Label
-from dropout_service.training.dropout_spec import Rate
 from dropout_service.training.metrics import EpochMetrics
 from dropout_service.training.networks import resolve_loss
-from dropout_service.training.scaling import Scaling
-from dropout_service.training.spec import TrainingSpec
-from dropout_service.training.tensors import pack, unpack
+from dropout_service.training.spec.dropout import Rate
+from dropout_service.training.standardization import Standardization
+from dropout_service.training.stored import parse_spec, write_spec
+from dropout_service.training.tensors import naming_version, pack, unpack
 from dropout_service.training.trained import TrainedModel, weights_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 __all__ = ["FORMAT", "description", "dump", "load"]
@@ -32,14 +41,14 @@ FORMAT = 1
 
 
 class _ScalingFields(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
     mean: list[float]
     scale: list[float]
 
 
 class _MetricsFields(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
     epoch: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -55,10 +64,10 @@ class _MetricsFields(BaseModel):
 class _Description(BaseModel):
     """The JSON of an artefact, as a reader accepts it."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     format: int
-    spec: TrainingSpec
+    spec: dict[str, Any]
     loss: str
     feature_names: list[str] = Field(min_length=1)
     target_name: str
@@ -74,7 +83,7 @@ def description(model: TrainedModel) -> dict[str, Any]:
     """Return all of a model but its weights, as JSON values."""
     return {
         "format": FORMAT,
-        "spec": model.spec.model_dump(mode="json"),
+        "spec": write_spec(model.spec),
         "loss": model.loss,
         "feature_names": list(model.feature_names),
         "target_name": model.target_name,
@@ -90,10 +99,10 @@ def description(model: TrainedModel) -> dict[str, Any]:
 def dump(model: TrainedModel) -> bytes:
     """Return a model as a safetensors file; the same model gives the same bytes.
 
-    The tensors ``layers.<n>.weight`` (inputs, units) and ``layers.<n>.bias`` (units,) are little-endian float32; the
-    metadata holds ``description`` (JSON).
+    The tensors, ``layers.<n>.weight`` (inputs, units), ``layers.<n>.bias`` (units,) and what other layers have, are
+    little-endian float32; the metadata holds ``description`` (JSON) and ``written_by``, a version of the service.
     """
-    return pack(model.params, description(model))
+    return pack(model.tensors, description(model))
 
 
 def load(data: bytes) -> TrainedModel:
@@ -110,7 +119,12 @@ def load(data: bytes) -> TrainedModel:
         Not a safetensors file, a description that is not one of a model, tensors that are missing, superfluous, not
         finite, or of another shape or type than the description says, or weights that the digest does not match.
     """
-    tensors, fields = unpack(data, pointer="/artifact")
+    with naming_version(data):
+        tensors, fields = unpack(data, pointer="/artifact")
+        return _read(tensors, fields)
+
+
+def _read(tensors: dict[str, NDArray[Any]], fields: dict[str, Any]) -> TrainedModel:
     if fields.get("format") != FORMAT:
         raise InvalidInputError.at(
             "/artifact/format", f"model format {fields.get('format')!r}; this version reads {FORMAT}"
@@ -121,8 +135,12 @@ def load(data: bytes) -> TrainedModel:
         first = error.errors()[0]
         place = "".join(f"/{part}" for part in first["loc"])
         raise InvalidInputError.at(f"/artifact{place}", f"not a description of a model: {first['msg']}") from error
+    try:
+        spec = parse_spec(read.spec)
+    except InvalidInputError as error:
+        raise InvalidInputError.at(f"/artifact/spec{error.errors[0].pointer}", error.message) from error
     model = TrainedModel(
-        spec=read.spec,
+        spec=spec,
         loss=read.loss,
         feature_names=tuple(read.feature_names),
         target_name=read.target_name,
@@ -134,18 +152,28 @@ def load(data: bytes) -> TrainedModel:
         params=tensors,
         metrics=EpochMetrics.from_json(read.metrics.model_dump()),
     )
-    _check(model, read)
-    return model
+    buffers = _check(model, read)
+    return replace(
+        model,
+        params={name: tensor for name, tensor in tensors.items() if name not in buffers},
+        buffers={name: tensors[name] for name in buffers},
+    )
 
 
-def _scaling(fields: _ScalingFields, columns: int, pointer: str) -> Scaling:
+def _scaling(fields: _ScalingFields, columns: int, pointer: str) -> Standardization:
     if len(fields.mean) != columns or len(fields.scale) != columns or min(fields.scale) <= 0:
         raise InvalidInputError.at(pointer, f"needs {columns} means and as many scales above 0")
-    return Scaling.from_json(fields.model_dump())
+    return Standardization.from_json(fields.model_dump())
 
 
-def _check(model: TrainedModel, read: _Description) -> None:
-    """Compare what the description implies with what the file holds, before anything of that size is allocated."""
+def _check(model: TrainedModel, read: _Description) -> set[str]:
+    """Compare what the description implies with what the file holds, before anything of that size is allocated.
+
+    Returns
+    -------
+    buffers
+        The names of the tensors that are no parameters.
+    """
     classes = None if model.classes is None else len(model.classes)
     try:
         loss = resolve_loss(model.spec, classes)
@@ -154,24 +182,46 @@ def _check(model: TrainedModel, read: _Description) -> None:
     if loss != model.loss or (classes is None) != (model.target_scaling is not None):
         raise InvalidInputError.at("/artifact/loss", "loss, classes and scaling do not fit the specification")
     try:
-        expected = parameter_shapes(model.bare_layers())
+        check_spec(model.spec, len(model.feature_names))
     except InvalidInputError as error:
-        raise InvalidInputError.at("/artifact/spec/model", error.message) from error
-    for name, shape in expected.items():
-        if name not in model.params:
-            raise InvalidInputError.at(f"/artifact/{name}", "the tensor is missing")
-        _check_tensor(name, model.params[name], shape)
-    unknown = sorted(model.params.keys() - expected.keys())
-    if unknown:
-        raise InvalidInputError.at(f"/artifact/{unknown[0]}", "no such tensor belongs to this model")
+        raise error.within("/artifact/spec") from error
+    layers = model.bare_layers()
+    parameters, buffers = parameter_shapes(layers), buffer_shapes(layers)
+    _check_tensors(model.params, parameters | buffers)
     if weights_digest(model.params) != read.weights_digest:
         raise InvalidInputError.at("/artifact/weights_digest", "the weights do not match it: the file is damaged")
-    if list(model.layers) != read.layers:
-        raise InvalidInputError.at("/artifact/layers", "the layers do not fit the specification")
+    _check_layers(model, read.layers)
     try:
         model.sampling_layers()
     except InvalidInputError as error:
         raise InvalidInputError.at("/artifact/metrics/dropout_rates", error.message) from error
+    return set(buffers)
+
+
+def _check_layers(model: TrainedModel, described: list[dict[str, Any]]) -> None:
+    """Compare the layers by what both say of them: either may have keys that the other does not know."""
+    for number, layer in enumerate(described):
+        if layer.get("kind") not in LAYERS:
+            message = f"this version has no layer of the kind {layer.get('kind')!r}; there are {', '.join(LAYERS)}"
+            raise InvalidInputError.at(f"/artifact/layers/{number}/kind", message)
+    same = len(described) == len(model.layers) and all(
+        stored[key] == value
+        for ours, stored in zip(model.layers, described, strict=True)
+        for key, value in ours.items()
+        if key in stored
+    )
+    if not same:
+        raise InvalidInputError.at("/artifact/layers", "the layers do not fit the specification")
+
+
+def _check_tensors(tensors: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise InvalidInputError.at(f"/artifact/{name}", "the tensor is missing")
+        _check_tensor(name, tensors[name], shape)
+    unknown = sorted(tensors.keys() - expected.keys())
+    if unknown:
+        raise InvalidInputError.at(f"/artifact/{unknown[0]}", "no such tensor belongs to this model")
 
 
 def _check_tensor(name: str, tensor: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -12,13 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels.streams import Purpose
-from dropout_service.kernels.training.losses import LOG_VARIANCE_FLOOR
-from dropout_service.nn.layer import Masks
+from dropout_service.nn.mode import EVALUATION, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from dropout_service.training.data import Label
@@ -105,8 +101,8 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
         raise InvalidInputError.at("/seed", f"must be from 0 to 2^64 - 1, not {seed}")
-    network = model.network()
-    summarize = _regression if model.classes is None else _classification
+    network, scaling = model.network(), model.target_scaling
+    unit = {} if scaling is None else {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
     parts: list[dict[str, Values]] = []
     for begin in range(0, len(rows), _CHUNK_ROWS):
         with np.errstate(over="ignore"):
@@ -114,10 +110,12 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         if not np.isfinite(scaled).all():
             raise InvalidInputError.at("/x", "values exceed float32 after standardisation; check their unit")
         if mc_samples is None:
-            parts.append(summarize(model, iter([network.forward(scaled)]), sampled=False))
+            passes = iter([network.forward(scaled, EVALUATION)])
         else:
-            masks = (Masks(seed, sample, Purpose.MC_SAMPLE, first_row=begin) for sample in range(mc_samples))
-            parts.append(summarize(model, network.samples(scaled, masks), sampled=True))
+            passes = network.samples(
+                scaled, [Mode.monte_carlo(seed, sample, first_row=begin) for sample in range(mc_samples)]
+            )
+        parts.append(model.head.figures(passes, sampled=mc_samples is not None, **unit))
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prediction = Prediction(mc_samples=mc_samples, seed=seed)
     if model.classes is not None:
@@ -143,76 +141,3 @@ def _checked(model: TrainedModel, x: NDArray[Any]) -> Values:
             f"/x/{row}/{column}", f"{rows[row, column]} (column `{model.feature_names[column]}`) is not finite"
         )
     return rows
-
-
-class _Moments:
-    """Mean and variance of arrays that come one by one (Welford 1962): no sample is kept."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Values = np.zeros(())
-        self._squares: Values = np.zeros(())
-
-    def add(self, values: Values) -> None:
-        self.count += 1
-        before = values - self.mean
-        self.mean = self.mean + before / self.count
-        self._squares = self._squares + before * (values - self.mean)
-
-    @property
-    def std(self) -> Values:
-        return np.sqrt(self._squares / self.count)
-
-
-def _classification(model: TrainedModel, passes: Iterator[NDArray[np.floating]], *, sampled: bool) -> dict[str, Values]:
-    binary = model.loss == "binary_cross_entropy"
-    moments, mean_entropy = _Moments(), _Moments()
-    for logits in passes:
-        probabilities = _sigmoid(logits) if binary else _softmax(logits)
-        moments.add(probabilities)
-        if sampled:
-            mean_entropy.add(_entropy(probabilities))
-    if not sampled:
-        return {"probabilities": moments.mean}
-    entropy = _entropy(moments.mean)
-    return {
-        "probabilities": moments.mean,
-        "probabilities_std": moments.std,
-        "entropy": entropy,
-        # Rounding can leave a difference of equals just below 0
-        "mutual_information": np.maximum(entropy - mean_entropy.mean, 0.0),
-    }
-
-
-def _regression(model: TrainedModel, passes: Iterator[NDArray[np.floating]], *, sampled: bool) -> dict[str, Values]:
-    scaling = model.target_scaling
-    mean, unit = (0.0, 1.0) if scaling is None else (scaling.mean[0], scaling.scale[0])
-    gaussian = model.loss == "gaussian_nll"
-    values, variance = _Moments(), _Moments()
-    for outputs in passes:
-        values.add(outputs[:, 0].astype(np.float64))
-        if gaussian:
-            variance.add(np.exp(np.maximum(outputs[:, 1].astype(np.float64), LOG_VARIANCE_FLOOR)))
-    figures = {"values": values.mean * unit + mean}
-    if sampled:
-        figures["std"] = values.std * unit
-    if gaussian:
-        figures["aleatoric_std"] = np.sqrt(variance.mean) * unit
-    return figures
-
-
-def _softmax(logits: NDArray[np.floating]) -> Values:
-    probabilities = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
-
-
-def _sigmoid(logits: NDArray[np.floating]) -> Values:
-    """Return the probabilities of both classes, from the logit of the second."""
-    half = 0.5 * np.tanh(0.5 * logits[:, 0].astype(np.float64))
-    return np.stack([0.5 - half, 0.5 + half], axis=1)
-
-
-def _entropy(probabilities: Values) -> Values:
-    """Return -sum p log p of each row, in nats."""
-    # The smallest normal number stands in for 0: p log p is 0 there too
-    return -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum(axis=1)

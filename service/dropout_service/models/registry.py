@@ -159,7 +159,7 @@ class ModelRegistry:
         NotFoundError
             The model has been deleted.
         ServiceError
-            The stored file is damaged.
+            The stored file is damaged, or of a version that this one cannot read.
         """
         return self._cache.get(model.id, model.size_bytes, lambda: self._read(model))
 
@@ -167,7 +167,7 @@ class ModelRegistry:
         try:
             return load(self._blobs.get(model.blob_key))
         except InvalidInputError as error:  # a fault of ours, not of who asks for a prediction
-            raise ServiceError(f"the stored file of model `{model.id}` is damaged: {error.message}") from error
+            raise ServiceError(f"the stored file of model `{model.id}` cannot be read: {error.message}") from error
 
     def list(self, *, limit: int, after: str | None = None, job_id: str | None = None) -> list[Model]:
         """List up to ``limit`` models, the newest first, that come after the id ``after`` in that order."""

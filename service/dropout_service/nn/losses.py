@@ -1,13 +1,15 @@
 """The table of losses.
 
-============================ ======================== ======================================= ====================
-name                         outputs of the network   loss of a row                           metric sums
-============================ ======================== ======================================= ====================
-``cross_entropy``            one logit a class        -log softmax(logits)[label]             correct
-``binary_cross_entropy``     the logit of class 1     log(1 + exp(-logit)) or of +logit       correct
-``squared_error``            the value                (value - target)^2                      squares, absolutes
-``gaussian_nll``             value and log-variance   -log N(target; value, variance)         squares, absolutes
-============================ ======================== ======================================= ====================
+============================ ======== ======================================= ====================
+name                         head     loss of a row                           metric sums
+============================ ======== ======================================= ====================
+``cross_entropy``            softmax  -log softmax(logits)[label]             correct
+``binary_cross_entropy``     sigmoid  log(1 + exp(-logit)) or of +logit       correct
+``squared_error``            value    (value - target)^2                      squares, absolutes
+``gaussian_nll``             gaussian -log N(target; value, variance)         squares, absolutes
+============================ ======== ======================================= ====================
+
+The head says how many outputs the network has, and what they mean in a prediction: see ``nn.heads``.
 
 ``gaussian_nll``: Nix and Weigend (1994), "Estimating the mean and variance of the target probability distribution".
 """
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dropout_service.kernels.training import losses as kernels
+from dropout_service.nn import heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,26 +28,35 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from dropout_service.nn.heads import Head
+
 __all__ = ["LOSSES", "Loss"]
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss: how many outputs it wants, and the kernel that computes it with its gradient.
+    """A loss: the head whose outputs it takes, and the kernel that computes it with its gradient.
 
     Parameters
     ----------
-    task
-        What kind of target it is for.
-    outputs
-        Units of the output layer; ``None``: one for each class.
+    head
+        What the outputs mean.
     kernel
-        ``kernel(outputs, targets, grad, sums)``, see ``kernels.losses``.
+        ``kernel(outputs, targets, grad, sums)``, see ``kernels.training.losses``.
     """
 
-    task: Literal["classification", "regression"]
-    outputs: int | None
+    head: Head
     kernel: Callable[..., None]
+
+    @property
+    def task(self) -> Literal["classification", "regression"]:
+        """What kind of target it is for."""
+        return self.head.task
+
+    @property
+    def outputs(self) -> int | None:
+        """Units of the output layer; ``None``: one for each class."""
+        return self.head.units
 
     def __call__(
         self,
@@ -79,8 +91,8 @@ class Loss:
 
 
 LOSSES: dict[str, Loss] = {
-    "cross_entropy": Loss("classification", None, kernels.softmax_cross_entropy),
-    "binary_cross_entropy": Loss("classification", 1, kernels.binary_cross_entropy),
-    "squared_error": Loss("regression", 1, kernels.squared_error),
-    "gaussian_nll": Loss("regression", 2, kernels.gaussian_nll),
+    "cross_entropy": Loss(heads.SOFTMAX, kernels.softmax_cross_entropy),
+    "binary_cross_entropy": Loss(heads.SIGMOID, kernels.binary_cross_entropy),
+    "squared_error": Loss(heads.VALUE, kernels.squared_error),
+    "gaussian_nll": Loss(heads.GAUSSIAN, kernels.gaussian_nll),
 }

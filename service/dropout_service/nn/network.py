@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.errors import InvalidInputError
-from dropout_service.nn.concrete import ConcreteDropout
-from dropout_service.nn.dropouts import Dropout, DropoutRule, VariantDropout, WeightDropout
-from dropout_service.nn.initializers import INITIALIZERS, default_initializer
-from dropout_service.nn.layers import Dense, Residual
-from dropout_service.nn.parameters import Parameters
+from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.nn.layers import LAYERS
+from dropout_service.nn.layers.concrete import ConcreteDropout
+from dropout_service.nn.layers.dense import Dense
+from dropout_service.nn.layers.kind import Place
+from dropout_service.nn.layers.rules import NO_DROPOUT, LayerRule
+from dropout_service.nn.mode import EVALUATION
+from dropout_service.nn.parameter_vector import ArrayVector, ParameterVector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.nn.layer import Layer, Masks
+    from dropout_service.nn.layers.base import DropoutLayer, Layer
+    from dropout_service.nn.layers.rules import DropoutRule
+    from dropout_service.nn.mode import Mode
 
     Floats = NDArray[np.floating]
 
-__all__ = ["BRANCHES", "AnyDropout", "Network", "dropouts", "mlp_layers", "parameter_shapes"]
-
-AnyDropout = Dropout | VariantDropout
+__all__ = ["Network", "buffer_shapes", "dropouts", "make_layers", "mlp_rules", "parameter_shapes"]
 
 
 def parameter_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
@@ -34,10 +34,19 @@ def parameter_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
     return {f"layers.{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.shapes.items()}
 
 
-def dropouts(layers: Sequence[Layer]) -> tuple[AnyDropout | None, ...]:
-    """Return the dropout of the inputs, if there is one, and after it that of each hidden layer of a perceptron."""
-    hidden = (_dropout_of(layer) for layer in layers[:-1] if isinstance(layer, Dense))
-    return (None if isinstance(layers[0], Dense) else _dropout_of(layers[0]), *hidden)
+def buffer_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all buffers by name: ``layers.<number>.<name>``."""
+    return {
+        f"layers.{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.buffer_shapes.items()
+    }
+
+
+def dropouts(layers: Sequence[Layer]) -> tuple[DropoutLayer | None, ...]:
+    """Return the dropout of the inputs, if there is one, and after it that of each layer but the last."""
+    first, *_ = layers
+    inputs = first.dropout if first.dropout is first else None
+    hidden = layers[:-1] if inputs is None else layers[1:-1]
+    return (inputs, *(layer.dropout for layer in hidden))
 
 
 class Network:
@@ -53,56 +62,53 @@ class Network:
 
     def __init__(self, layers: Sequence[Layer], dtype: DTypeLike = np.float32) -> None:
         self.layers = tuple(layers)
-        self.parameters = Parameters(parameter_shapes(layers), dtype)
-        params = self.parameters.views()
-        grads = self.parameters.views(self.parameters.grads)
+        self.parameters = ParameterVector(parameter_shapes(layers), dtype)
+        self.buffers = ArrayVector(buffer_shapes(layers), dtype)
+        params, grads = self.parameters.views(), self.parameters.views(self.parameters.grads)
+        buffers = self.buffers.views()
         for i, layer in enumerate(self.layers):
             layer.bind(
                 {name: params[f"layers.{i}.{name}"] for name in layer.shapes},
                 {name: grads[f"layers.{i}.{name}"] for name in layer.shapes},
+                {name: buffers[f"layers.{i}.{name}"] for name in layer.buffer_shapes},
             )
         # The first layer with parameters has nobody below it that wants a gradient.
         self._lowest = next((i for i, layer in enumerate(self.layers) if layer.shapes), 0)
-        # What learns its rate, with the layer that reads its units
+        # What learns its rate, with the next layer that has weights for its units
+        readers = ((layer, next(_dense(self.layers[i + 1 :]), None)) for i, layer in enumerate(self.layers))
         self._learners = [
-            (dropout, reader)
-            for layer, reader in pairwise(self.layers)
-            if isinstance(dropout := _dropout_of(layer), ConcreteDropout) and isinstance(reader, Dense)
+            (layer.dropout, reader)
+            for layer, reader in readers
+            if isinstance(layer.dropout, ConcreteDropout) and reader is not None
         ]
 
     @property
     def dense_layers(self) -> tuple[Dense, ...]:
         """The dense layers, in order."""
-        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+        return tuple(_dense(self.layers))
 
     def initialize(self, initializer: str, *, seed: int) -> None:
-        """Draw the initial weights; biases are 0, and learned rates what their rules say.
+        """Write the initial parameters and buffers.
 
         Parameters
         ----------
         initializer
-            A name of ``INITIALIZERS``, or ``auto``: what suits each layer's activation.
+            A name of ``INITIALIZERS``, or ``auto``: what suits each layer.
         seed
-            The weights are a pure function of it and of the layer's number.
+            The values are a pure function of it and of the layer's number.
         """
         for i, layer in enumerate(self.layers):
-            if isinstance(layer, Dense):
-                name = default_initializer(layer.activation) if initializer == "auto" else initializer
-                layer.weight[:] = INITIALIZERS[name](*layer.weight.shape, seed=seed, layer=i, dtype=layer.weight.dtype)
-                layer.bias[:] = 0
-            dropout = _dropout_of(layer)
-            if isinstance(dropout, ConcreteDropout):
-                dropout.initialize()
+            layer.initialize(initializer, seed=seed, number=i)
 
-    def forward(self, x: Floats, masks: Masks | None = None, *, differentiable: bool = False) -> Floats:
+    def forward(self, x: Floats, mode: Mode = EVALUATION, *, differentiable: bool = False) -> Floats:
         """Return the outputs of ``x``.
 
         Parameters
         ----------
         x
             Shape (rows, inputs), of the network's dtype, C-contiguous; it must stay unchanged until ``backward``.
-        masks
-            Source of the dropout masks; ``None``: evaluation, nothing is dropped.
+        mode
+            What the pass is for.
         differentiable
             Keep what ``backward`` needs.
 
@@ -112,7 +118,7 @@ class Network:
             Shape (rows, outputs), lent until the next pass.
         """
         for layer in self.layers:
-            x = layer.forward(x, masks, differentiable=differentiable)
+            x = layer.forward(x, mode, differentiable=differentiable)
         return x
 
     def backward(self, grad_output: Floats) -> None:
@@ -134,104 +140,113 @@ class Network:
             return 0.0
         return sum(dropout.regularize(reader.weight, reader.weight_grad, rows) for dropout, reader in self._learners)
 
-    def samples(self, x: Floats, masks: Iterable[Masks]) -> Iterator[Floats]:
-        """Yield the outputs of ``x`` under each of ``masks``, each lent until the next.
+    def samples(self, x: Floats, modes: Iterable[Mode]) -> Iterator[Floats]:
+        """Yield the outputs of ``x`` in each of ``modes``, which differ in their noise only, each lent until the next.
 
         What comes before the first dropout is the same in every sample and is computed once.
         """
         first = self.layers[0]
         if not isinstance(first, Dense) or not first.drops_last:
-            for draw in masks:
-                yield self.forward(x, draw)
+            for mode in modes:
+                yield self.forward(x, mode)
             return
-        shared = first.forward(x, None, differentiable=False).copy()
+        shared = first.forward(x, EVALUATION, differentiable=False).copy()
         value = np.empty_like(shared)
-        for draw in masks:
+        for mode in modes:
             np.copyto(value, shared)
-            outputs = first.drop(value, draw)
+            outputs = first.drop(value, mode)
             for layer in self.layers[1:]:
-                outputs = layer.forward(outputs, draw, differentiable=False)
+                outputs = layer.forward(outputs, mode, differentiable=False)
             yield outputs
 
 
-def _dropout_of(layer: Layer) -> AnyDropout | None:
-    if isinstance(layer, Dense):
-        return layer.dropout
-    return layer if isinstance(layer, Dropout | VariantDropout) else None
+def _dense(layers: Iterable[Layer]) -> Iterator[Dense]:
+    return (layer for layer in layers if isinstance(layer, Dense))
 
 
-_LAYERS: dict[str, Callable[..., VariantDropout]] = {"dropconnect": WeightDropout, "concrete": ConcreteDropout}
-"""Variants that need more of their layer than the table says."""
-_WEIGHTS = {"dropconnect"}
-BRANCHES = {"drop_path"}
-"""Variants of what residual connections lead past."""
-
-
-def mlp_layers(
-    inputs: int,
-    hidden: Sequence[int],
-    outputs: int,
-    *,
-    activation: str = "relu",
-    dropouts: Sequence[DropoutRule],
-    input_dropout: DropoutRule | None = None,
-    residual: bool = False,
-    dtype: DTypeLike = np.float32,
+def make_layers(
+    inputs: int, rules: Sequence[LayerRule], outputs: int, dtype: DTypeLike = np.float32
 ) -> tuple[Layer, ...]:
-    """Make the layers of a multi-layer perceptron: ``hidden`` dense ones with activation and dropout, a linear one.
+    """Make the layers that rules describe, and after them a linear one.
 
     Until a ``Network`` binds them, they take no memory.
 
     Parameters
     ----------
-    inputs, hidden, outputs
+    inputs, outputs
         Numbers of units.
-    activation
-        Of the hidden layers, a name of ``ACTIVATIONS``.
-    dropouts
-        Dropout after each hidden layer.
-    input_dropout
-        Dropout of the inputs.
-    residual
-        Whether hidden layers after the first, which are then all of one width, have a connection around them.
+    rules
+        The layers in between.
     dtype
         ``float32`` or ``float64``.
 
     Raises
     ------
     InvalidInputError
-        A rule that does not fit its variant or its layer: ``/dropout/<number>``, ``/input_dropout``.
+        What is not in the registry, or does not fit its place, with the pointers of the rules.
     """
     layers: list[Layer] = []
-    if input_dropout is not None:
-        if input_dropout.variant in {*_WEIGHTS, *BRANCHES}:
-            raise InvalidInputError.at("/input_dropout", f"`{input_dropout.variant}` has nothing to drop at the inputs")
-        layers.append(_dropout(input_dropout, inputs, layer=0, dtype=dtype, pointer="/input_dropout"))
     width = inputs
-    for i, (units, rule) in enumerate(zip(hidden, dropouts, strict=True)):
-        dropout = _dropout(rule, units, layer=len(layers), dtype=dtype, pointer=f"/dropout/{i}")
-        if rule.variant in BRANCHES and not (residual and i > 0):
-            message = (
-                f"`{rule.variant}` drops what a residual connection leads past; "
-                "with `residual` true, hidden layers after the first have one"
-            )
-            raise InvalidInputError.at(f"/dropout/{i}", message)
-        if residual and i > 0:
-            layers.append(Residual(units, activation=activation, dropout=dropout, dtype=dtype))
-        else:
-            layers.append(Dense(width, units, activation=activation, dropout=dropout, dtype=dtype))
-        width = units
+    for number, rule in enumerate(rules):
+        try:
+            layer, width = _made(rule, Place(width, number, dtype))
+        except InvalidInputError as error:
+            faults = [FieldError(_pointer(fault.pointer, rule), fault.message) for fault in error.errors]
+            raise InvalidInputError(error.message, errors=faults) from error
+        layers.append(layer)
     layers.append(Dense(width, outputs, dtype=dtype))
     return tuple(layers)
 
 
-def _dropout(rule: DropoutRule, units: int, *, layer: int, dtype: DTypeLike, pointer: str) -> AnyDropout:
-    if rule.shape is not None and math.prod(rule.shape) != units:
-        message = f"{list(rule.shape)} holds {math.prod(rule.shape)} units, not {units}"
-        raise InvalidInputError.at(f"{pointer}/shape", message)
-    if rule.variant == "standard":
-        return Dropout(units, rule.rate, layer=layer, dtype=dtype)
-    try:
-        return _LAYERS.get(rule.variant, VariantDropout)(units, rule, layer=layer, dtype=dtype)
-    except InvalidInputError as error:
-        raise error.within(pointer) from error
+def _made(rule: LayerRule, place: Place) -> tuple[Layer, int]:
+    kind = LAYERS.get(rule.kind)
+    if kind is None:
+        raise InvalidInputError.at("/kind", f"there is no layer `{rule.kind}`; there are {', '.join(LAYERS)}")
+    if rule.dropout != NO_DROPOUT and not kind.drops:
+        raise InvalidInputError.at("/dropout", f"a layer `{rule.kind}` has no dropout; add a layer `dropout` after it")
+    return kind.make(place, kind.checked_parameters(rule.parameters), rule.dropout)
+
+
+def _pointer(pointer: str, rule: LayerRule) -> str:
+    """Return where a fault of a layer is, in what its rule was made from."""
+    if pointer == "/dropout" or pointer.startswith("/dropout/"):
+        return rule.dropout_pointer + pointer.removeprefix("/dropout")
+    return rule.pointer + pointer
+
+
+def mlp_rules(
+    hidden: Sequence[int],
+    *,
+    activation: str = "relu",
+    dropouts: Sequence[DropoutRule],
+    input_dropout: DropoutRule | None = None,
+    residual: bool = False,
+) -> tuple[LayerRule, ...]:
+    """Return the layers of a multi-layer perceptron: what ``hidden`` is a shorthand for.
+
+    Parameters
+    ----------
+    hidden
+        Numbers of units of the hidden layers.
+    activation
+        Of the hidden layers, a name of ``ACTIVATIONS``.
+    dropouts
+        Dropout of each hidden layer; faults are told at ``/dropout/<number>``.
+    input_dropout
+        Dropout of the inputs; ``/input_dropout``.
+    residual
+        Whether hidden layers after the first, which are then all of one width, have a connection around them.
+    """
+    rules = [
+        LayerRule(
+            "dense",
+            {"units": units, "activation": activation, "residual": residual and i > 0},
+            dropout,
+            pointer="",
+            dropout_pointer=f"/dropout/{i}",
+        )
+        for i, (units, dropout) in enumerate(zip(hidden, dropouts, strict=True))
+    ]
+    if input_dropout is not None:
+        rules.insert(0, LayerRule("dropout", {}, input_dropout, dropout_pointer="/input_dropout"))
+    return tuple(rules)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropout_service.nn.parameters import Parameters
+    from dropout_service.nn.parameter_vector import ParameterVector
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer"]
 
@@ -27,7 +27,7 @@ class Optimizer(Protocol):
     state: dict[str, NDArray[np.floating]]
     """What it remembers between steps, one flat array a name; a checkpoint copies into and out of them."""
 
-    def step(self, parameters: Parameters, *, learning_rate: float, step: int, grad_scale: float = 1.0) -> None:
+    def step(self, parameters: ParameterVector, *, learning_rate: float, step: int, grad_scale: float = 1.0) -> None:
         """Update ``parameters.values`` and the state in place.
 
         Parameters
@@ -58,14 +58,14 @@ class SGD:
     """
 
     def __init__(
-        self, parameters: Parameters, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+        self, parameters: ParameterVector, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
         self.state = {"velocity": np.zeros_like(parameters.values)}
 
-    def step(self, parameters: Parameters, *, learning_rate: float, step: int, grad_scale: float = 1.0) -> None:
+    def step(self, parameters: ParameterVector, *, learning_rate: float, step: int, grad_scale: float = 1.0) -> None:
         """Update in place, see ``Optimizer.step``."""
         del step
         sgd_step(
@@ -99,7 +99,7 @@ class Adam:
 
     def __init__(
         self,
-        parameters: Parameters,
+        parameters: ParameterVector,
         *,
         beta1: float = 0.9,
         beta2: float = 0.999,
@@ -112,7 +112,7 @@ class Adam:
         self.weight_decay = weight_decay
         self.state = {"mean": np.zeros_like(parameters.values), "variance": np.zeros_like(parameters.values)}
 
-    def step(self, parameters: Parameters, *, learning_rate: float, step: int, grad_scale: float = 1.0) -> None:
+    def step(self, parameters: ParameterVector, *, learning_rate: float, step: int, grad_scale: float = 1.0) -> None:
         """Update in place, see ``Optimizer.step``."""
         adam_step(
             parameters.values,

@@ -1,35 +1,38 @@
 """The state of a training between two steps, as bytes.
 
 Masks, shuffles, splits and initial weights are pure functions of the seed and the position, so no generator state is
-stored: the position, the parameters and the optimizer's memory say everything. A digest of all that is inside, so that
-a bit that has flipped on the disk is found, and never trained on.
+stored: the position, the parameters, the buffers and the optimizer's memory say everything. A digest of all that is
+inside, so that a bit that has flipped on the disk is found, and never trained on.
+
+Format 2. A later version may add keys, which an earlier one leaves aside, and which have defaults where they are
+missing; what must not be left aside comes with another format. ``training`` is what version 0.1.0 compares.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.kernels.codegen.keystream import GENERATOR
 from dropout_service.training.metrics import EpochMetrics
-from dropout_service.training.tensors import pack, unpack
+from dropout_service.training.tensors import naming_version, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from dropout_service.training.data import TrainingData
-    from dropout_service.training.spec import TrainingSpec
+    from dropout_service.training.identity import Identity
 
-__all__ = ["Position", "StopReason", "identity", "load", "save"]
+__all__ = ["Position", "StopReason", "load", "save"]
 
 _FORMAT = 2
+_POSITION = ("epoch", "batch", "step", "sums", "running_s", "metrics", "best", "stop_reason")
+"""What a position of format 2 has at least."""
 
 StopReason = Literal["completed", "early_stopped", "max_runtime"]
 
@@ -72,72 +75,83 @@ class Position:
         return asdict(replace(self, sums=np.zeros(0))) | {"sums": self.sums.tolist()}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """Build from what ``to_json`` gave."""
-        position = cls(**fields)
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Build from what ``to_json`` of this version or another gave."""
+        missing = [name for name in _POSITION if name not in values]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}")
+        position = cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
         position.sums = np.asarray(position.sums, np.float64)
         position.metrics, position.best = (
-            None if fields[name] is None else EpochMetrics.from_json(fields[name]) for name in ("metrics", "best")
+            None if values[name] is None else EpochMetrics.from_json(values[name]) for name in ("metrics", "best")
         )
         return position
 
 
-def identity(spec: TrainingSpec, data: TrainingData) -> str:
-    """Return a digest of everything that decides what a training computes: a checkpoint fits only its own.
-
-    The name and the time limit may change between attempts.
-    """
-    digest = hashlib.sha256(spec.model_dump_json(exclude={"name", "data", "max_runtime_s"}).encode())
-    digest.update(GENERATOR.encode())
-    digest.update(repr((data.x.shape, data.y.dtype.name, data.classes)).encode())
-    digest.update(np.ascontiguousarray(data.x).data)
-    digest.update(np.ascontiguousarray(data.y).data)
-    return digest.hexdigest()
-
-
-def save(training: str, position: Position, tensors: Mapping[str, NDArray[Any]]) -> bytes:
+def save(identity: Identity, position: Position, tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the checkpoint of a training.
 
     Parameters
     ----------
-    training
-        Its ``identity``.
+    identity
+        What decides its numbers.
     position
         How far it is.
     tensors
         Everything that steps have changed.
     """
-    description = {"format": _FORMAT, "training": training, "position": position.to_json()}
+    description = {
+        "format": _FORMAT,
+        "training": identity.digest,
+        "identity": identity.to_json(),
+        "position": position.to_json(),
+    }
     return pack(tensors, {**description, "digest": _digest(description, tensors)})
 
 
-def load(data: bytes, training: str, tensors: Mapping[str, NDArray[Any]]) -> Position:
+def load(data: bytes, identity: Identity, tensors: Mapping[str, NDArray[Any]]) -> Position:
     """Copy a checkpoint's tensors into ``tensors`` and return its position.
 
     Raises
     ------
     InvalidInputError
-        Not a checkpoint, a damaged one, or one of another training.
+        Not a checkpoint, a damaged one, one of another training, or one that this version cannot read.
     """
-    stored, description = unpack(data, pointer="/checkpoint")
-    if description.get("format") != _FORMAT:
-        raise InvalidInputError.at("/checkpoint", f"checkpoint format {description.get('format')!r}, not {_FORMAT}")
-    if description.pop("digest", None) != _digest(description, stored):
-        raise InvalidInputError.at("/checkpoint", "the checkpoint is damaged: its digest is not that of its content")
-    if description.get("training") != training:
-        message = "the checkpoint belongs to another specification, other data or another generator"
-        raise InvalidInputError.at("/checkpoint", message)
-    for name, tensor in tensors.items():
-        found = stored.get(name)
-        if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
-            raise InvalidInputError.at("/checkpoint", f"tensor `{name}` is missing or of another shape or type")
-    try:
-        position = Position.from_json(description["position"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInputError.at("/checkpoint", f"the position is damaged: {error!r}") from error
+    with naming_version(data):
+        stored, description = unpack(data, pointer="/checkpoint")
+        if description.get("format") != _FORMAT:
+            message = f"checkpoint format {description.get('format')!r}; this version reads {_FORMAT}"
+            raise InvalidInputError.at("/checkpoint", message)
+        if description.pop("digest", None) != _digest(description, stored):
+            raise InvalidInputError.at(
+                "/checkpoint", "the checkpoint is damaged: its digest is not that of its content"
+            )
+        _check_identity(description, identity)
+        for name, tensor in tensors.items():
+            found = stored.get(name)
+            if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
+                raise InvalidInputError.at("/checkpoint", f"tensor `{name}` is missing or of another shape or type")
+        try:
+            position = Position.from_json(description["position"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError.at("/checkpoint", f"the position is damaged: {error!r}") from error
     for name, tensor in tensors.items():
         tensor[:] = stored[name]
     return position
+
+
+def _check_identity(description: Mapping[str, Any], identity: Identity) -> None:
+    """Refuse the checkpoint of another training."""
+    try:
+        if "identity" in description:
+            difference = identity.difference(description["identity"])
+        else:
+            same = description.get("training") == identity.digest
+            difference = None if same else "another specification, other data or another generator"
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidInputError.at("/checkpoint", f"the identity is damaged: {error!r}") from error
+    if difference is not None:
+        raise InvalidInputError.at("/checkpoint", f"the checkpoint belongs to {difference}")
 
 
 def _digest(description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:

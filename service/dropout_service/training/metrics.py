@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class EpochMetrics:
     best_epoch
         With early stopping: the epoch whose weights are kept so far.
     dropout_rates
-        The dropout rate of each hidden layer at the epoch's last step, or as learned by then. ``None`` in records
+        The dropout rate of each layer but the last at the epoch's last step, or as learned by then. ``None`` in records
         from before rates could move.
     input_dropout_rate
         Likewise that of the inputs.
@@ -59,18 +59,18 @@ class EpochMetrics:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        fields = asdict(self)
+        values = asdict(self)
         if self.dropout_rates is not None:
-            fields["dropout_rates"] = list(self.dropout_rates)
-        return fields
+            values["dropout_rates"] = list(self.dropout_rates)
+        return values
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """Build from what ``to_json`` gave."""
-        values: dict[str, Any] = dict(fields)
-        if values.get("dropout_rates") is not None:
-            values["dropout_rates"] = tuple(values["dropout_rates"])
-        return cls(**values)
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Build from what ``to_json`` of this version or another gave: figures that are not known here are left out."""
+        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        if known.get("dropout_rates") is not None:
+            known["dropout_rates"] = tuple(known["dropout_rates"])
+        return cls(**known)
 
 
 def summarize(

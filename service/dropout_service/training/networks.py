@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dropout_service.errors import FieldError, InvalidInputError
-from dropout_service.nn.dropouts import DropoutRule
+from dropout_service.nn.layers.placement import BRANCHES
+from dropout_service.nn.layers.rules import DropoutRule, LayerRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import BRANCHES, Network, dropouts, mlp_layers
+from dropout_service.nn.network import Network, make_layers, mlp_rules
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
 from dropout_service.nn.schedules import SCHEDULES, warm_up
-from dropout_service.training.dropout_spec import DropoutSpec
+from dropout_service.training.spec import DropoutSpec
 
 if TYPE_CHECKING:
-    from dropout_service.nn.layer import Layer
-    from dropout_service.nn.network import AnyDropout
+    from dropout_service.nn.layers.base import DropoutLayer, Layer
     from dropout_service.nn.optimizers import Optimizer
     from dropout_service.nn.rate_schedules import RateSchedule
     from dropout_service.nn.schedules import Schedule
@@ -27,8 +27,9 @@ __all__ = [
     "build_optimizer",
     "build_rate_schedules",
     "build_schedule",
-    "check_inputs",
+    "dropout_rule",
     "hidden_dropouts",
+    "layer_rules",
     "output_units",
     "resolve_loss",
 ]
@@ -74,24 +75,37 @@ def output_units(loss: str, classes: int | None) -> int:
     return classes
 
 
+def layer_rules(model: ModelSpec) -> tuple[LayerRule, ...]:
+    """Return the layers that a specification asks for, without the output layer; `hidden` is written out.
+
+    Faults of a rule are told with pointers into the model.
+    """
+    inputs = dropout_rule(model.input_dropout) if _active(model.input_dropout) else None
+    if model.layers is None:
+        return mlp_rules(
+            model.hidden,
+            activation=model.activation,
+            dropouts=[dropout_rule(dropout) for dropout in hidden_dropouts(model)],
+            input_dropout=inputs,
+            residual=model.residual,
+        )
+    rules = mlp_rules((), dropouts=(), input_dropout=inputs)
+    return rules + tuple(
+        LayerRule(layer.kind, layer.parameters, dropout_rule(layer.dropout), f"/layers/{i}", f"/layers/{i}/dropout")
+        for i, layer in enumerate(model.layers)
+    )
+
+
 def build_layers(model: ModelSpec, inputs: int, outputs: int) -> tuple[Layer, ...]:
     """Return the layers that a specification describes; they take no memory yet.
 
     Raises
     ------
     InvalidInputError
-        A dropout that does not fit its layer, with a pointer into the model.
+        A layer that is not in the registry, or a dropout that does not fit it, with a pointer into the model.
     """
     try:
-        return mlp_layers(
-            inputs,
-            model.hidden,
-            outputs,
-            activation=model.activation,
-            dropouts=[_rule(dropout) for dropout in hidden_dropouts(model)],
-            input_dropout=_rule(model.input_dropout) if _active(model.input_dropout) else None,
-            residual=model.residual,
-        )
+        return make_layers(inputs, layer_rules(model), outputs)
     except InvalidInputError as error:
         if isinstance(model.dropout, tuple):
             raise
@@ -100,10 +114,12 @@ def build_layers(model: ModelSpec, inputs: int, outputs: int) -> tuple[Layer, ..
 
 
 def hidden_dropouts(model: ModelSpec) -> tuple[float | DropoutSpec, ...]:
-    """Return the dropout of each hidden layer.
+    """Return the dropout of each layer but the output layer.
 
     One `drop_path` for all is for the layers that have a connection around them: not for the first of several.
     """
+    if model.layers is not None:
+        return tuple(layer.dropout for layer in model.layers)
     if isinstance(model.dropout, tuple):
         return model.dropout
     several = len(model.hidden) > 1
@@ -119,36 +135,22 @@ def _of_all_layers(fault: FieldError) -> FieldError:
     return FieldError("/".join(["", place, *below[1:]]), f"hidden layer {int(below[0]) + 1}: {fault.message}")
 
 
-def check_inputs(spec: TrainingSpec, features: int) -> None:
-    """Check that what a specification says of its inputs fits the data.
-
-    Raises
-    ------
-    InvalidInputError
-        The layout of the inputs that a variant of dropout is told is not one of so many features.
-    """
-    _layers(spec, features, 1)
-
-
 def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network:
     """Return the network that a specification describes, its parameters all 0.
 
     Raises
     ------
     InvalidInputError
-        As in ``check_inputs``.
+        As ``build_layers``, with pointers into the specification.
     """
-    return Network(_layers(spec, inputs, outputs))
-
-
-def _layers(spec: TrainingSpec, inputs: int, outputs: int) -> tuple[Layer, ...]:
     try:
-        return build_layers(spec.model, inputs, outputs)
+        return Network(build_layers(spec.model, inputs, outputs))
     except InvalidInputError as error:
         raise error.within("/model") from error
 
 
-def _rule(dropout: float | DropoutSpec) -> DropoutRule:
+def dropout_rule(dropout: float | DropoutSpec) -> DropoutRule:
+    """Return what is dropped, by the forms of a specification."""
     if isinstance(dropout, DropoutSpec):
         return DropoutRule(dropout.rate, dropout.variant, dropout.shape, dropout.parameters)
     return DropoutRule(dropout)
@@ -158,13 +160,15 @@ def _active(dropout: float | DropoutSpec) -> bool:
     return dropout.active if isinstance(dropout, DropoutSpec) else dropout > 0
 
 
-def build_rate_schedules(spec: TrainingSpec, network: Network) -> list[tuple[AnyDropout, RateSchedule]]:
+def build_rate_schedules(spec: TrainingSpec, network: Network) -> list[tuple[DropoutLayer, RateSchedule]]:
     """Return the dropouts of a network whose rate is scheduled, each with its rate as a function of time in epochs."""
-    specs = (spec.model.input_dropout, *hidden_dropouts(spec.model))
+    specs = hidden_dropouts(spec.model)
+    if _active(spec.model.input_dropout):
+        specs = (spec.model.input_dropout, *specs)
     return [
-        (dropout, _rate_schedule(one, spec.epochs))
-        for one, dropout in zip(specs, dropouts(network.layers), strict=True)
-        if isinstance(one, DropoutSpec) and one.schedule is not None and dropout is not None
+        (layer.dropout, _rate_schedule(one, spec.epochs))
+        for one, layer in zip(specs, network.layers[:-1], strict=True)
+        if isinstance(one, DropoutSpec) and one.schedule is not None and layer.dropout is not None
     ]
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.training.scaling import Scaling, blocks
 from dropout_service.training.split import split
+from dropout_service.training.standardization import Standardization, blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,8 +40,8 @@ class PreparedData:
     y: NDArray[Any]
     x_validation: NDArray[np.float32]
     y_validation: NDArray[Any]
-    input_scaling: Scaling
-    target_scaling: Scaling | None
+    input_scaling: Standardization
+    target_scaling: Standardization | None
 
 
 def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
@@ -53,12 +53,12 @@ def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
         No possible split, or values beyond float32.
     """
     train, validation = split(data, spec.validation_fraction, seed=spec.seed)
-    inputs = Scaling.identity(data.x.shape[1])
-    target = None if data.classes is not None else Scaling.identity(1)
+    inputs = Standardization.identity(data.x.shape[1])
+    target = None if data.classes is not None else Standardization.identity(1)
     if spec.standardize:
-        inputs = Scaling.fit(data.x, train, names=data.feature_names, pointer="/data")
+        inputs = Standardization.fit(data.x, train, names=data.feature_names, pointer="/data")
         if target is not None:
-            target = Scaling.fit(
+            target = Standardization.fit(
                 data.y[:, np.newaxis].astype(np.float64), train, names=(data.target_name,), pointer="/data/target"
             )
     return PreparedData(
@@ -71,7 +71,7 @@ def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
     )
 
 
-def _features(data: TrainingData, rows: NDArray[np.intp], scaling: Scaling) -> NDArray[np.float32]:
+def _features(data: TrainingData, rows: NDArray[np.intp], scaling: Standardization) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         x = np.empty((rows.size, data.x.shape[1]), np.float32)
         begin = 0
@@ -86,7 +86,7 @@ def _features(data: TrainingData, rows: NDArray[np.intp], scaling: Scaling) -> N
     return x
 
 
-def _targets(data: TrainingData, rows: NDArray[np.intp], scaling: Scaling | None) -> NDArray[Any]:
+def _targets(data: TrainingData, rows: NDArray[np.intp], scaling: Standardization | None) -> NDArray[Any]:
     if scaling is None:
         return data.y[rows]
     with np.errstate(over="ignore"):

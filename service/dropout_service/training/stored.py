@@ -14,14 +14,14 @@ from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
-from dropout_service.training.dropout_spec import ACCEPTED
+from dropout_service.errors import InvalidInputError
 from dropout_service.training.spec import TrainingSpec
 
-__all__ = ["SINCE", "SPEC_VERSION", "UnreadableSpec", "read_spec", "version_of", "write_spec"]
+__all__ = ["SINCE", "SPEC_VERSION", "UnreadableSpec", "parse_spec", "read_spec", "version_of", "write_spec"]
 
-SPEC_VERSION: Final = 1
+SPEC_VERSION: Final = 2
 """The latest version that is understood; raised with each field in `SINCE`, and when more can be read than before."""
-SINCE: Final[Mapping[tuple[str, ...], int]] = {}
+SINCE: Final[Mapping[tuple[str, ...], int]] = {("model", "layers"): 2}
 """Fields that came after version 1, by their path, and the version that brought them."""
 
 
@@ -77,25 +77,46 @@ def read_spec(stored: object) -> TrainingSpec | UnreadableSpec:
     if not isinstance(stored, dict):
         return UnreadableSpec({}, "its stored specification is damaged: it should be a JSON object")
     document = cast("dict[str, Any]", stored)
+    try:
+        return parse_spec(document)
+    except InvalidInputError as error:
+        place = error.errors[0].pointer
+        told = f"its stored specification cannot be read: {place}: {error.message}" if place else error.message
+        return UnreadableSpec(document, told)
+
+
+def parse_spec(document: Mapping[str, Any]) -> TrainingSpec:
+    """Read what `write_spec` of this version, an earlier or a later one wrote.
+
+    Parameters
+    ----------
+    document
+        The JSON object.
+
+    Raises
+    ------
+    InvalidInputError
+        It needs a later version, or has a value that this one does not take: then with a pointer to it.
+    """
     version = version_of(document)
     if version > SPEC_VERSION:
-        return UnreadableSpec(
-            document,
+        message = (
             f"its specification has version {version} and was made by a later version of the service, which runs it; "
-            f"this one reads up to version {SPEC_VERSION}",
+            f"this one reads up to version {SPEC_VERSION}"
         )
+        raise InvalidInputError.at("", message)
     fields = {name: value for name, value in document.items() if name != "version"}
     try:
         return _validated(fields)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = "/".join(map(str, ("", *first["loc"])))
-        return UnreadableSpec(document, f"its stored specification cannot be read: {place}: {first['msg']}")
+        raise InvalidInputError.at(place, first["msg"]) from error
 
 
 def _validated(fields: dict[str, Any]) -> TrainingSpec:
     try:
-        return TrainingSpec.model_validate(fields, context=ACCEPTED)
+        return TrainingSpec.model_validate(fields)
     except ValidationError as error:
         unknown = [fault["loc"] for fault in error.errors(include_url=False) if fault["type"] == "extra_forbidden"]
         if not unknown:
@@ -103,7 +124,7 @@ def _validated(fields: dict[str, Any]) -> TrainingSpec:
         known: Any = fields
         for location in unknown:
             known = _without(known, location)
-        return TrainingSpec.model_validate(known, context=ACCEPTED)
+        return TrainingSpec.model_validate(known)
 
 
 def _has(document: Mapping[str, Any], path: tuple[str, ...]) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.nn.losses import LOSSES
 from dropout_service.nn.network import Network, dropouts
 from dropout_service.training.networks import build_layers, output_units
 
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropout_service.nn.layer import Layer
+    from dropout_service.nn.heads import Head
+    from dropout_service.nn.layers.base import Layer
     from dropout_service.training.data import Label
     from dropout_service.training.metrics import EpochMetrics
-    from dropout_service.training.scaling import Scaling
     from dropout_service.training.spec import TrainingSpec
+    from dropout_service.training.standardization import Standardization
 
 __all__ = ["TrainedModel", "weights_digest"]
 
@@ -46,9 +48,11 @@ class TrainedModel:
     target_scaling
         Standardisation of the target; ``None`` for a classification.
     params
-        Weights (inputs, units) and biases (units,) by name, float32.
+        Weights (inputs, units), biases (units,) and other parameters by name, float32.
     metrics
         Figures of the epoch whose weights these are.
+    buffers
+        What layers keep beside their parameters, such as running statistics, by name, float32.
     """
 
     spec: TrainingSpec
@@ -56,15 +60,26 @@ class TrainedModel:
     feature_names: tuple[str, ...]
     target_name: str
     classes: tuple[Label, ...] | None
-    input_scaling: Scaling
-    target_scaling: Scaling | None
+    input_scaling: Standardization
+    target_scaling: Standardization | None
     params: Mapping[str, NDArray[np.float32]]
     metrics: EpochMetrics
+    buffers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, Any])
+
+    @property
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Parameters and buffers by name."""
+        return {**self.params, **self.buffers}
 
     @property
     def weights_digest(self) -> str:
-        """Digest of the parameters, see ``weights_digest``."""
-        return weights_digest(self.params)
+        """Digest of parameters and buffers, see ``weights_digest``."""
+        return weights_digest(self.tensors)
+
+    @property
+    def head(self) -> Head:
+        """What the outputs of the network mean."""
+        return LOSSES[self.loss].head
 
     @property
     def layers(self) -> tuple[dict[str, Any], ...]:
@@ -102,10 +117,11 @@ class TrainedModel:
         return layers
 
     def network(self) -> Network:
-        """Return a new network that holds a copy of the parameters."""
+        """Return a new network that holds a copy of the parameters and buffers."""
         network = Network(self.sampling_layers())
-        for name, view in network.parameters.views().items():
-            view[:] = self.params[name]
+        tensors = self.tensors
+        for name, view in (network.parameters.views() | network.buffers.views()).items():
+            view[:] = tensors[name]
         return network
 
 

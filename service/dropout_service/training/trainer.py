@@ -13,10 +13,11 @@ import numpy as np
 from dropout_service.errors import InvalidInputError, TrainingError
 from dropout_service.kernels.streams import Purpose, permutation, stream
 from dropout_service.kernels.training.optimizer_steps import max_norm
-from dropout_service.nn.layer import Masks
 from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.mode import Mode
 from dropout_service.nn.network import dropouts
 from dropout_service.training import checkpoint
+from dropout_service.training.identity import Identity
 from dropout_service.training.metrics import EpochMetrics, summarize
 from dropout_service.training.networks import (
     build_network,
@@ -90,7 +91,10 @@ class Trainer:
 
         self._network.initialize(spec.model.initializer, seed=spec.seed)
         self._optimizer = build_optimizer(spec, self._network)
-        self._best_values = np.zeros_like(self._network.parameters.values if spec.early_stopping else np.empty(0))
+        self._state = {"params": self._network.parameters.values, "buffers": self._network.buffers.values}
+        self._best = {
+            name: np.zeros_like(values if spec.early_stopping else np.empty(0)) for name, values in self._state.items()
+        }
 
         x, y = self._rows.x, self._rows.y
         rows = len(x)
@@ -103,7 +107,7 @@ class Trainer:
         self._y_batch = np.empty(self._batch_rows, y.dtype)
         outputs = self._network.dense_layers[-1].bias.size
         self._grad_outputs = np.empty((max(self._batch_rows, _VALIDATION_ROWS), outputs), x.dtype)
-        self._norms = np.empty(max((*spec.model.hidden, 1)))
+        self._norms = np.empty(max(layer.bias.size for layer in self._network.dense_layers))
 
         self._started_s: float | None = None
         self._position = checkpoint.Position()
@@ -202,7 +206,7 @@ class Trainer:
         position = self._position
         if self.stop_reason is None or position.metrics is None:
             raise RuntimeError("the training has not ended; exhaust run() first")
-        kept = self._network.parameters.values if position.best is None else self._best_values
+        network, kept = self._network, self._state if position.best is None else self._best
         inline = self._spec.data.dataset is None
         return TrainedModel(
             spec=self._spec.model_copy(update={"data": DataSpec(dataset="inline")}) if inline else self._spec,
@@ -212,19 +216,22 @@ class Trainer:
             classes=self._data.classes,
             input_scaling=self._rows.input_scaling,
             target_scaling=self._rows.target_scaling,
-            params={name: view.astype(np.float32) for name, view in self._network.parameters.views(kept).items()},
+            params={name: view.astype(np.float32) for name, view in network.parameters.views(kept["params"]).items()},
             metrics=position.best or position.metrics,
+            buffers={name: view.astype(np.float32) for name, view in network.buffers.views(kept["buffers"]).items()},
         )
 
     @cached_property
-    def _identity(self) -> str:
-        return checkpoint.identity(self._spec, self._data)
+    def _identity(self) -> Identity:
+        return Identity.of(self._spec, self._data)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything that steps change, by name."""
-        tensors = {"params": self._network.parameters.values}
+        tensors = {"params": self._state["params"], "best": self._best["params"]}
         tensors |= {f"optimizer.{name}": array for name, array in self._optimizer.state.items()}
-        return tensors | {"best": self._best_values}
+        if self._state["buffers"].size:
+            tensors |= {"buffers": self._state["buffers"], "best_buffers": self._best["buffers"]}
+        return tensors
 
     def _shuffle(self) -> None:
         offset = stream(Purpose.SHUFFLE, step=self._position.epoch)
@@ -253,7 +260,7 @@ class Trainer:
         np.take(self._rows.y, chosen, out=y, mode="clip")
         self._set_rates(position.batch)
         with np.errstate(all="ignore"):  # what overflows is found below, with a better message
-            outputs = network.forward(x, Masks(self._spec.seed, position.step), differentiable=True)
+            outputs = network.forward(x, Mode.training(self._spec.seed, position.step), differentiable=True)
             self._loss(outputs, y, grad, position.sums)
             network.backward(grad)
             network.regularize(len(self._rows.x))
@@ -312,7 +319,8 @@ class Trainer:
         best = self._position.best
         if best is None or _validation_loss(metrics) < _validation_loss(best) - min_delta:
             self._position.best = best = replace(metrics, best_epoch=metrics.epoch)
-            self._best_values[:] = self._network.parameters.values
+            for name, values in self._state.items():
+                self._best[name][:] = values
         return replace(metrics, best_epoch=best.epoch), metrics.epoch - best.epoch
 
     def _validate(self) -> dict[str, float]:

@@ -105,7 +105,7 @@ def changed(model: Any, path: str, value: Any) -> bytes:
     *parents, last = path.split("/")
     place = fields
     for part in parents:
-        place = place[part]
+        place = place[int(part) if isinstance(place, list) else part]
     if value is DELETE:
         del place[last]
     else:
@@ -138,13 +138,14 @@ def changed(model: Any, path: str, value: Any) -> bytes:
         (
             "spec/model/input_dropout",
             {"variant": "feature1d", "rate": 0.1, "shape": [3, 3]},
-            "/artifact/spec/model",
+            "/artifact/spec/model/input_dropout/shape",
         ),
         ("metrics", {}, "/artifact/metrics/epoch"),
         ("metrics/dropout_rates", [0.3], "/artifact/metrics/dropout_rates"),
         ("metrics/dropout_rates", [0.3, 1.5], "/artifact/metrics/dropout_rates/1"),
         ("weights_digest", "sha256:0", "/artifact/weights_digest"),
-        ("extra", 1, "/artifact/extra"),
+        ("layers/0/kind", "attention", "/artifact/layers/0/kind"),
+        ("layers", [], "/artifact/layers"),
     ],
 )
 def test_a_lying_description_is_refused(make_model: Callable[..., TrainedModel], path: str, value: Any, pointer: str):

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from mlp import mlp_layers
 
-from dropout_service.kernels.streams import Purpose
 from dropout_service.nn.activations import ACTIVATIONS
-from dropout_service.nn.dropouts import DropoutRule
-from dropout_service.nn.layer import Masks
+from dropout_service.nn.layers.rules import DropoutRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import Network, mlp_layers
+from dropout_service.nn.mode import Mode
+from dropout_service.nn.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,15 +54,15 @@ def test_the_whole_gradient_with_dropout_active(
     rng = np.random.default_rng(2)
     x = rng.standard_normal((8, 4))
     y = rng.integers(0, loss.outputs or 3, 8) if loss.task == "classification" else rng.standard_normal(8)
-    masks = Masks(seed=5, step=11)
+    mode = Mode.training(seed=5, step=11)
 
     def mean_loss() -> float:
-        outputs = made.forward(x, masks)
+        outputs = made.forward(x, mode)
         sums = np.zeros(3)
         loss(outputs, y, np.empty_like(outputs), sums)
         return sums[0] / len(x)
 
-    outputs = made.forward(x, masks, differentiable=True)
+    outputs = made.forward(x, mode, differentiable=True)
     grad = np.empty_like(outputs)
     loss(outputs, y, grad, np.zeros(3))
     made.backward(grad)
@@ -93,10 +93,10 @@ def test_forward_and_gradient_agree_with_torch():
 def test_samples_are_the_passes_of_their_masks(rates: tuple[float, ...], input_rate: float):
     made = network("relu", input_rate=input_rate, rates=rates)
     x = np.random.default_rng(4).standard_normal((9, 4))
-    masks = [Masks(1, sample, Purpose.MC_SAMPLE) for sample in range(4)]
-    samples = [outputs.copy() for outputs in made.samples(x, masks)]
-    for draw, outputs in zip(masks, samples, strict=True):
-        np.testing.assert_array_equal(outputs, made.forward(x, draw))
+    modes = [Mode.monte_carlo(1, sample) for sample in range(4)]
+    samples = [outputs.copy() for outputs in made.samples(x, modes)]
+    for mode, outputs in zip(modes, samples, strict=True):
+        np.testing.assert_array_equal(outputs, made.forward(x, mode))
     assert not np.array_equal(samples[0], samples[1])
 
 
@@ -104,7 +104,7 @@ def test_a_linear_model_has_equal_samples():
     made = Network(mlp_layers(4, (), 2, dropouts=()))
     made.initialize("auto", seed=0)
     x = np.ones((3, 4), np.float32)
-    samples = [outputs.copy() for outputs in made.samples(x, [Masks(0, 0), Masks(0, 1)])]
+    samples = [outputs.copy() for outputs in made.samples(x, [Mode.training(0, 0), Mode.training(0, 1)])]
     np.testing.assert_array_equal(samples[0], samples[1])
 
 

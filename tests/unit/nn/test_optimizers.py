@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dropout_service.nn.optimizers import OPTIMIZERS
-from dropout_service.nn.parameters import Parameters
+from dropout_service.nn.parameter_vector import ParameterVector
 
 OPTIONS = [
     ("sgd", {}),
@@ -22,7 +22,7 @@ OPTIONS = [
 
 
 def made(name: str, options: dict[str, Any], dtype: type = np.float64):
-    parameters = Parameters({"weight": (3, 4), "bias": (4,)}, dtype)
+    parameters = ParameterVector({"weight": (3, 4), "bias": (4,)}, dtype)
     parameters.values[:] = np.random.default_rng(0).standard_normal(parameters.values.size)
     return parameters, OPTIMIZERS[name](parameters, **options)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from dropout_service.nn.dropouts import DropoutRule
+from dropout_service.nn.layers.rules import DropoutRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import dropouts, mlp_layers, parameter_shapes
+from dropout_service.nn.network import dropouts, mlp_rules, parameter_shapes
 from dropout_service.training.networks import build_layers, build_network, output_units
 from dropout_service.training.spec import DataSpec, ModelSpec, TrainingSpec
 
@@ -32,7 +32,7 @@ def test_output_units_follow_the_loss(name: str):
 
 def test_as_many_rates_as_hidden_layers():
     with pytest.raises(ValueError, match="zip"):
-        mlp_layers(4, (5, 6), 3, dropouts=(DropoutRule(0.5),))
+        mlp_rules((5, 6), dropouts=(DropoutRule(0.5),))
 
 
 def test_a_loss_over_classes_needs_them():

@@ -11,7 +11,8 @@ import pytest
 
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
-from dropout_service.training.spec import ModelSpec, TrainingSpec
+from dropout_service.training.check import check_spec
+from dropout_service.training.spec import TrainingSpec
 
 TEXT = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
 BLOCKS: list[dict[str, Any]] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)]
@@ -21,23 +22,27 @@ DROPOUTS: list[dict[str, Any]] = [
 SCHEDULES: list[dict[str, Any]] = [json.loads(code) for code in re.findall(r'`(\{"kind": .*?\})`', TEXT)]
 
 
+def check(model: dict[str, Any]) -> None:
+    check_spec(TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "d"}, "model": model}), 128)
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=",".join)
 def test_every_block_is_a_specification(block: dict[str, Any]):
     if "task" in block:
-        TrainingSpec.model_validate(block)
+        check_spec(TrainingSpec.model_validate(block), 128)
     else:
-        ModelSpec.model_validate(block)
+        check(block)
 
 
 @pytest.mark.parametrize("dropout", DROPOUTS, ids=range(len(DROPOUTS)))
 def test_every_dropout_is_valid(dropout: dict[str, Any]):
     model = {"hidden": [128, 128], "dropout": dropout}
-    ModelSpec.model_validate(model | {"residual": dropout.get("variant") == "drop_path"})
+    check(model | {"residual": dropout.get("variant") == "drop_path"})
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=json.dumps)
 def test_every_schedule_is_valid(schedule: dict[str, Any]):
-    ModelSpec.model_validate({"dropout": {"rate": 0.5, "schedule": schedule}})
+    check({"dropout": {"rate": 0.5, "schedule": schedule}})
 
 
 def test_every_variant_and_schedule_is_documented():

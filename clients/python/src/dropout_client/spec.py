@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dropout_client.arrays import ArrayLike
@@ -67,13 +67,15 @@ class DropoutSpec(TypedDict, total=False):
 
 
 class ModelSpec(TypedDict, total=False):
-    """A multi-layer perceptron with dropout: a number is the rate of standard dropout."""
+    """A feed-forward network with dropout: a number is the rate of standard dropout."""
 
     hidden: Sequence[int]
     activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"]
     residual: bool
     dropout: float | DropoutSpec | Sequence[float | DropoutSpec]
     input_dropout: float | DropoutSpec
+    layers: Sequence[Mapping[str, object]]
+    """In place of the shorthand above: the layers one by one, each with its ``kind`` and what that takes."""
     initializer: Literal[
         "auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"
     ]

@@ -22,7 +22,7 @@ from dropout_service.datasets import inline
 from dropout_service.datasets.dataset import ColumnType, DatasetFormat
 from dropout_service.datasets.registry import key_of
 from dropout_service.errors import ConflictError, UnsupportedMediaTypeError
-from dropout_service.training.strict import Name
+from dropout_service.training.spec.strict import Name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

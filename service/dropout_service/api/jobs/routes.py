@@ -20,6 +20,7 @@ from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check
 from dropout_service.errors import ConflictError, InvalidInputError, NotFoundError
 from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
+from dropout_service.training.check import check_spec
 from dropout_service.training.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -292,7 +293,9 @@ def _frame(event: Event) -> bytes:
 def _dataset(spec: JobRequest, datasets: DatasetRegistry) -> Dataset:
     data = spec.data
     if data.x is not None and data.y is not None:
-        return datasets.add_content(from_arrays(data.x, data.y), name=spec.name)
+        content = from_arrays(data.x, data.y)
+        check_spec(spec, len(data.x[0]))  # before they are stored
+        return datasets.add_content(content, name=spec.name)
     try:
         return datasets.get(data.dataset or "")
     except NotFoundError as error:

@@ -1,4 +1,4 @@
-"""The parameters that a request may give a variant: what they mean, and what is accepted."""
+"""The parameters that a request may give a variant, or a layer: what they mean, and what is accepted."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import math
 import numbers
 import operator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from dropout_service.errors import InvalidInputError
+from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.arguments import SCALINGS, Scaling
 
-__all__ = ["OFFSET", "RATE", "SEED", "TRAINING", "Parameter", "scaling_parameter"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["OFFSET", "RATE", "SEED", "TRAINING", "Parameter", "checked_parameters", "scaling_parameter"]
 
 Kind = Literal["number", "integer", "axis", "shape", "boolean", "text"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a variant.
+    """One parameter of a variant or of a layer.
 
     Parameters
     ----------
@@ -37,6 +40,10 @@ class Parameter:
         Its range, both ends included; None for no bound.
     exclusive_minimum, exclusive_maximum
         Whether that end is not part of the range after all.
+    choices
+        What a text may be; empty where it may be anything.
+    required
+        Whether it has to be given.
     """
 
     name: str
@@ -47,6 +54,8 @@ class Parameter:
     maximum: float | None = None
     exclusive_minimum: bool = False
     exclusive_maximum: bool = False
+    choices: tuple[str, ...] = ()
+    required: bool = False
 
     @property
     def range(self) -> str:
@@ -71,13 +80,28 @@ class Parameter:
         InvalidInputError
             With a pointer to the parameter.
         """
-        if self.kind == "shape":
-            return value  # its entries mean something beside an array only
-        number = _number(value) if self.kind == "number" else _integer(value)
+        if self.kind == "number":
+            number = _number(value)
+        elif self.kind in _NOT_NUMBERS:
+            return self._chosen(value)
+        else:
+            number = _integer(value)
         if number is None or not self._contains(number):
             message = f"{self.name} is {_ARTICLES[self.kind]}{' ' + self.range if self.range else ''}, not {value!r}"
             raise InvalidInputError.at(f"/{self.name}", message)
         return number
+
+    def _chosen(self, value: Any) -> Any:
+        """Return a truth value, a text, which is one of the choices where there are any, or a shape.
+
+        The entries of a shape mean something beside an array only.
+        """
+        if self.kind == "boolean" and not isinstance(value, bool):
+            raise InvalidInputError.at(f"/{self.name}", f"{self.name} is true or false, not {value!r}")
+        if self.kind == "text" and not (isinstance(value, str) and (not self.choices or value in self.choices)):
+            right = f"one of {', '.join(self.choices)}" if self.choices else "a text"
+            raise InvalidInputError.at(f"/{self.name}", f"{self.name} is {right}, not {value!r}")
+        return value
 
     def _contains(self, value: float) -> bool:
         below = self.minimum is not None and (
@@ -87,6 +111,35 @@ class Parameter:
             value > self.maximum or (self.exclusive_maximum and value == self.maximum)
         )
         return not below and not above
+
+
+def checked_parameters(owner: str, known: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parameters of an owner, the defaults filled in.
+
+    Parameters
+    ----------
+    owner
+        Whose they are, in words.
+    known
+        The parameters that it has.
+    given
+        Values by name.
+
+    Raises
+    ------
+    InvalidInputError
+        With a pointer to each name that is not one of them, or to the first value that is missing or out of range.
+    """
+    own = {one.name: one for one in known}
+    foreign = [name for name in given if name not in own]
+    if foreign:
+        takes = ", ".join(own) or "no parameters of its own"
+        message = f"{owner} takes {takes}, not {', '.join(foreign)}"
+        raise InvalidInputError(message, errors=[FieldError(f"/{name}", message) for name in foreign])
+    for name, one in own.items():
+        if one.required and name not in given:
+            raise InvalidInputError.at(f"/{name}", f"{owner} needs {name}: {one.description}")
+    return {name: one.checked(given[name]) if name in given else one.default for name, one in own.items()}
 
 
 def _number(value: Any) -> float | None:
@@ -111,6 +164,7 @@ def _integer(value: Any) -> int | None:
         return None
 
 
+_NOT_NUMBERS: Final = {"boolean", "text", "shape"}
 _ARTICLES: Final = {"number": "a number", "integer": "an integer", "axis": "an axis, an integer"}
 
 RATE: Final = Parameter("rate", "probability of dropping", "number", minimum=0, maximum=1)

@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.arguments import Scaling, checked_format, checked_mask, checked_out, checked_word
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.runtime.memory import empty_like
-from dropout_service.kernels.variants.parameters import OFFSET, RATE, SEED, TRAINING, Parameter, scaling_parameter
+from dropout_service.kernels.variants.parameters import (
+    OFFSET,
+    RATE,
+    SEED,
+    TRAINING,
+    Parameter,
+    checked_parameters,
+    scaling_parameter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -359,13 +367,7 @@ class Variant(abc.ABC):
         """
         if not given:
             return {one.name: one.default for one in self.parameters}
-        own = {one.name: one for one in self.parameters}
-        foreign = [name for name in given if name not in own]
-        if foreign:
-            takes = ", ".join(own) or "no parameters of its own"
-            message = f'variant "{self.name}" takes {takes}, not {", ".join(foreign)}'
-            raise InvalidInputError(message, errors=[FieldError(f"/{name}", message) for name in foreign])
-        return {name: one.checked(given[name]) if name in given else one.default for name, one in own.items()}
+        return checked_parameters(f'variant "{self.name}"', self.parameters, given)
 
     @abc.abstractmethod
     def _forward(self, given: Pass) -> None:

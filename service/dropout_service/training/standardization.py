@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Scaling", "blocks"]
+__all__ = ["Standardization", "blocks"]
 
 _BLOCK_ROWS = 8192
 """Rows that are worked at a time, so that a large dataset is never copied as a whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scaling:
+class Standardization:
     """z = (x - mean) / scale, column by column.
 
     Parameters

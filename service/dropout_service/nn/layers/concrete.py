@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dropout_service.nn.dropouts import VariantDropout
+from dropout_service.nn.layers.base import NOTHING
+from dropout_service.nn.layers.dropout import VariantDropout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.nn.dropouts import DropoutRule
-    from dropout_service.nn.layer import Masks
+    from dropout_service.nn.layers.rules import DropoutRule
+    from dropout_service.nn.mode import Mode
 
     Floats = NDArray[np.floating]
 
@@ -47,10 +48,11 @@ class ConcreteDropout(VariantDropout):
         self.logit_grad: Floats = np.zeros(1, dtype)
         self._units = units
         self._x: Floats = np.empty((0, units), dtype)
-        self.initialize()
+        self.rate = rule.rate
 
-    def initialize(self) -> None:
+    def initialize(self, initializer: str, *, seed: int, number: int) -> None:
         """Go back to the rule's rate."""
+        del initializer, seed, number
         self.rate = self.rule.rate
 
     @property
@@ -65,14 +67,17 @@ class ConcreteDropout(VariantDropout):
     def rate(self, rate: float) -> None:
         self.logit[:] = math.log(rate / (1 - rate))
 
-    def bind(self, params: Mapping[str, Floats], grads: Mapping[str, Floats]) -> None:
+    def bind(
+        self, params: Mapping[str, Floats], grads: Mapping[str, Floats], buffers: Mapping[str, Floats] = NOTHING
+    ) -> None:
         """Take ``rate_logit`` from ``params``, and where its gradient goes from ``grads``."""
+        super().bind(params, grads, buffers)
         self.logit, self.logit_grad = params["rate_logit"], grads["rate_logit"]
 
-    def forward(self, x: Floats, masks: Masks | None, *, differentiable: bool) -> Floats:
+    def forward(self, x: Floats, mode: Mode, *, differentiable: bool) -> Floats:
         """Return ``x`` (rows, units) with noise; ``x`` must stay unchanged until ``backward``."""
         self._x = x
-        return super().forward(x, masks, differentiable=differentiable)
+        return super().forward(x, mode, differentiable=differentiable)
 
     def backward(self, grad_output: Floats, *, input_gradient: bool) -> Floats | None:
         """Write the gradient by the logit; return that by the input in place of ``grad_output``, if asked."""

@@ -5,9 +5,8 @@ A rate may be set between two steps, which is how a schedule works. What ``forwa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,54 +15,21 @@ from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANE
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.training import dense
 from dropout_service.kernels.variants import VARIANTS
-from dropout_service.nn.layer import Rows
+from dropout_service.nn.layers.base import DropoutLayer, Rows
+from dropout_service.nn.layers.rules import DropoutRule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.nn.layer import Description, Masks
+    from dropout_service.nn.mode import Mode
 
     Floats = NDArray[np.floating]
 
-__all__ = ["Dropout", "DropoutRule", "VariantDropout", "WeightDropout"]
+__all__ = ["Dropout", "VariantDropout", "WeightDropout"]
 
 
-@dataclass(frozen=True, slots=True)
-class DropoutRule:
-    """What is dropped at one place of a network.
-
-    Parameters
-    ----------
-    rate
-        Probability of dropping; where it is learned, the initial one.
-    variant
-        A name of ``VARIANTS``.
-    shape
-        How the units of a sample are laid out, as in (channels, length), for variants that look at that; ``None``:
-        as one row.
-    parameters
-        The variant's own, by name; those left out have their defaults.
-    """
-
-    rate: float
-    variant: str = "standard"
-    shape: tuple[int, ...] | None = None
-    parameters: Mapping[str, float] = field(default_factory=dict[str, float])
-
-    def description(self) -> Description:
-        """Return the rule as JSON values: of standard dropout only the rate."""
-        described: Description = {"dropout": self.rate}
-        if self.variant != "standard":
-            described["variant"] = self.variant
-        if self.shape is not None:
-            described["shape"] = list(self.shape)
-        return described | dict(self.parameters)
-
-
-class Dropout:
-    """Inverted dropout (Srivastava et al. 2014): y = x mask / keep_prob, the identity without masks.
+class Dropout(DropoutLayer):
+    """Inverted dropout (Srivastava et al. 2014): y = x mask / keep_prob, the identity in evaluation.
 
     Parameters
     ----------
@@ -77,12 +43,8 @@ class Dropout:
         ``float32`` or ``float64``.
     """
 
-    learned: ClassVar[bool] = False
-    shapes: Mapping[str, tuple[int, ...]] = {}
-
     def __init__(self, units: int, rate: float, *, layer: int, dtype: DTypeLike = np.float32) -> None:
-        self.rule = DropoutRule(rate)
-        self.description: Description = {"kind": "dropout", "units": units, **self.rule.description()}
+        super().__init__(units, DropoutRule(rate))
         self.rate = rate
         self._layer = layer
         self._units = units
@@ -101,36 +63,33 @@ class Dropout:
         self.threshold = standard.threshold(rate)
         self.scale = standard.scale(rate, "inverted", training=True)
 
-    def bind(self, params: Mapping[str, Floats], grads: Mapping[str, Floats]) -> None:
-        """Do nothing: there are no parameters."""
-
-    def draw(self, rows: int, masks: Masks) -> NDArray[np.uint16]:
+    def draw(self, rows: int, mode: Mode) -> NDArray[np.uint16]:
         """Return the draws of ``rows`` rows of units, lent until the next."""
-        first_group, rest = divmod(masks.first_row * self._units, GROUP_ELEMENTS)
+        first_group, rest = divmod(mode.first_row * self._units, GROUP_ELEMENTS)
         if rest:
-            raise ValueError(f"first_row must be a multiple of {GROUP_ELEMENTS}, not {masks.first_row}")
+            raise ValueError(f"first_row must be a multiple of {GROUP_ELEMENTS}, not {mode.first_row}")
         size = -(-rows * self._units // GROUP_ELEMENTS) * GROUP_LANES
         if size > self._lanes.size:
             self._lanes = np.empty(size, np.uint64)
         lanes = self._lanes[:size]
-        fill(lanes, first_group, np.uint64(masks.offset(self._layer)), np.uint64(masks.seed))
+        fill(lanes, first_group, np.uint64(mode.offset(self._layer)), np.uint64(mode.seed))
         return lanes.view(np.uint16)
 
-    def drop(self, value: Floats, masks: Masks, derivative: Floats | None = None) -> None:
+    def drop(self, value: Floats, mode: Mode, derivative: Floats | None = None) -> None:
         """Drop elements of ``value`` (rows, units) in place, and the same of its derivative."""
-        draws = self.draw(value.shape[0], masks)
+        draws = self.draw(value.shape[0], mode)
         if derivative is None:
             dense.drop(value, draws, self.threshold, self.scale, value)
         else:
             dense.drop_with_derivative(value, derivative, draws, self.threshold, self.scale)
 
-    def forward(self, x: Floats, masks: Masks | None, *, differentiable: bool) -> Floats:
+    def forward(self, x: Floats, mode: Mode, *, differentiable: bool) -> Floats:
         """Return ``x`` with elements dropped, shape (rows, units)."""
         del differentiable
         self._drawn = None
-        if masks is None or self.rate == 0:
+        if not mode.noisy or self.rate == 0:
             return x
-        self._drawn = self.draw(x.shape[0], masks)
+        self._drawn = self.draw(x.shape[0], mode)
         output = self._output.first(x.shape[0])
         dense.drop(x, self._drawn, self.threshold, self.scale, output)
         return output
@@ -142,8 +101,8 @@ class Dropout:
         return grad_output if input_gradient else None
 
 
-class VariantDropout:
-    """Any variant of the table, in the form ``inverted``: the identity without masks.
+class VariantDropout(DropoutLayer):
+    """Any variant of the table, in the form ``inverted``: the identity in evaluation.
 
     Its noise is drawn for the rows of a pass together, and drawn again by ``backward``.
 
@@ -164,12 +123,8 @@ class VariantDropout:
         ``/shape``, ``/rate``, or one of the parameters does not fit the variant.
     """
 
-    learned: ClassVar[bool] = False
-
     def __init__(self, units: int, rule: DropoutRule, *, layer: int, dtype: DTypeLike = np.float32) -> None:
-        self.rule = rule
-        self.shapes: Mapping[str, tuple[int, ...]] = {}
-        self.description: Description = {"kind": "dropout", "units": units, **rule.description()}
+        super().__init__(units, rule)
         self._variant = VARIANTS[rule.variant]
         self._parameters = self._variant.checked_parameters(rule.parameters)
         self._rate = rule.rate
@@ -188,19 +143,16 @@ class VariantDropout:
     def rate(self, rate: float) -> None:
         self._rate = self._variant.rate.checked(rate)
 
-    def bind(self, params: Mapping[str, Floats], grads: Mapping[str, Floats]) -> None:
-        """Do nothing: there are no parameters."""
-
-    def forward(self, x: Floats, masks: Masks | None, *, differentiable: bool) -> Floats:
+    def forward(self, x: Floats, mode: Mode, *, differentiable: bool) -> Floats:
         """Return ``x`` (rows, units) with noise."""
         del differentiable
         self._drawn = None
-        if masks is None or self.rate == 0:
+        if not mode.noisy or self.rate == 0:
             return x
         rows = x.shape[0]
         shape = (rows, *self._shape)
         output = self._output.first(rows)
-        seed, offset = self._drawn = (self._seed(masks), masks.offset(self._layer))
+        seed, offset = self._drawn = (self._seed(mode), mode.offset(self._layer))
         self._variant.forward(
             x.reshape(shape), self.rate, seed=seed, offset=offset, out=output.reshape(shape), **self._parameters
         )
@@ -225,9 +177,9 @@ class VariantDropout:
             )
             raise InvalidInputError.at("/shape", message) from error
 
-    def _seed(self, masks: Masks) -> int:
+    def _seed(self, mode: Mode) -> int:
         """Return the seed of a pass: what all rows share does not depend on the place of the first."""
-        return masks.seed if masks.first_row == 0 or self._rows_share else masks.seed_of_rows
+        return mode.seed if mode.first_row == 0 or self._rows_share else mode.seed_of_rows
 
     @cached_property
     def _rows_share(self) -> bool:
@@ -247,7 +199,7 @@ class VariantDropout:
 
 
 class WeightDropout(VariantDropout):
-    """Noise on the weights of a dense layer: DropConnect (Wan et al. 2013). See ``layers.Dense``."""
+    """Noise on the weights of a dense layer: DropConnect (Wan et al. 2013). See ``Dense``."""
 
-    def _seed(self, masks: Masks) -> int:
-        return masks.seed
+    def _seed(self, mode: Mode) -> int:
+        return mode.seed

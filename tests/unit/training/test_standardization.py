@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.training.scaling import Scaling
+from dropout_service.training.standardization import Standardization
 
 
-def fitted(x: np.ndarray) -> Scaling:
-    return Scaling.fit(x, np.arange(len(x)), names=("height", "width", "depth"), pointer="/data")
+def fitted(x: np.ndarray) -> Standardization:
+    return Standardization.fit(x, np.arange(len(x)), names=("height", "width", "depth"), pointer="/data")
 
 
 def test_columns_get_mean_0_and_deviation_1():
@@ -40,7 +40,7 @@ def test_values_whose_variance_overflows_are_an_error():
 
 def test_json_keeps_every_bit():
     scaling = fitted(np.random.default_rng(1).standard_normal((9, 4)) / 3)
-    read = Scaling.from_json(json.loads(json.dumps(scaling.to_json())))
+    read = Standardization.from_json(json.loads(json.dumps(scaling.to_json())))
     assert read.mean.tobytes() == scaling.mean.tobytes()
     assert read.scale.tobytes() == scaling.scale.tobytes()
 
@@ -48,6 +48,6 @@ def test_json_keeps_every_bit():
 def test_blocks_of_rows_change_nothing():
     x = np.random.default_rng(2).standard_normal((20_000, 2)) * [1, 1e6] + [1e6, 0]
     rows = np.flatnonzero(np.random.default_rng(3).random(20_000) < 0.9)
-    scaling = Scaling.fit(x, rows, names=("height", "width"), pointer="/data")
+    scaling = Standardization.fit(x, rows, names=("height", "width"), pointer="/data")
     np.testing.assert_allclose(scaling.mean, x[rows].mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(scaling.scale, x[rows].std(axis=0), rtol=1e-9)

@@ -1,33 +1,37 @@
-"""The dense layer, alone and as a residual block.
-
-A layer owns its buffers, so that a training step allocates nothing. What ``forward`` and ``backward`` return is lent:
-it holds until the next call of the same layer.
-"""
+"""The dense layer, alone and as a residual block; the row ``dense`` of the registry."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.training import dense
+from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.activations import ACTIVATIONS
-from dropout_service.nn.dropouts import Dropout, VariantDropout, WeightDropout
-from dropout_service.nn.layer import Rows
+from dropout_service.nn.initializers import INITIALIZERS, default_initializer
+from dropout_service.nn.layers.base import NOTHING, DropoutLayer, Layer, Rows
+from dropout_service.nn.layers.dropout import Dropout, WeightDropout
+from dropout_service.nn.layers.kind import LayerKind
+from dropout_service.nn.layers.placement import BRANCHES, make_dropout
+from dropout_service.nn.ops import Op
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.nn.layer import Description, Masks
+    from dropout_service.nn.layers.kind import Place
+    from dropout_service.nn.layers.rules import DropoutRule
+    from dropout_service.nn.mode import Mode
 
     Floats = NDArray[np.floating]
 
-__all__ = ["Dense", "Residual"]
+__all__ = ["DENSE", "Dense", "Residual"]
 
 
-class Dense:
+class Dense(Layer):
     """y = dropout(activation(x weight + bias)).
 
     Parameters
@@ -49,19 +53,19 @@ class Dense:
         units: int,
         *,
         activation: str | None = None,
-        dropout: Dropout | VariantDropout | None = None,
+        dropout: DropoutLayer | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.dropout = dropout
+        self._dropout = dropout
         self._standard = dropout if isinstance(dropout, Dropout) else None
         self._connect = dropout if isinstance(dropout, WeightDropout) else None
         self._variant = None if isinstance(dropout, Dropout | WeightDropout) else dropout
-        self.shapes: Mapping[str, tuple[int, ...]] = {
+        self.shapes = {
             "weight": (inputs, units),
             "bias": (units,),
             **({} if dropout is None else dropout.shapes),
         }
-        self.description: Description = {
+        self.description = {
             "kind": "dense",
             "inputs": inputs,
             "units": units,
@@ -78,49 +82,64 @@ class Dense:
         self._grad_input = Rows(inputs, dtype)
         self._x = np.empty((0, inputs), dtype)
 
-    def bind(self, params: Mapping[str, Floats], grads: Mapping[str, Floats]) -> None:
+    @property
+    def dropout(self) -> DropoutLayer | None:
+        """The dropout of its units or of its weight."""
+        return self._dropout
+
+    def bind(
+        self, params: Mapping[str, Floats], grads: Mapping[str, Floats], buffers: Mapping[str, Floats] = NOTHING
+    ) -> None:
         """Take ``weight`` and ``bias`` from ``params``, and where their gradients go from ``grads``."""
         self.weight, self.bias = params["weight"], params["bias"]
         self.weight_grad, self.bias_grad = grads["weight"], grads["bias"]
-        if self.dropout is not None:
-            self.dropout.bind(params, grads)
+        if self._dropout is not None:
+            self._dropout.bind(params, grads, buffers)
+
+    def initialize(self, initializer: str, *, seed: int, number: int) -> None:
+        """Draw the initial weights; biases are 0, and a learned rate what its rule says."""
+        name = default_initializer(self.activation) if initializer == "auto" else initializer
+        self.weight[:] = INITIALIZERS[name](*self.weight.shape, seed=seed, layer=number, dtype=self.weight.dtype)
+        self.bias[:] = 0
+        if self._dropout is not None:
+            self._dropout.initialize(initializer, seed=seed, number=number)
 
     @property
     def drops_last(self) -> bool:
-        """Whether all that is random in this layer is what ``drop`` does to the output of a pass without masks."""
+        """Whether all that is random in this layer is what ``drop`` does to the output of an evaluation."""
         return self._connect is None
 
-    def forward(self, x: Floats, masks: Masks | None, *, differentiable: bool) -> Floats:
+    def forward(self, x: Floats, mode: Mode, *, differentiable: bool) -> Floats:
         """Return the layer's output, shape (rows, units)."""
         self._x = x
         rows = x.shape[0]
         output = self._output.first(rows)
         weight = self.weight
         if self._connect is not None:
-            weight = self._connect.forward(weight, masks, differentiable=differentiable)
+            weight = self._connect.forward(weight, mode, differentiable=differentiable)
         self._weight_used = weight
         np.matmul(x, weight, out=output)
         derivative = self._derivative.first(rows) if differentiable else None
-        standard = self._standard if masks is not None and self._standard and self._standard.rate > 0 else None
-        if masks and standard and derivative is not None and self._act is not None and self._act.fused is not None:
-            draws = standard.draw(rows, masks)
+        standard = self._standard if mode.noisy and self._standard and self._standard.rate > 0 else None
+        if standard and derivative is not None and self._act is not None and self._act.fused is not None:
+            draws = standard.draw(rows, mode)
             self._act.fused(output, self.bias, draws, standard.threshold, standard.scale, derivative)
             return output
         output += self.bias
         if self._act is not None:
             self._act.apply(output, derivative)
-        if masks and standard:
-            standard.drop(output, masks, derivative)
+        if standard:
+            standard.drop(output, mode, derivative)
         elif self._variant is not None:
-            return self._variant.forward(output, masks, differentiable=differentiable)
+            return self._variant.forward(output, mode, differentiable=differentiable)
         return output
 
-    def drop(self, value: Floats, masks: Masks) -> Floats:
+    def drop(self, value: Floats, mode: Mode) -> Floats:
         """Apply the layer's dropout to ``value`` (rows, units), which may be overwritten."""
         if self._variant is not None:
-            return self._variant.forward(value, masks, differentiable=False)
+            return self._variant.forward(value, mode, differentiable=False)
         if self._standard is not None and self._standard.rate > 0:
-            self._standard.drop(value, masks)
+            self._standard.drop(value, mode)
         return value
 
     def backward(self, grad_output: Floats, *, input_gradient: bool) -> Floats | None:
@@ -144,6 +163,16 @@ class Dense:
         np.matmul(grad_output, self._weight_used.T, out=grad_input)
         return grad_input
 
+    def lower(self) -> tuple[Op, ...]:
+        """Return product, bias and activation as operations."""
+        return self._lowered("y")
+
+    def _lowered(self, output: str) -> tuple[Op, ...]:
+        product = Op("matmul", ("x", "weight"), "product")
+        if self.activation is None:
+            return (product, Op("add", ("product", "bias"), output))
+        return (product, Op("add", ("product", "bias"), "sum"), Op(self.activation, ("sum",), output))
+
 
 class Residual(Dense):
     """y = x + dropout(activation(x weight + bias)): a dense layer with a connection around it (He et al. 2016).
@@ -163,7 +192,7 @@ class Residual(Dense):
         units: int,
         *,
         activation: str | None = None,
-        dropout: Dropout | VariantDropout | None = None,
+        dropout: DropoutLayer | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__(units, units, activation=activation, dropout=dropout, dtype=dtype)
@@ -176,9 +205,9 @@ class Residual(Dense):
         """Never: the connection comes after the dropout."""
         return False
 
-    def forward(self, x: Floats, masks: Masks | None, *, differentiable: bool) -> Floats:
+    def forward(self, x: Floats, mode: Mode, *, differentiable: bool) -> Floats:
         """Return the layer's output, shape (rows, units)."""
-        branch = super().forward(x, masks, differentiable=differentiable)
+        branch = super().forward(x, mode, differentiable=differentiable)
         return np.add(x, branch, out=self._sum.first(x.shape[0]))
 
     def backward(self, grad_output: Floats, *, input_gradient: bool) -> Floats | None:
@@ -189,3 +218,37 @@ class Residual(Dense):
         if grad_input is not None:
             grad_input += skipped
         return grad_input
+
+    def lower(self) -> tuple[Op, ...]:
+        """Return the dense layer and the sum as operations."""
+        return (*self._lowered("branch"), Op("add", ("x", "branch"), "y"))
+
+
+def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> tuple[Dense, int]:
+    units: int = parameters["units"]
+    residual: bool = parameters["residual"]
+    dropout = make_dropout(place, units, rule)
+    if rule.variant in BRANCHES and not residual:
+        message = f"`{rule.variant}` drops what a residual connection leads past; with `residual` true, "
+        raise InvalidInputError.at("/dropout", message + "hidden layers after the first have one")
+    if not residual:
+        layer = Dense(place.inputs, units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
+    elif units == place.inputs:
+        layer = Residual(units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
+    else:
+        message = f"a residual connection needs as many units as there are inputs, {place.inputs}, not {units}"
+        raise InvalidInputError.at("/residual", message)
+    return layer, units
+
+
+DENSE: Final = LayerKind(
+    name="dense",
+    computes="y = dropout(activation(x weight + bias)), with `residual` x + that",
+    parameters=(
+        Parameter("units", "number of units", "integer", minimum=1, maximum=65_536, required=True),
+        Parameter("activation", "activation of the units", "text", default="relu", choices=tuple(ACTIVATIONS)),
+        Parameter("residual", "lead past the layer, which then has as many units as inputs", "boolean", default=False),
+    ),
+    drops=True,
+    make=_make,
+)

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from dropout_specs import DROPOUTS, NOT_FOR_INPUTS, UNITS
+from mlp import mlp_layers
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, stream
 from dropout_service.kernels.variants import VARIANTS
-from dropout_service.nn.concrete import ConcreteDropout
-from dropout_service.nn.dropouts import DropoutRule, VariantDropout
-from dropout_service.nn.layer import Masks
-from dropout_service.nn.layers import Residual
+from dropout_service.nn.layers.concrete import ConcreteDropout
+from dropout_service.nn.layers.dense import Residual
+from dropout_service.nn.layers.dropout import VariantDropout
+from dropout_service.nn.layers.rules import DropoutRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import Network, dropouts, mlp_layers
+from dropout_service.nn.mode import EVALUATION, Mode
+from dropout_service.nn.network import Network, dropouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +35,7 @@ def rule_of(*, variant: str, rate: float, shape: list[int] | None = None, **para
 
 
 RULES = {name: rule_of(**spec) for name, spec in DROPOUTS.items() if name != "standard"}
-MASKS = Masks(seed=5, step=11)
+NOISY = Mode.training(seed=5, step=11)
 NONE = DropoutRule(0.0)
 
 
@@ -76,14 +78,14 @@ def test_the_whole_gradient_of_a_network_with_the_variant(
     loss = LOSSES["squared_error"]
 
     def objective() -> float:
-        outputs = made.forward(x, MASKS)
+        outputs = made.forward(x, NOISY)
         sums = np.zeros(3)
         loss(outputs, y, np.empty_like(outputs), sums)
         return sums[0] / len(x) + made.regularize(7)
 
     numeric = numeric_gradient(objective, made.parameters.values)
-    assert not np.allclose(made.forward(x, MASKS).copy(), made.forward(x)), "the noise had no effect"
-    outputs = made.forward(x, MASKS, differentiable=True)
+    assert not np.allclose(made.forward(x, NOISY).copy(), made.forward(x)), "the noise had no effect"
+    outputs = made.forward(x, NOISY, differentiable=True)
     grad = np.empty_like(outputs)
     loss(outputs, y, grad, np.zeros(3))
     made.backward(grad)
@@ -99,8 +101,8 @@ def test_the_gradient_by_the_input(name: str, numeric_gradient: Callable[..., Fl
     x, grad_output = rng.standard_normal((6, UNITS)), rng.standard_normal((6, UNITS))
     if VARIANTS[name].needs_x:
         layer = ConcreteDropout(UNITS, RULES[name], layer=2, dtype=np.float64)
-    numeric = numeric_gradient(lambda: float((layer.forward(x, MASKS, differentiable=False) * grad_output).sum()), x)
-    layer.forward(x, MASKS, differentiable=True)
+    numeric = numeric_gradient(lambda: float((layer.forward(x, NOISY, differentiable=False) * grad_output).sum()), x)
+    layer.forward(x, NOISY, differentiable=True)
     grad_input = layer.backward(grad_output.copy(), input_gradient=True)
     np.testing.assert_allclose(grad_input, numeric, rtol=1e-6, atol=1e-8)
 
@@ -114,7 +116,7 @@ def test_the_layer_is_the_kernel_of_the_table(name: str, dtype: type):
     expected = VARIANTS[name].forward(
         x.reshape(shape), rule.rate, seed=5, offset=stream(Purpose.DROPOUT, layer=2, step=11), **rule.parameters
     )
-    output = VariantDropout(UNITS, rule, layer=2, dtype=dtype).forward(x, MASKS, differentiable=True)
+    output = VariantDropout(UNITS, rule, layer=2, dtype=dtype).forward(x, NOISY, differentiable=True)
     assert output.dtype == dtype
     assert output.tobytes() == expected.tobytes()
     assert not np.shares_memory(output, x)
@@ -134,7 +136,7 @@ def test_evaluation_is_the_network_without_dropout_to_the_bit(name: str, place: 
 def test_at_rate_0_nothing_is_dropped(name: str):
     layer = VariantDropout(UNITS, replace(RULES[name], rate=0.0), layer=2, dtype=np.float64)
     x = np.random.default_rng(6).standard_normal((6, UNITS))
-    np.testing.assert_array_equal(layer.forward(x, MASKS, differentiable=True), x)
+    np.testing.assert_array_equal(layer.forward(x, NOISY, differentiable=True), x)
     grad = layer.backward(x.copy(), input_gradient=True)
     np.testing.assert_array_equal(grad, x)
 
@@ -143,10 +145,10 @@ def test_at_rate_0_nothing_is_dropped(name: str):
 def test_samples_are_the_passes_of_their_masks(name: str, place: str):
     made = network(RULES[name], place=place)
     x = np.random.default_rng(7).standard_normal((9, UNITS))
-    masks = [Masks(1, sample, Purpose.MC_SAMPLE) for sample in range(3)]
-    samples = [outputs.copy() for outputs in made.samples(x, masks)]
-    for draw, outputs in zip(masks, samples, strict=True):
-        np.testing.assert_array_equal(outputs, made.forward(x, draw))
+    modes = [Mode.monte_carlo(1, sample) for sample in range(3)]
+    samples = [outputs.copy() for outputs in made.samples(x, modes)]
+    for mode, outputs in zip(modes, samples, strict=True):
+        np.testing.assert_array_equal(outputs, made.forward(x, mode))
     assert len({outputs.tobytes() for outputs in samples}) == 3
 
 
@@ -156,7 +158,8 @@ def test_noise_differs_between_passes_over_other_rows_unless_all_rows_share_it(n
     layer = VariantDropout(UNITS, rule, layer=0, dtype=np.float64)
     x = np.tile(np.linspace(1, 2, UNITS), (8, 1))
     first, other, again = (
-        layer.forward(x, Masks(9, 0, first_row=begin), differentiable=False).tobytes() for begin in (0, 512, 512)
+        layer.forward(x, Mode.training(9, 0, first_row=begin), differentiable=False).tobytes()
+        for begin in (0, 512, 512)
     )
     assert other == again
     assert (first == other) == (name == "batchwise")
@@ -165,7 +168,7 @@ def test_noise_differs_between_passes_over_other_rows_unless_all_rows_share_it(n
 def test_all_rows_and_passes_share_the_dropped_weights():
     made = network(RULES["dropconnect"])
     x = np.tile(np.linspace(-1, 1, UNITS), (4, 1))
-    one, other = (made.forward(x, Masks(9, 0, first_row=begin)).copy() for begin in (0, 512))
+    one, other = (made.forward(x, Mode.training(9, 0, first_row=begin)).copy() for begin in (0, 512))
     np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(one, np.tile(one[:1], (4, 1)))
 
@@ -178,7 +181,7 @@ def test_dropconnect_is_the_product_with_dropped_weights():
     mask = variant.mask((UNITS, UNITS), rate, seed=5, offset=stream(Purpose.DROPOUT, layer=1, step=11))
     scale = variant.scale(rate)
     expected = np.tanh(x @ (layer.weight * mask * scale) + layer.bias)
-    np.testing.assert_allclose(layer.forward(x, MASKS, differentiable=False), expected, rtol=1e-12)
+    np.testing.assert_allclose(layer.forward(x, NOISY, differentiable=False), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.4, 1.0])
@@ -187,8 +190,8 @@ def test_drop_path_takes_the_branch_or_goes_past(rate: float):
     layer = made.layers[1]
     assert isinstance(layer, Residual)
     x = np.random.default_rng(9).standard_normal((40, UNITS))
-    branch = layer.forward(x, None, differentiable=False) - x
-    output = layer.forward(x, MASKS, differentiable=False).copy()
+    branch = layer.forward(x, EVALUATION, differentiable=False) - x
+    output = layer.forward(x, NOISY, differentiable=False).copy()
     past = (output == x).all(axis=1)
     assert past.mean() == pytest.approx(rate, abs=0.25)
     scale = 1 if rate == 1 else VARIANTS["drop_path"].scale(rate)
@@ -200,7 +203,7 @@ def test_a_residual_layer_adds_its_input():
     x = np.random.default_rng(10).standard_normal((5, UNITS))
     layer = made.dense_layers[1]
     np.testing.assert_allclose(
-        layer.forward(x, None, differentiable=False), x + np.tanh(x @ layer.weight + layer.bias), rtol=1e-12
+        layer.forward(x, EVALUATION, differentiable=False), x + np.tanh(x @ layer.weight + layer.bias), rtol=1e-12
     )
     assert not isinstance(made.layers[0], Residual)
 
@@ -209,11 +212,11 @@ def test_samples_of_a_network_that_begins_with_a_residual_layer():
     made = Network(network(RULES["gaussian"], place="residual").layers[1:], np.float64)
     made.initialize("auto", seed=2)
     x = np.random.default_rng(11).standard_normal((5, UNITS))
-    (sample,) = made.samples(x, [MASKS])
+    (sample,) = made.samples(x, [NOISY])
     sample = sample.copy()
-    np.testing.assert_array_equal(sample, made.forward(x, MASKS))
+    np.testing.assert_array_equal(sample, made.forward(x, NOISY))
     assert not np.array_equal(sample, made.forward(x))
-    made.forward(x, MASKS, differentiable=True)
+    made.forward(x, NOISY, differentiable=True)
     made.backward(np.ones((5, 1)))
     assert np.isfinite(made.parameters.grads).all()
 
@@ -222,7 +225,7 @@ def test_in_evaluation_the_rate_has_no_gradient():
     layer = ConcreteDropout(UNITS, RULES["concrete"], layer=0, dtype=np.float64)
     x = np.ones((3, UNITS))
     layer.logit_grad[:] = np.nan
-    layer.forward(x, None, differentiable=True)
+    layer.forward(x, EVALUATION, differentiable=True)
     np.testing.assert_array_equal(layer.backward(x.copy(), input_gradient=True), x)
     assert layer.logit_grad[0] == 0
 
@@ -247,7 +250,7 @@ def test_a_learned_rate_stays_inside_0_and_1(logit: float):
     layer = ConcreteDropout(UNITS, RULES["concrete"], layer=0, dtype=np.float64)
     layer.logit[:] = logit
     assert 0 < layer.rate < 1
-    assert np.isfinite(layer.forward(np.ones((3, UNITS)), MASKS, differentiable=True)).all()
+    assert np.isfinite(layer.forward(np.ones((3, UNITS)), NOISY, differentiable=True)).all()
 
 
 def test_the_penalty_of_a_learned_rate_is_the_papers():

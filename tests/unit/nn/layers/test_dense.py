@@ -8,9 +8,9 @@ import pytest
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.streams import Purpose, stream
 from dropout_service.nn.activations import ACTIVATIONS
-from dropout_service.nn.dropouts import Dropout
-from dropout_service.nn.layer import Masks
-from dropout_service.nn.layers import Dense
+from dropout_service.nn.layers.dense import Dense
+from dropout_service.nn.layers.dropout import Dropout
+from dropout_service.nn.mode import EVALUATION, Mode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Floats = NDArray[Any]
     from collections.abc import Callable
 
-MASKS = Masks(seed=7, step=3)
+NOISY = Mode.training(seed=7, step=3)
 RATES = [0.0, 0.3, 0.5, 1.0]
 
 
@@ -49,9 +49,9 @@ def test_backward_of_dense_is_the_gradient(
     x, grad_output = rng.standard_normal((6, 5)), rng.standard_normal((6, 7))
 
     def objective() -> float:
-        return float((layer.forward(x, MASKS, differentiable=False) * grad_output).sum())
+        return float((layer.forward(x, NOISY, differentiable=False) * grad_output).sum())
 
-    layer.forward(x, MASKS, differentiable=True)
+    layer.forward(x, NOISY, differentiable=True)
     grad_input = layer.backward(grad_output.copy(), input_gradient=True)
     np.testing.assert_allclose(grad_input, numeric_gradient(objective, x), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(layer.weight_grad, numeric_gradient(objective, layer.weight), rtol=1e-6, atol=1e-8)
@@ -63,9 +63,9 @@ def test_backward_of_dropout_is_the_gradient(rate: float, numeric_gradient: Call
     layer = Dropout(5, rate, layer=0, dtype=np.float64)
     rng = np.random.default_rng(3)
     x, grad_output = rng.standard_normal((6, 5)), rng.standard_normal((6, 5))
-    layer.forward(x, MASKS, differentiable=True)
+    layer.forward(x, NOISY, differentiable=True)
     grad_input = layer.backward(grad_output.copy(), input_gradient=True)
-    numeric = numeric_gradient(lambda: float((layer.forward(x, MASKS, differentiable=False) * grad_output).sum()), x)
+    numeric = numeric_gradient(lambda: float((layer.forward(x, NOISY, differentiable=False) * grad_output).sum()), x)
     np.testing.assert_allclose(grad_input, numeric, rtol=1e-7, atol=1e-8)
 
 
@@ -83,7 +83,7 @@ def test_a_dense_layer_drops_what_the_dropout_kernel_drops(activation: str | Non
         derivative = np.empty_like(value)
         ACTIVATIONS[activation].apply(value, derivative)
         expected = standard.forward(value, rate, seed=7, offset=offset)
-        output = layer.forward(x, MASKS, differentiable=True).copy()
+        output = layer.forward(x, NOISY, differentiable=True).copy()
         assert output.tobytes() == expected.tobytes()
 
         grad_output = rng.standard_normal((rows, units)).astype(dtype)
@@ -99,14 +99,14 @@ def test_a_dense_layer_drops_what_the_dropout_kernel_drops(activation: str | Non
 def test_the_dropout_layer_is_the_dropout_kernel(rate: float, dtype: type):
     x = np.random.default_rng(5).standard_normal((19, 23)).astype(dtype)
     expected = standard.forward(x, rate, seed=7, offset=stream(Purpose.DROPOUT, layer=4, step=3))
-    output = Dropout(23, rate, layer=4, dtype=dtype).forward(x, MASKS, differentiable=True)
+    output = Dropout(23, rate, layer=4, dtype=dtype).forward(x, NOISY, differentiable=True)
     assert output.tobytes() == expected.tobytes()
 
 
 def test_a_dropped_unit_leaks_no_nan_into_value_or_gradient():
     layer = dense("relu", 0.5, units=64)
     x = np.full((4, 5), np.nan)
-    output = layer.forward(x, MASKS, differentiable=True)
+    output = layer.forward(x, NOISY, differentiable=True)
     keep = standard.keep_mask((4, 64), 0.5, seed=7, offset=stream(Purpose.DROPOUT, layer=2, step=3))
     assert np.isnan(output[keep]).all()
     assert (output[~keep] == 0).all()
@@ -116,22 +116,23 @@ def test_a_dropped_unit_leaks_no_nan_into_value_or_gradient():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_without_masks_nothing_is_dropped(activation: str | None):
+def test_in_evaluation_nothing_is_dropped(activation: str | None):
     layer = dense(activation, 0.5)
     x = np.random.default_rng(6).standard_normal((6, 5))
     value = x @ layer.weight + layer.bias
     ACTIVATIONS[activation].apply(value, None)
-    np.testing.assert_array_equal(layer.forward(x, None, differentiable=True), value)
+    np.testing.assert_array_equal(layer.forward(x, EVALUATION, differentiable=True), value)
 
 
-def test_masks_differ_by_seed_step_layer_and_purpose_and_repeat_otherwise():
+def test_masks_differ_by_seed_step_layer_and_mode_and_repeat_otherwise():
     x = np.ones((8, 64))
 
-    def pattern(seed: int = 7, step: int = 3, layer: int = 0, purpose: Purpose = Purpose.DROPOUT) -> bytes:
+    def pattern(mode: Mode = NOISY, layer: int = 0) -> bytes:
         made = Dropout(64, 0.5, layer=layer, dtype=np.float64)
-        return made.forward(x, Masks(seed, step, purpose), differentiable=False).tobytes()
+        return made.forward(x, mode, differentiable=False).tobytes()
 
-    patterns = [pattern(), pattern(seed=8), pattern(step=4), pattern(layer=1), pattern(purpose=Purpose.MC_SAMPLE)]
+    others = [Mode.training(8, 3), Mode.training(7, 4), Mode.monte_carlo(7, 3)]
+    patterns = [pattern(), pattern(layer=1), *map(pattern, others)]
     assert len(set(patterns)) == len(patterns)
     assert pattern() == patterns[0]
 
@@ -139,13 +140,15 @@ def test_masks_differ_by_seed_step_layer_and_purpose_and_repeat_otherwise():
 @pytest.mark.parametrize("units", [1, 10, 64, 77])
 def test_a_row_keeps_its_mask_however_the_rows_are_cut(units: int):
     x = np.ones((192, units))
-    whole = Dropout(units, 0.5, layer=1, dtype=np.float64).forward(x, Masks(9, 0), differentiable=False)
+    whole = Dropout(units, 0.5, layer=1, dtype=np.float64).forward(x, Mode.training(9, 0), differentiable=False)
     layer = Dropout(units, 0.5, layer=1, dtype=np.float64)
     for begin in (64, 128):
-        part = layer.forward(x[begin:], Masks(9, 0, first_row=begin), differentiable=False)
+        part = layer.forward(x[begin:], Mode.training(9, 0, first_row=begin), differentiable=False)
         np.testing.assert_array_equal(part, whole[begin:])
 
 
 def test_a_cut_inside_a_group_of_the_stream_is_refused():
     with pytest.raises(ValueError, match="multiple of 64"):
-        Dropout(3, 0.5, layer=0).forward(np.ones((2, 3), np.float32), Masks(0, 0, first_row=5), differentiable=False)
+        Dropout(3, 0.5, layer=0).forward(
+            np.ones((2, 3), np.float32), Mode.training(0, 0, first_row=5), differentiable=False
+        )

@@ -1,0 +1,203 @@
+"""Output heads: what the outputs of a network mean. Losses, predictions and exports share these.
+
+========== ===================== ======================================== ================================
+head       outputs               of a row                                 figures of a prediction
+========== ===================== ======================================== ================================
+softmax    one logit a class     probabilities of the classes             ``probabilities``
+sigmoid    the logit of class 1  probabilities of both classes            ``probabilities``
+value      the value             the value                                ``values``
+gaussian   value, log-variance   mean and variance of a normal number     ``values``, ``aleatoric_std``
+========== ===================== ======================================== ================================
+
+With Monte-Carlo samples there are also ``probabilities_std``, ``entropy`` and ``mutual_information``, or ``std``.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+import numpy as np
+
+from dropout_service.kernels.training.losses import LOG_VARIANCE_FLOOR
+from dropout_service.nn.ops import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating]
+    Values = NDArray[np.float64]
+
+__all__ = ["GAUSSIAN", "SIGMOID", "SOFTMAX", "VALUE", "ClassHead", "Head", "ValueHead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head(abc.ABC):
+    """An output head.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    units
+        Units of the output layer; ``None``: one for each class.
+    """
+
+    task: ClassVar[Literal["classification", "regression"]]
+    """What kind of target it is for."""
+
+    name: str
+    units: int | None
+
+    @property
+    @abc.abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the values that ``lower`` computes."""
+
+    @abc.abstractmethod
+    def figures(
+        self, passes: Iterable[Floats], *, sampled: bool, mean: float = 0.0, scale: float = 1.0
+    ) -> dict[str, Values]:
+        """Return what the outputs of one or more passes over the same rows say, float64, by the names above.
+
+        Parameters
+        ----------
+        passes
+            Outputs of the network, shape (rows, units) each: one pass in evaluation, or Monte-Carlo samples.
+        sampled
+            Whether they are samples.
+        mean, scale
+            Unit of the target: a value y of the network stands for ``y * scale + mean``.
+        """
+
+    @abc.abstractmethod
+    def lower(self) -> tuple[Op, ...]:
+        """Return what one pass means as operations, from ``x``, (rows, units), to ``outputs``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassHead(Head):
+    """Probabilities of classes."""
+
+    task: ClassVar[Literal["classification", "regression"]] = "classification"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the values that ``lower`` computes."""
+        return ("probabilities",)
+
+    def probabilities(self, logits: Floats) -> Values:
+        """Return the probabilities of the classes, float64, shape (rows, classes)."""
+        if self.units == 1:
+            half = 0.5 * np.tanh(0.5 * logits[:, 0].astype(np.float64))
+            return np.stack([0.5 - half, 0.5 + half], axis=1)
+        probabilities = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    def figures(
+        self, passes: Iterable[Floats], *, sampled: bool, mean: float = 0.0, scale: float = 1.0
+    ) -> dict[str, Values]:
+        """Return the figures of a prediction, see ``Head.figures``."""
+        del mean, scale
+        moments, mean_entropy = _Moments(), _Moments()
+        for logits in passes:
+            probabilities = self.probabilities(logits)
+            moments.add(probabilities)
+            if sampled:
+                mean_entropy.add(_entropy(probabilities))
+        if not sampled:
+            return {"probabilities": moments.mean}
+        entropy = _entropy(moments.mean)
+        return {
+            "probabilities": moments.mean,
+            "probabilities_std": moments.std,
+            "entropy": entropy,
+            # Rounding can leave a difference of equals just below 0
+            "mutual_information": np.maximum(entropy - mean_entropy.mean, 0.0),
+        }
+
+    def lower(self) -> tuple[Op, ...]:
+        """Return the probabilities as operations."""
+        if self.units == 1:
+            return (Op("sigmoid", ("x",), "of_class_1"), Op("complement", ("of_class_1",), "probabilities"))
+        return (Op("softmax", ("x",), "probabilities"),)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueHead(Head):
+    """A value; with two units also the logarithm of the target's variance (Nix and Weigend 1994)."""
+
+    task: ClassVar[Literal["classification", "regression"]] = "regression"
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether the variance is learned."""
+        return self.units == 2  # noqa: PLR2004 - value and log-variance
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the values that ``lower`` computes."""
+        return ("values", "aleatoric_std") if self.gaussian else ("values",)
+
+    def figures(
+        self, passes: Iterable[Floats], *, sampled: bool, mean: float = 0.0, scale: float = 1.0
+    ) -> dict[str, Values]:
+        """Return the figures of a prediction, see ``Head.figures``."""
+        values, variance = _Moments(), _Moments()
+        for outputs in passes:
+            values.add(outputs[:, 0].astype(np.float64))
+            if self.gaussian:
+                variance.add(np.exp(np.maximum(outputs[:, 1].astype(np.float64), LOG_VARIANCE_FLOOR)))
+        figures = {"values": values.mean * scale + mean}
+        if sampled:
+            figures["std"] = values.std * scale
+        if self.gaussian:
+            figures["aleatoric_std"] = np.sqrt(variance.mean) * scale
+        return figures
+
+    def lower(self) -> tuple[Op, ...]:
+        """Return value and deviation as operations, in units of the standardised target."""
+        value = Op("column", ("x",), "values", {"index": 0})
+        if not self.gaussian:
+            return (value,)
+        return (
+            value,
+            Op("column", ("x",), "log_variance", {"index": 1}),
+            Op("maximum", ("log_variance",), "bounded", {"bound": LOG_VARIANCE_FLOOR}),
+            Op("exp", ("bounded",), "variance"),
+            Op("sqrt", ("variance",), "aleatoric_std"),
+        )
+
+
+SOFTMAX: Final = ClassHead("softmax", None)
+SIGMOID: Final = ClassHead("sigmoid", 1)
+VALUE: Final = ValueHead("value", 1)
+GAUSSIAN: Final = ValueHead("gaussian", 2)
+
+
+class _Moments:
+    """Mean and variance of arrays that come one by one (Welford 1962): no sample is kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Values = np.zeros(())
+        self._squares: Values = np.zeros(())
+
+    def add(self, values: Values) -> None:
+        self.count += 1
+        before = values - self.mean
+        self.mean = self.mean + before / self.count
+        self._squares = self._squares + before * (values - self.mean)
+
+    @property
+    def std(self) -> Values:
+        return np.sqrt(self._squares / self.count)
+
+
+def _entropy(probabilities: Values) -> Values:
+    """Return -sum p log p of each row, in nats."""
+    # The smallest normal number stands in for 0: p log p is 0 there too
+    return -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum(axis=1)

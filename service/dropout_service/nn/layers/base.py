@@ -1,0 +1,139 @@
+"""What a layer is, and the buffers of rows that layers lend."""
+
+from __future__ import annotations
+
+import abc
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from dropout_service.nn.ops import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from dropout_service.nn.layers.rules import Description, DropoutRule
+    from dropout_service.nn.mode import Mode
+
+    Floats = NDArray[np.floating]
+    Shapes = Mapping[str, tuple[int, ...]]
+
+__all__ = ["NOTHING", "DropoutLayer", "Layer", "Rows"]
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+"""The parameters or buffers of a layer that has none."""
+
+
+class Layer(abc.ABC):
+    """What a network is made of.
+
+    A layer owns the arrays that it computes into, so that a training step allocates nothing. What ``forward`` and
+    ``backward`` return is lent: it holds until the next call of the same layer.
+    """
+
+    description: Description
+    """The layer as JSON values: ``kind``, sizes, and all else that decides what it computes."""
+    shapes: Shapes = NOTHING
+    """Shapes of the parameters by name; matrices feel weight decay, vectors do not."""
+    buffer_shapes: Shapes = NOTHING
+    """Shapes of what it keeps beside them and no optimizer moves, such as running statistics. No name twice."""
+
+    @property
+    def dropout(self) -> DropoutLayer | None:
+        """The dropout that is part of it, after its activation or of its weights; a dropout layer is its own."""
+        return None
+
+    def bind(
+        self, params: Mapping[str, Floats], grads: Mapping[str, Floats], buffers: Mapping[str, Floats] = NOTHING
+    ) -> None:
+        """Take the arrays that hold the parameters, receive their gradients, and hold the buffers."""
+        self.params, self.grads, self.buffers = params, grads, buffers
+
+    def initialize(self, initializer: str, *, seed: int, number: int) -> None:  # noqa: B027 - may be left as it is
+        """Write the initial parameters and buffers, which are zeros before.
+
+        Parameters
+        ----------
+        initializer
+            A name of ``INITIALIZERS``, or ``auto``: what suits the layer.
+        seed, number
+            The values are a pure function of the seed and of the layer's number in the network.
+        """
+
+    @abc.abstractmethod
+    def forward(self, x: Floats, mode: Mode, *, differentiable: bool) -> Floats:
+        """Return the layer's output of ``x``, (rows, inputs), which stays unchanged until ``backward``.
+
+        Parameters
+        ----------
+        x
+            C-contiguous, of the layer's dtype.
+        mode
+            What the pass is for.
+        differentiable
+            Keep what ``backward`` needs.
+        """
+
+    @abc.abstractmethod
+    def backward(self, grad_output: Floats, *, input_gradient: bool) -> Floats | None:
+        """Write the parameters' gradients; return the gradient by the input of the last ``forward`` if asked.
+
+        ``grad_output`` may be overwritten.
+        """
+
+    @abc.abstractmethod
+    def lower(self) -> tuple[Op, ...]:
+        """Return what the layer computes in evaluation as operations from ``x`` to ``y``, see ``nn.ops``."""
+
+
+class DropoutLayer(Layer):
+    """A layer that drops.
+
+    Parameters
+    ----------
+    units
+        Columns of the input.
+    rule
+        What is dropped.
+    """
+
+    learned: ClassVar[bool] = False
+    """Whether the rate is a parameter."""
+
+    def __init__(self, units: int, rule: DropoutRule) -> None:
+        self.rule = rule
+        self.description = {"kind": "dropout", "units": units, **rule.description()}
+
+    @property
+    @abc.abstractmethod
+    def rate(self) -> float:
+        """Probability of dropping; it may be set between two steps."""
+
+    @rate.setter
+    @abc.abstractmethod
+    def rate(self, rate: float) -> None: ...
+
+    @property
+    def dropout(self) -> DropoutLayer:
+        """The layer itself."""
+        return self
+
+    def lower(self) -> tuple[Op, ...]:
+        """Return the identity."""
+        return (Op("identity", ("x",), "y"),)
+
+
+class Rows:
+    """A buffer of rows that grows and is lent out as its first rows, contiguous for every count."""
+
+    def __init__(self, units: int, dtype: DTypeLike) -> None:
+        self._array: NDArray[np.floating] = np.empty((0, units), dtype)
+
+    def first(self, rows: int) -> Floats:
+        """Return the first ``rows`` rows, with whatever they hold."""
+        if rows > self._array.shape[0]:
+            self._array = np.empty((rows, self._array.shape[1]), self._array.dtype)
+        return self._array[:rows]

@@ -1,0 +1,48 @@
+"""What a network computes in evaluation, as one list of operations: what an export starts from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dropout_service.nn.heads import Head
+    from dropout_service.nn.layers.base import Layer
+    from dropout_service.nn.ops import Op
+
+__all__ = ["lower"]
+
+
+def lower(layers: Sequence[Layer], head: Head) -> tuple[Op, ...]:
+    """Return what a network computes: from ``x``, standardised input, to the values that its head gives.
+
+    Parameters and buffers have the names of ``parameter_shapes``: ``layers.<number>.<name>``.
+
+    Parameters
+    ----------
+    layers
+        The network.
+    head
+        What its outputs mean.
+    """
+    ops: list[Op] = []
+    x = "x"
+    for number, layer in enumerate(layers):
+        ops += _within(f"layers.{number}", layer.lower(), x=x)
+        x = f"layers.{number}.y"
+    return (*ops, *_within("head", head.lower(), x=x, kept=head.outputs))
+
+
+def _within(prefix: str, ops: Iterable[Op], *, x: str, kept: Iterable[str] = ()) -> list[Op]:
+    """Return operations with the names that they have in the whole network."""
+    names = {"x": x} | {name: name for name in kept}
+    return [
+        replace(
+            op,
+            inputs=tuple(names.get(name, f"{prefix}.{name}") for name in op.inputs),
+            output=names.get(op.output, f"{prefix}.{op.output}"),
+        )
+        for op in ops
+    ]

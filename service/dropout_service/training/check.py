@@ -1,0 +1,83 @@
+"""``check_spec``: whether the parts of a specification fit together, are in the registries, and suit the data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.kernels.variants import VARIANTS
+from dropout_service.training.networks import build_layers
+from dropout_service.training.spec import DropoutSpec
+from dropout_service.training.spec.dropout import LinearRate
+from dropout_service.training.spec.published import NETWORK_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dropout_service.training.spec import ModelSpec, TrainingSpec
+
+__all__ = ["check_spec"]
+
+
+def check_spec(spec: TrainingSpec, features: int) -> None:
+    """Check a specification, whose schema found nothing wrong with it, against the registries and the data.
+
+    It is asked where a training is submitted and where a model is loaded.
+
+    Parameters
+    ----------
+    spec
+        What a person asks for.
+    features
+        Feature columns of the data.
+
+    Raises
+    ------
+    InvalidInputError
+        A variant of dropout or a kind of layer that there is not; a parameter that it does not have, or out of its
+        range; a layout that is not one of so many units; with pointers into the specification.
+    """
+    faults = [fault for pointer, dropout in _dropouts(spec.model) for fault in _faults(dropout, pointer)]
+    if not faults:
+        try:
+            build_layers(spec.model, features, 1)
+        except InvalidInputError as error:
+            faults = list(error.errors)
+    if faults:
+        raise InvalidInputError(faults[0].message, errors=faults).within("/model")
+
+
+def _dropouts(model: ModelSpec) -> Iterator[tuple[str, DropoutSpec]]:
+    """Yield the dropouts that are given as objects, each with its place in the model."""
+    places = [("/dropout", model.dropout), ("/input_dropout", model.input_dropout)]
+    if isinstance(model.dropout, tuple):
+        places[:1] = [(f"/dropout/{i}", dropout) for i, dropout in enumerate(model.dropout)]
+    places += [(f"/layers/{i}/dropout", layer.dropout) for i, layer in enumerate(model.layers or ())]
+    yield from ((pointer, dropout) for pointer, dropout in places if isinstance(dropout, DropoutSpec))
+
+
+def _faults(dropout: DropoutSpec, pointer: str) -> tuple[FieldError, ...]:
+    try:
+        _check_dropout(dropout)
+    except InvalidInputError as error:
+        return error.within(pointer).errors
+    return ()
+
+
+def _check_dropout(dropout: DropoutSpec) -> None:
+    variant = VARIANTS.get(dropout.variant)
+    if variant is None:
+        raise InvalidInputError.at("", f"there is no variant `{dropout.variant}`; there are {', '.join(VARIANTS)}")
+    for parameter in variant.parameters:
+        if parameter.kind not in NETWORK_KINDS and parameter.name in dropout.parameters:
+            message = f"`{parameter.name}` is for single arrays; a network has `shape` and the other variants"
+            raise InvalidInputError.at("", message)
+    if variant.needs_x and dropout.schedule is not None:
+        raise InvalidInputError.at("", f"`{dropout.variant}` learns its rate; leave `schedule` out")
+    variant.checked_parameters(dropout.parameters)
+    variant.rate.checked(dropout.rate)
+    if isinstance(dropout.schedule, LinearRate):
+        try:
+            variant.rate.checked(dropout.schedule.start)
+        except InvalidInputError as error:
+            raise InvalidInputError.at("/schedule/start", error.message) from error

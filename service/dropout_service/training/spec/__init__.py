@@ -1,0 +1,26 @@
+"""What a person may ask for: pure schemas.
+
+Reading a specification builds no arrays and needs no NumPy, so that who only passes it on, as the dispatcher does, does
+without. Whether its parts fit together and are in the registries is asked by ``training.check``.
+"""
+
+from __future__ import annotations
+
+from dropout_service.training.spec.data import DataSpec
+from dropout_service.training.spec.dropout import DropoutSpec
+from dropout_service.training.spec.layers import LayerSpec
+from dropout_service.training.spec.model import ModelSpec
+from dropout_service.training.spec.optimizers import AdamSpec, AdamWSpec, SGDSpec
+from dropout_service.training.spec.training import EarlyStoppingSpec, TrainingSpec
+
+__all__ = [
+    "AdamSpec",
+    "AdamWSpec",
+    "DataSpec",
+    "DropoutSpec",
+    "EarlyStoppingSpec",
+    "LayerSpec",
+    "ModelSpec",
+    "SGDSpec",
+    "TrainingSpec",
+]

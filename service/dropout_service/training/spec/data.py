@@ -1,0 +1,45 @@
+"""``DataSpec``: the data to train on."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from dropout_service.training.spec.strict import Items, StrictSpec
+
+__all__ = ["DataSpec"]
+
+
+class DataSpec(StrictSpec):
+    """The data to train on: a stored dataset, or arrays given in place."""
+
+    dataset: str | None = Field(
+        default=None,
+        description="Id of a stored dataset (`POST /datasets`).",
+        examples=["sha256-4f2a"],
+    )
+    target: str | None = Field(
+        default=None,
+        description="Name of the target column. Default: the column `y` of an npz, the last column of a table.",
+    )
+    features: Items[str] | None = Field(
+        default=None, description="Names of the feature columns. Default: every column but the target."
+    )
+    x: list[list[float]] | None = Field(
+        default=None, description="Features in place, shape (rows, features). Large arrays belong in a dataset."
+    )
+    y: list[float] | list[int] | list[str] | None = Field(
+        default=None, description="Targets in place, shape (rows,): numbers, or class labels as numbers or text."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSpec:
+        inline = self.x is not None or self.y is not None
+        if inline and self.dataset is not None:
+            raise ValueError("give either `dataset` or `x` and `y`, not both")
+        if not inline and self.dataset is None:
+            raise ValueError("give the id of a stored `dataset`, or `x` and `y`")
+        if inline and (self.x is None or self.y is None):
+            raise ValueError("arrays in place need both `x` and `y`")
+        if inline and (self.target is not None or self.features is not None):
+            raise ValueError("`target` and `features` name columns of a dataset; leave them out beside `x` and `y`")
+        return self

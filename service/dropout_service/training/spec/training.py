@@ -1,0 +1,86 @@
+"""``TrainingSpec``: what to train, on what, and how. Request body, stored JSON and trainer input in one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dropout_service.training.spec.data import DataSpec
+from dropout_service.training.spec.model import ModelSpec
+from dropout_service.training.spec.optimizers import AdamSpec, OptimizerSpec
+from dropout_service.training.spec.schedules import ConstantSchedule, ScheduleSpec
+from dropout_service.training.spec.strict import Name, StrictSpec
+
+__all__ = ["EarlyStoppingSpec", "TrainingSpec"]
+
+
+class EarlyStoppingSpec(StrictSpec):
+    """Stop when the validation loss has not improved for a while; the best weights are kept."""
+
+    patience: int = Field(default=10, ge=1, description="Epochs without improvement before the training stops.")
+    min_delta: float = Field(default=0.0, ge=0, description="An improvement is a fall of the loss by more than this.")
+
+
+class TrainingSpec(StrictSpec):
+    """One training: the data, the network, and how to fit it."""
+
+    name: Name | None = Field(default=None, description="A name for people; need not be unique.")
+    task: Literal["classification", "regression"] = Field(description="What the target is: a class or a number.")
+    data: DataSpec
+    model: ModelSpec = ModelSpec()
+    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "gaussian_nll"] = Field(
+        default="auto",
+        description="`auto`: binary_cross_entropy for two classes, cross_entropy for more, squared_error for a "
+        "regression. `gaussian_nll` also learns the variance of the target (Nix and Weigend 1994).",
+    )
+    optimizer: OptimizerSpec = AdamSpec()
+    schedule: ScheduleSpec = ConstantSchedule()
+    epochs: int = Field(default=100, ge=1, le=1_000_000, description="Passes over the training part.")
+    batch_size: int = Field(default=32, ge=1, le=1_048_576, description="Rows of a mini-batch.")
+    max_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="Upper bound of the L2 norm of each hidden unit's incoming weights (Srivastava et al. 2014).",
+    )
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="Upper bound of the global L2 norm of the gradient (Pascanu et al. 2013)."
+    )
+    validation_fraction: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Part of the rows held out for validation, stratified by class. 0: none.",
+    )
+    early_stopping: EarlyStoppingSpec | None = Field(
+        default=None, description="Needs a validation part. Left out: all epochs run and the last weights are kept."
+    )
+    standardize: bool = Field(
+        default=True,
+        description="Scale inputs (and a regression's target) to mean 0 and deviation 1, fitted on the training part.",
+    )
+    seed: int = Field(
+        default=0, ge=0, le=2**53 - 1, description="Seed of initial weights, splits, shuffles and dropout masks."
+    )
+    threads: int = Field(default=1, ge=1, le=64, description="Threads of one training process.")
+    max_runtime_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Stop after this many seconds of running, with the weights reached; stop reason `max_runtime`.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSpec:
+        classification = self.loss in {"cross_entropy", "binary_cross_entropy"}
+        regression = self.loss in {"squared_error", "gaussian_nll"}
+        if (self.task == "regression" and classification) or (self.task == "classification" and regression):
+            right = "cross_entropy or binary_cross_entropy" if regression else "squared_error or gaussian_nll"
+            raise ValueError(f"loss `{self.loss}` does not fit a {self.task}; use {right}")
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"{self.schedule.warmup_epochs} warm-up epochs leave none of the {self.epochs} epochs to the schedule; "
+                "give fewer"
+            )
+        if self.early_stopping is not None and self.validation_fraction == 0:
+            raise ValueError("early stopping watches the validation loss; set validation_fraction above 0")
+        return self
