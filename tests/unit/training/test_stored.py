@@ -83,3 +83,10 @@ def test_a_field_that_came_later_raises_the_version_only_where_it_is_used(monkey
     residual = TrainingSpec.model_validate(BODY | {"model": {"hidden": [8, 8], "residual": True}})
     assert write_spec(residual)["version"] == 2
     assert version_of(write_spec(residual)) == 2
+
+
+def test_layers_need_the_version_that_brought_them():
+    model = {"layers": [{"kind": "dense", "units": 8}]}
+    document = write_spec(TrainingSpec.model_validate(BODY | {"model": model}))
+    assert document["version"] == 2
+    assert read_spec(document) == TrainingSpec.model_validate(BODY | {"model": model})

@@ -1,0 +1,44 @@
+"""An interpreter of lowered networks in plain NumPy, float64: what an export is held against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dropout_service.nn.ops import Op
+
+__all__ = ["OPERATIONS", "evaluate"]
+
+Array = np.ndarray[Any, Any]
+
+OPERATIONS: dict[str, Callable[..., Array]] = {
+    "identity": lambda x: x,
+    "matmul": np.matmul,
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "maximum": lambda x, bound: np.where(x > bound, x, bound),
+    "column": lambda x, index: x[:, index],
+    "softmax": lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
+    "complement": lambda x: np.concatenate([1 - x, x], axis=1),
+    "relu": lambda x: np.where(x > 0, x, 0.0),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "gelu": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+}
+
+
+def evaluate(ops: Iterable[Op], values: Mapping[str, Array]) -> dict[str, Array]:
+    """Return all values by name: those given, and those that the operations compute one after the other."""
+    known = {name: np.asarray(value, np.float64) for name, value in values.items()}
+    for op in ops:
+        known[op.output] = OPERATIONS[op.kind](*(known[name] for name in op.inputs), **op.attributes)
+    return known

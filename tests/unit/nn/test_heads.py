@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dropout_service.nn.heads import GAUSSIAN, SIGMOID, SOFTMAX, VALUE
+from dropout_service.nn.losses import LOSSES
+
+if TYPE_CHECKING:
+    from dropout_service.nn.heads import Head
+
+LOGITS = np.random.default_rng(1).standard_normal((4, 5, 3)).astype(np.float32) * 3
+"""Four samples of five rows."""
+
+
+def test_every_loss_names_its_head():
+    assert {name: loss.head.name for name, loss in LOSSES.items()} == {
+        "cross_entropy": "softmax",
+        "binary_cross_entropy": "sigmoid",
+        "squared_error": "value",
+        "gaussian_nll": "gaussian",
+    }
+
+
+def test_probabilities_are_finite_for_any_logit():
+    extremes = np.array([[-3e38], [0.0], [3e38]], np.float32)
+    np.testing.assert_array_equal(SIGMOID.probabilities(extremes), [[1, 0], [0.5, 0.5], [0, 1]])
+    rows = np.array([[3e38, 0, -3e38], [1, 1, 1]], np.float32)
+    np.testing.assert_allclose(SOFTMAX.probabilities(rows), [[1, 0, 0], [1 / 3] * 3], rtol=1e-15)
+
+
+def test_the_figures_of_samples_are_their_moments():
+    probabilities = np.stack([SOFTMAX.probabilities(logits) for logits in LOGITS])
+    figures = SOFTMAX.figures(iter(LOGITS), sampled=True)
+    mean = probabilities.mean(axis=0)
+    np.testing.assert_allclose(figures["probabilities"], mean, rtol=1e-12)
+    np.testing.assert_allclose(figures["probabilities_std"], probabilities.std(axis=0), rtol=1e-9)
+    entropy = -(mean * np.log(mean)).sum(axis=1)
+    np.testing.assert_allclose(figures["entropy"], entropy, rtol=1e-12)
+    within = -(probabilities * np.log(probabilities)).sum(axis=2).mean(axis=0)
+    np.testing.assert_allclose(figures["mutual_information"], entropy - within, rtol=1e-9)
+
+
+@pytest.mark.parametrize("head", [VALUE, GAUSSIAN], ids=lambda head: head.name)
+def test_values_come_in_the_unit_of_the_target(head: Head):
+    outputs = LOGITS[:, :, : head.units]
+    figures: dict[str, Any] = head.figures(iter(outputs), sampled=True, mean=100.0, scale=10.0)
+    np.testing.assert_allclose(figures["values"], outputs[:, :, 0].mean(axis=0) * 10.0 + 100, rtol=1e-6)
+    np.testing.assert_allclose(figures["std"], outputs[:, :, 0].std(axis=0) * 10.0, rtol=1e-6)
+    if head is GAUSSIAN:
+        expected = np.sqrt(np.exp(outputs[:, :, 1]).mean(axis=0)) * 10.0
+        np.testing.assert_allclose(figures["aleatoric_std"], expected, rtol=1e-5)
+    else:
+        assert "aleatoric_std" not in figures
