@@ -112,9 +112,8 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         if mc_samples is None:
             passes = iter([network.forward(scaled, EVALUATION)])
         else:
-            passes = network.samples(
-                scaled, [Mode.monte_carlo(seed, sample, first_row=begin) for sample in range(mc_samples)]
-            )
+            modes = (Mode.monte_carlo(seed, sample, first_row=begin) for sample in range(mc_samples))
+            passes = network.samples(scaled, modes)
         parts.append(model.head.figures(passes, sampled=mc_samples is not None, **unit))
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prediction = Prediction(mc_samples=mc_samples, seed=seed)

@@ -27,9 +27,7 @@ __all__ = [
     "build_optimizer",
     "build_rate_schedules",
     "build_schedule",
-    "dropout_rule",
     "hidden_dropouts",
-    "layer_rules",
     "output_units",
     "resolve_loss",
 ]
@@ -75,23 +73,23 @@ def output_units(loss: str, classes: int | None) -> int:
     return classes
 
 
-def layer_rules(model: ModelSpec) -> tuple[LayerRule, ...]:
+def _layer_rules(model: ModelSpec) -> tuple[LayerRule, ...]:
     """Return the layers that a specification asks for, without the output layer; `hidden` is written out.
 
     Faults of a rule are told with pointers into the model.
     """
-    inputs = dropout_rule(model.input_dropout) if _active(model.input_dropout) else None
+    inputs = _dropout_rule(model.input_dropout) if _active(model.input_dropout) else None
     if model.layers is None:
         return mlp_rules(
             model.hidden,
             activation=model.activation,
-            dropouts=[dropout_rule(dropout) for dropout in hidden_dropouts(model)],
+            dropouts=[_dropout_rule(dropout) for dropout in hidden_dropouts(model)],
             input_dropout=inputs,
             residual=model.residual,
         )
     rules = mlp_rules((), dropouts=(), input_dropout=inputs)
     return rules + tuple(
-        LayerRule(layer.kind, layer.parameters, dropout_rule(layer.dropout), f"/layers/{i}", f"/layers/{i}/dropout")
+        LayerRule(layer.kind, layer.parameters, _dropout_rule(layer.dropout), f"/layers/{i}", f"/layers/{i}/dropout")
         for i, layer in enumerate(model.layers)
     )
 
@@ -105,7 +103,7 @@ def build_layers(model: ModelSpec, inputs: int, outputs: int) -> tuple[Layer, ..
         A layer that is not in the registry, or a dropout that does not fit it, with a pointer into the model.
     """
     try:
-        return make_layers(inputs, layer_rules(model), outputs)
+        return make_layers(inputs, _layer_rules(model), outputs)
     except InvalidInputError as error:
         if isinstance(model.dropout, tuple):
             raise
@@ -149,7 +147,7 @@ def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network:
         raise error.within("/model") from error
 
 
-def dropout_rule(dropout: float | DropoutSpec) -> DropoutRule:
+def _dropout_rule(dropout: float | DropoutSpec) -> DropoutRule:
     """Return what is dropped, by the forms of a specification."""
     if isinstance(dropout, DropoutSpec):
         return DropoutRule(dropout.rate, dropout.variant, dropout.shape, dropout.parameters)

@@ -22,7 +22,10 @@ __all__ = ["SINCE", "SPEC_VERSION", "UnreadableSpec", "parse_spec", "read_spec",
 SPEC_VERSION: Final = 2
 """The latest version that is understood; raised with each field in `SINCE`, and when more can be read than before."""
 SINCE: Final[Mapping[tuple[str, ...], int]] = {("model", "layers"): 2}
-"""Fields that came after version 1, by their path, and the version that brought them."""
+"""What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
+
+A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +130,14 @@ def _validated(fields: dict[str, Any]) -> TrainingSpec:
         return TrainingSpec.model_validate(known)
 
 
-def _has(document: Mapping[str, Any], path: tuple[str, ...]) -> bool:
-    value: Any = document
-    for step in path:
-        if not isinstance(value, Mapping) or step not in value:
-            return False
-        value = value[step]
-    return True
+def _has(value: Any, path: tuple[str, ...]) -> bool:
+    if not path:
+        return True
+    if isinstance(value, list):
+        return any(_has(one, path) for one in cast("list[Any]", value))
+    if isinstance(value, Mapping):
+        return path[0] in value and _has(value[path[0]], path[1:])
+    return path == (value,)
 
 
 def _without(value: Any, location: tuple[str | int, ...]) -> Any:

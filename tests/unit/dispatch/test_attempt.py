@@ -20,6 +20,7 @@ from dropout_service.dispatch.process import StopRequest
 from dropout_service.jobs.attempts import Attempt, Report, Verdict
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
+from dropout_service.training import identity
 from dropout_service.training.spec import TrainingSpec
 from dropout_service.training.trainer import Trainer
 
@@ -199,3 +200,15 @@ def test_a_process_without_room_for_a_thread_hands_the_job_back(
     assert (job.status, job.crashes) == ("queued", 0)
     assert parts.jobs.attempts(attempt.job_id)[-1].reason == "unavailable"
     assert parts.jobs.claim(1, dispatcher="d", lease_s=60) == [], "not at once: there is no room now"
+
+
+def test_a_job_whose_checkpoints_are_of_another_generator_begins_again_and_says_why(
+    resumable: tuple[Parts, Attempt, list[str]], stop: StopRequest, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(identity, "GENERATOR", "another")
+    parts, attempt, _ = resumable
+    run_attempt(attempt, parts, CONFIG, stop)
+    assert told(parts, attempt) == ["started", "fell_back", *["epoch"] * EPOCHS, "succeeded"]
+    (event,) = [event for event in parts.jobs.events(attempt.job_id) if event.type == "fell_back"]
+    assert "the checkpoint belongs to another generator (" in event.data["message"]
+    assert event.data["message"].endswith("resumed from the start")

@@ -85,6 +85,18 @@ def test_a_field_that_came_later_raises_the_version_only_where_it_is_used(monkey
     assert version_of(write_spec(residual)) == 2
 
 
+def test_a_word_that_came_later_raises_the_version_only_where_it_is_used(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored, "SINCE", {("model", "layers", "kind", "dropout"): 3, ("loss", "gaussian_nll"): 4})
+    dense, dropout = {"kind": "dense", "units": 8}, {"kind": "dropout", "dropout": 0.1}
+    versions = [
+        version_of(write_spec(TrainingSpec.model_validate(BODY | {"model": {"layers": layers}})))
+        for layers in ([dense], [dense, dropout])
+    ]
+    assert versions == [1, 3]
+    regression = {"task": "regression", "data": BODY["data"], "loss": "gaussian_nll"}
+    assert version_of(write_spec(TrainingSpec.model_validate(regression))) == 4
+
+
 def test_layers_need_the_version_that_brought_them():
     model = {"layers": [{"kind": "dense", "units": 8}]}
     document = write_spec(TrainingSpec.model_validate(BODY | {"model": model}))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dropout_service.kernels.variants import VARIANTS
+from dropout_service.nn.layers import LAYERS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
 from dropout_service.training.check import check_spec
 from dropout_service.training.spec import TrainingSpec
@@ -43,6 +44,13 @@ def test_every_dropout_is_valid(dropout: dict[str, Any]):
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=json.dumps)
 def test_every_schedule_is_valid(schedule: dict[str, Any]):
     check({"dropout": {"rate": 0.5, "schedule": schedule}})
+
+
+def test_every_kind_of_layer_is_documented_with_its_parameters():
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", TEXT, re.MULTILINE))
+    for name, kind in LAYERS.items():
+        own = {one.name for one in kind.parameters} | ({"dropout"} if kind.drops else set())
+        assert own <= set(re.findall(r"`(\w+)`", rows[name]))
 
 
 def test_every_variant_and_schedule_is_documented():

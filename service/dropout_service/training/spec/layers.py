@@ -26,7 +26,9 @@ class LayerSpec(StrictSpec):
     model_config = ConfigDict(extra="allow", json_schema_extra=describe_layers)
 
     kind: str = Field(description="What the layer computes, and the parameters it takes.")
-    dropout: DropoutForm = Field(default=0.0, description="Dropout after its activation, in the same forms as ever.")
+    dropout: DropoutForm = Field(
+        default=0.0, description="Dropout of the layer: a rate, or an object that names a variant."
+    )
 
     @property
     def parameters(self) -> Mapping[str, Any]:

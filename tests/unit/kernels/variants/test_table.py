@@ -14,6 +14,7 @@ from reference_variants import example
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.variants import VARIANTS, Parameter
+from dropout_service.kernels.variants.parameters import checked_parameters
 
 NAMES = [
     "standard",
@@ -110,6 +111,31 @@ def test_integers_are_checked():
     for value in (0, 3.0, True, "3", None):
         with pytest.raises(InvalidInputError, match="block_size is an integer of at least 1, not"):
             parameter.checked(value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "accepted", "refused", "message"),
+    [
+        (Parameter("a", "", "boolean"), [True, False], [1, 0, None, "true"], "a is true or false"),
+        (Parameter("a", "", "text", choices=("x", "y")), ["x", "y"], ["z", "", 1, None], "a is one of x, y"),
+        (Parameter("a", "", "text"), ["x", ""], [1, None], "a is a text"),
+    ],
+)
+def test_words_and_truth_values_are_checked(parameter, accepted, refused, message):
+    for value in accepted:
+        assert parameter.checked(value) is value
+    for value in refused:
+        with pytest.raises(InvalidInputError, match=message) as told:
+            parameter.checked(value)
+        assert [fault.pointer for fault in told.value.errors] == ["/a"]
+
+
+def test_what_is_required_is_asked_for():
+    known = (Parameter("a", "the first", "integer", required=True), Parameter("b", "", "integer", default=2))
+    assert checked_parameters("it", known, {"a": 1}) == {"a": 1, "b": 2}
+    with pytest.raises(InvalidInputError, match="it needs a: the first") as told:
+        checked_parameters("it", known, {"b": 1})
+    assert [fault.pointer for fault in told.value.errors] == ["/a"]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
