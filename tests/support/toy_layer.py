@@ -28,7 +28,7 @@ class Centre(Layer):
     """y = (x - mean) gain: the mean of the rows in training, a running one otherwise."""
 
     def __init__(self, place: Place, momentum: float) -> None:
-        units = place.inputs
+        self.units = units = place.inputs
         self.shapes = {"gain": (units,)}
         self.buffer_shapes = {"running_mean": (units,)}
         self.description = {"kind": "centre", "inputs": units, "momentum": momentum}
@@ -64,11 +64,11 @@ class Centre(Layer):
         return (Op("subtract", ("x", "running_mean"), "centred"), Op("multiply", ("centred", "gain"), "y"))
 
 
-def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> tuple[Centre, int]:
+def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> Centre:
     del rule
     if place.number == 0:
         raise InvalidInputError.at("", "the inputs are centred as it is")
-    return Centre(place, parameters["momentum"]), place.inputs
+    return Centre(place, parameters["momentum"])
 
 
 CENTRE = LayerKind(

@@ -189,16 +189,17 @@ def make_layers(
     width = inputs
     for number, rule in enumerate(rules):
         try:
-            layer, width = _made(rule, Place(width, number, dtype))
+            layer = _made(rule, Place(width, number, dtype))
         except InvalidInputError as error:
             faults = [FieldError(_pointer(fault.pointer, rule), fault.message) for fault in error.errors]
             raise InvalidInputError(error.message, errors=faults) from error
         layers.append(layer)
+        width = layer.units
     layers.append(Dense(width, outputs, dtype=dtype))
     return tuple(layers)
 
 
-def _made(rule: LayerRule, place: Place) -> tuple[Layer, int]:
+def _made(rule: LayerRule, place: Place) -> Layer:
     kind = LAYERS.get(rule.kind)
     if kind is None:
         raise InvalidInputError.at("/kind", f"there is no layer `{rule.kind}`; there are {', '.join(LAYERS)}")

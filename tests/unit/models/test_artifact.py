@@ -145,6 +145,7 @@ def changed(model: Any, path: str, value: Any) -> bytes:
         ("metrics/dropout_rates", [0.3, 1.5], "/artifact/metrics/dropout_rates/1"),
         ("weights_digest", "sha256:0", "/artifact/weights_digest"),
         ("layers/0/kind", "attention", "/artifact/layers/0/kind"),
+        ("layers/0/kind", [], "/artifact/layers/0/kind"),
         ("layers", [], "/artifact/layers"),
     ],
 )

@@ -34,6 +34,8 @@ class Layer(abc.ABC):
     ``backward`` return is lent: it holds until the next call of the same layer.
     """
 
+    units: int
+    """Columns of the output."""
     description: Description
     """The layer as JSON values: ``kind``, sizes, and all else that decides what it computes."""
     shapes: Shapes = NOTHING
@@ -105,6 +107,7 @@ class DropoutLayer(Layer):
 
     def __init__(self, units: int, rule: DropoutRule) -> None:
         self.rule = rule
+        self.units = units
         self.description = {"kind": "dropout", "units": units, **rule.description()}
 
     @property

@@ -46,7 +46,6 @@ class ConcreteDropout(VariantDropout):
         self.shapes: Mapping[str, tuple[int, ...]] = {"rate_logit": (1,)}
         self.logit: Floats = np.zeros(1, dtype)
         self.logit_grad: Floats = np.zeros(1, dtype)
-        self._units = units
         self._x: Floats = np.empty((0, units), dtype)
         self.rate = rule.rate
 
@@ -108,7 +107,7 @@ class ConcreteDropout(VariantDropout):
         weight_penalty = 0.5 * strength * float(np.vdot(weight, weight))
         weight_grad += strength * weight
         logit = math.log(rate / keep_prob)
-        grad_rate = weight_penalty / keep_prob + self._units * logit / rows
+        grad_rate = weight_penalty / keep_prob + self.units * logit / rows
         self.logit_grad += grad_rate * rate * keep_prob
         entropy = -(rate * math.log(rate) + keep_prob * math.log(keep_prob))
-        return weight_penalty - self._units * entropy / rows
+        return weight_penalty - self.units * entropy / rows

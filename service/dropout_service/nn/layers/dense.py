@@ -56,6 +56,7 @@ class Dense(Layer):
         dropout: DropoutLayer | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        self.units = units
         self._dropout = dropout
         self._standard = dropout if isinstance(dropout, Dropout) else None
         self._connect = dropout if isinstance(dropout, WeightDropout) else None
@@ -224,7 +225,7 @@ class Residual(Dense):
         return (*self._lowered("branch"), Op("add", ("x", "branch"), "y"))
 
 
-def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> tuple[Dense, int]:
+def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> Dense:
     units: int = parameters["units"]
     residual: bool = parameters["residual"]
     dropout = make_dropout(place, units, rule)
@@ -232,13 +233,11 @@ def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> tup
         message = f"`{rule.variant}` drops what a residual connection leads past; with `residual` true, "
         raise InvalidInputError.at("/dropout", message + "hidden layers after the first have one")
     if not residual:
-        layer = Dense(place.inputs, units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
-    elif units == place.inputs:
-        layer = Residual(units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
-    else:
+        return Dense(place.inputs, units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
+    if units != place.inputs:
         message = f"a residual connection needs as many units as there are inputs, {place.inputs}, not {units}"
         raise InvalidInputError.at("/residual", message)
-    return layer, units
+    return Residual(units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
 
 
 DENSE: Final = LayerKind(

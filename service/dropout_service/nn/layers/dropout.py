@@ -47,7 +47,6 @@ class Dropout(DropoutLayer):
         super().__init__(units, DropoutRule(rate))
         self.rate = rate
         self._layer = layer
-        self._units = units
         self._output = Rows(units, dtype)
         self._lanes: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._drawn: NDArray[np.uint16] | None = None
@@ -65,10 +64,10 @@ class Dropout(DropoutLayer):
 
     def draw(self, rows: int, mode: Mode) -> NDArray[np.uint16]:
         """Return the draws of ``rows`` rows of units, lent until the next."""
-        first_group, rest = divmod(mode.first_row * self._units, GROUP_ELEMENTS)
+        first_group, rest = divmod(mode.first_row * self.units, GROUP_ELEMENTS)
         if rest:
             raise ValueError(f"first_row must be a multiple of {GROUP_ELEMENTS}, not {mode.first_row}")
-        size = -(-rows * self._units // GROUP_ELEMENTS) * GROUP_LANES
+        size = -(-rows * self.units // GROUP_ELEMENTS) * GROUP_LANES
         if size > self._lanes.size:
             self._lanes = np.empty(size, np.uint64)
         lanes = self._lanes[:size]

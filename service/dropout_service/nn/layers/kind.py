@@ -52,16 +52,16 @@ class LayerKind:
     drops
         Whether it has a place for dropout.
     make
-        ``make(place, parameters, dropout)`` returns the layer, which takes no memory until a network binds it, and its
-        number of units. Parameters are checked, with the defaults filled in. It raises ``InvalidInputError`` for what
-        does not fit together, with pointers below the layer's entry.
+        ``make(place, parameters, dropout)`` returns the layer, which takes no memory until a network binds it.
+        Parameters are checked, with the defaults filled in. It raises ``InvalidInputError`` for what does not fit
+        together, with pointers below the layer's entry.
     """
 
     name: str
     computes: str
     parameters: tuple[Parameter, ...] = ()
     drops: bool = False
-    make: Callable[[Place, Mapping[str, Any], DropoutRule], tuple[Layer, int]]
+    make: Callable[[Place, Mapping[str, Any], DropoutRule], Layer]
 
     def checked_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters, the defaults filled in.

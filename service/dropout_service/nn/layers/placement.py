@@ -48,12 +48,12 @@ def make_dropout(place: Place, units: int, rule: DropoutRule) -> DropoutLayer:
         raise error.within("/dropout") from error
 
 
-def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> tuple[DropoutLayer, int]:
+def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> DropoutLayer:
     del parameters
     if rule.variant in {*_WEIGHTS, *BRANCHES}:
         where = "at the inputs" if place.number == 0 else "in a layer of its own"
         raise InvalidInputError.at("/dropout", f"`{rule.variant}` has nothing to drop {where}")
-    return make_dropout(place, place.inputs, rule), place.inputs
+    return make_dropout(place, place.inputs, rule)
 
 
 DROPOUT: Final = LayerKind(
