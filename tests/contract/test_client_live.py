@@ -316,7 +316,7 @@ def test_errors_of_the_command_line_are_one_line_and_a_code(dropout: Dropout, tm
         (("submit", tmp_path / "wrong.yaml"), 3, "/task"),
         (("submit", tmp_path / "none.yaml"), 2, "none.yaml"),
         (("predict", trained.model_id, tmp_path / "text.csv"), 2, "the header line lacks"),
-        (("predict", trained.model_id, tmp_path / "short.csv"), 2, "row 3 has 2 cells where the header has 4"),
+        (("predict", trained.model_id, tmp_path / "short.csv"), 2, "row 2 has 2 cells where the header has 4"),
         (("predict", trained.model_id, tmp_path / "words.csv"), 2, "'many' is not a number"),
         (("predict", trained.model_id, tmp_path / "objects.npy"), 2, "objects.npy: "),
         (("upload", tmp_path / "table.txt"), 2, "the ending of table.txt tells no format"),

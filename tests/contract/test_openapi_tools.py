@@ -1,4 +1,4 @@
-"""The OpenAPI document in the hands of tools: a validator, a generator of clients, a tester that sends what it allows."""
+"""The OpenAPI document in the hands of tools: a validator, a generator of clients, a tester of what it allows."""
 
 from __future__ import annotations
 

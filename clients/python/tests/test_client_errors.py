@@ -6,7 +6,14 @@ import pickle
 import pytest
 
 import dropout_client
-from dropout_client import DropoutError, FieldError, InternalServerError, JobFailedError, UnprocessableEntityError
+from dropout_client import (
+    DropoutError,
+    FieldError,
+    InternalServerError,
+    JobFailedError,
+    UnprocessableEntityError,
+    job_errors,
+)
 from dropout_client import errors as module
 from dropout_client.errors import APIStatusError, status_error
 from dropout_client.records import Failure
@@ -63,7 +70,8 @@ def test_a_failed_job_tells_where_and_what_to_change():
 
 def test_every_error_is_drawn_in_the_tree_and_exported():
     assert module.__doc__ is not None
-    kinds = {name for name, one in vars(module).items() if isinstance(one, type) and issubclass(one, DropoutError)}
+    defined = {**vars(module), **vars(job_errors)}
+    kinds = {name for name, one in defined.items() if isinstance(one, type) and issubclass(one, DropoutError)}
     drawn = {word for word in module.__doc__.split() if word.endswith("Error")}
     assert kinds == drawn
     assert kinds <= set(dropout_client.__all__)

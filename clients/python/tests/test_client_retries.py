@@ -18,11 +18,14 @@ from dropout_client import (
     NotFoundError,
     UnavailableError,
 )
+from dropout_client.errors import retry_after_s
 from dropout_client.flows import Attempt, Pause, Request, Response
-from dropout_client.retries import Options, attempts, backoff_s, retry_after_s
+from dropout_client.retries import LONGEST_PAUSE_S, Options, attempts, backoff_s
 
 REQUEST = Request(method="POST", path="/jobs", headers={"Idempotency-Key": "k"})
 DELETION = Request(method="DELETE", path="/jobs/1")
+HEAVY = Request(method="POST", path="/models/1/predict", repeat_after_timeout=False)
+REFUSED = APIConnectionError("connection refused", may_have_arrived=False)
 LOST = APIConnectionError("no answer")
 PATIENT = Options()
 OK = Response(200, {}, bytearray(b"{}"))
@@ -90,8 +93,13 @@ def test_a_deletion_whose_answer_was_lost_has_been_done(lost: Response | Dropout
 
 @pytest.mark.parametrize(
     ("outcomes", "request_"),
-    [([answer(404)], DELETION), ([answer(503), answer(404)], DELETION), ([LOST, answer(404)], REQUEST)],
-    ids=["at once", "after a refusal", "of what is no deletion"],
+    [
+        ([answer(404)], DELETION),
+        ([answer(503), answer(404)], DELETION),
+        ([REFUSED, answer(404)], DELETION),
+        ([LOST, answer(404)], REQUEST),
+    ],
+    ids=["at once", "after a refusal", "after a connection that was never made", "of what is no deletion"],
 )
 def test_else_what_is_not_found_is_told(outcomes: list[Response | DropoutError], request_: Request):
     assert isinstance(play(outcomes, request=request_)[0], NotFoundError)
@@ -118,6 +126,24 @@ def test_retry_after_takes_the_place_of_the_backoff():
     assert play([answer(503, retry_after="3"), OK])[2] == [3.0]
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     assert 15 < play([answer(429, retry_after=moment), OK])[2][0] <= 20
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_whoever_is_asked_to_come_back_in_an_hour_is_told_so_at_once(status: int):
+    result, tried, pauses = play([answer(status, retry_after="3600"), OK])
+    assert isinstance(result, APIStatusError)
+    assert result.retry_after_s == 3600
+    assert (len(tried), pauses) == (1, [])
+    assert play([answer(status, retry_after=f"{LONGEST_PAUSE_S:.0f}"), OK])[0] is OK
+    assert isinstance(play([answer(status, retry_after="9" * 5000)])[0], APIStatusError)
+
+
+def test_what_may_still_be_computed_is_not_begun_again():
+    silence = APITimeoutError("silence")
+    result, tried, _ = play([silence, OK], request=HEAVY)
+    assert (result, len(tried)) == (silence, 1)
+    for passing in (answer(503, retry_after="1"), REFUSED, APITimeoutError("no connection", may_have_arrived=False)):
+        assert play([passing, OK], request=HEAVY)[0] is OK
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -22,7 +25,10 @@ from dropout_client import (
     UnavailableError,
     UnexpectedResponseError,
     WaitTimeoutError,
+    flows,
 )
+from dropout_client.retries import Options
+from dropout_client.transport import AsyncRunner, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +132,42 @@ def test_an_answer_that_drips_is_bounded_by_the_total_timeout(stub: Stub, call: 
 def test_nobody_listens(call: Call):
     with pytest.raises(APIConnectionError, match=r"GET http://127\.0\.0\.1:9/jobs/1: "):
         call(lambda client: client.jobs.get("1"), base_url="http://127.0.0.1:9", max_retries=0)
+
+
+def test_a_request_that_could_not_be_sent_has_not_arrived(call: Call):
+    with pytest.raises(APIConnectionError) as caught:
+        call(lambda client: client.jobs.get("1"), base_url="http://127.0.0.1:9", max_retries=0)
+    assert not caught.value.may_have_arrived
+
+
+def test_a_prediction_that_takes_too_long_is_not_begun_again(stub: Stub, call: Call):
+    stub.answer(200, MODEL)
+    stub.hang()
+    with pytest.raises(APITimeoutError, match="/predict was not answered in time"):
+        call(_predicted, base_url=stub.url, timeout=0.3)
+    assert [one.path.partition("?")[0] for one in stub.received] == ["/models/model_1", "/models/model_1/predict"]
+
+
+def _predicted(client: Any) -> Any:
+    if isinstance(client, Client):
+        return client.models.get("model_1").predict([[1.0]])
+
+    async def run() -> Any:
+        return await (await client.models.get("model_1")).predict([[1.0]])
+
+    return run()
+
+
+def test_what_takes_time_is_not_done_on_the_event_loop():
+    ours = threading.get_ident()
+
+    async def awaited() -> int:
+        async with httpx.AsyncClient() as http:
+            return await AsyncRunner(http, Options()).run(flows.call(threading.get_ident))
+
+    with httpx.Client() as http:
+        assert Runner(http, Options()).run(flows.call(threading.get_ident)) == ours
+    assert asyncio.run(awaited()) != ours
 
 
 def test_a_fault_of_the_service_is_not_repeated(stub: Stub, call: Call):

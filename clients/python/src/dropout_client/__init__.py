@@ -21,9 +21,6 @@ from dropout_client.errors import (
     DropoutError,
     FieldError,
     InternalServerError,
-    JobCancelledError,
-    JobError,
-    JobFailedError,
     NotAcceptableError,
     NotFoundError,
     PermissionDeniedError,
@@ -34,8 +31,8 @@ from dropout_client.errors import (
     UnexpectedResponseError,
     UnprocessableEntityError,
     UnsupportedMediaTypeError,
-    WaitTimeoutError,
 )
+from dropout_client.job_errors import JobCancelledError, JobError, JobFailedError, WaitTimeoutError
 from dropout_client.jobs import AsyncJob, Job
 from dropout_client.models import AsyncModel, Model
 from dropout_client.predictions import ClassPrediction, Prediction, ValuePrediction

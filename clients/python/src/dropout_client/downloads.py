@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dropout_client.errors import APIConnectionError, UnexpectedResponseError
-from dropout_client.flows import Request, read, send
+from dropout_client.flows import Request, call, read, send
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def download(path: str, target: Path, *, digest: str | None) -> Flow[Path]:
     try:
         with part.open("w+b") as file:
             yield from _fill(path, file)
-            found = _digest(file)
+            found = yield from call(partial(_digest, file))
         if digest is not None and found != digest:
             raise UnexpectedResponseError(f"{path} arrived as {found}, which is not the promised {digest}")
         return part.replace(target)
@@ -68,13 +69,25 @@ def _fill(path: str, file: BinaryIO) -> Flow[None]:
             file.truncate()
         tag = response.headers.get("etag")
         try:
-            while chunk := (yield from read()):
-                file.write(chunk)
+            yield from _receive(file)
         except APIConnectionError:
             if breaks == _MOST_BREAKS:
                 raise
         else:
             return
+
+
+def _receive(file: BinaryIO) -> Flow[None]:
+    """Write what comes, in pieces that are worth the change of threads that an event loop needs for it."""
+    buffer = bytearray()
+    try:
+        while chunk := (yield from read()):
+            buffer += chunk
+            if len(buffer) >= _CHUNK_BYTES:
+                yield from call(partial(file.write, bytes(buffer)))
+                buffer.clear()
+    finally:
+        file.write(buffer)
 
 
 def _digest(file: BinaryIO) -> str:

@@ -23,18 +23,20 @@
     └── JobError                    a job ended without a model
         ├── JobFailedError              with the failure's code, epoch and hint
         └── JobCancelledError
+
+The last two branches are in ``job_errors``: they know of jobs.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from dropout_client.records import Failure
 
 __all__ = [
     "APIConnectionError",
@@ -46,9 +48,6 @@ __all__ = [
     "DropoutError",
     "FieldError",
     "InternalServerError",
-    "JobCancelledError",
-    "JobError",
-    "JobFailedError",
     "NotAcceptableError",
     "NotFoundError",
     "PermissionDeniedError",
@@ -59,7 +58,7 @@ __all__ = [
     "UnexpectedResponseError",
     "UnprocessableEntityError",
     "UnsupportedMediaTypeError",
-    "WaitTimeoutError",
+    "retry_after_s",
     "status_error",
 ]
 
@@ -89,7 +88,17 @@ class DropoutError(Exception):
 
 
 class APIConnectionError(DropoutError):
-    """The service could not be reached, or the connection broke."""
+    """The service could not be reached, or the connection broke.
+
+    Attributes
+    ----------
+    may_have_arrived
+        Whether the service may have received the request, and done what it asks for.
+    """
+
+    def __init__(self, message: str, *, may_have_arrived: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
 
 
 class APITimeoutError(APIConnectionError):
@@ -107,13 +116,18 @@ class APIStatusError(DropoutError):
         The problem document; made from the status when the answer was not one.
     request_id
         The id under which the service's log has the request.
+    retry_after_s
+        Seconds after which the service, or a proxy before it, asks to try again; ``None`` if it does not say.
     """
 
-    def __init__(self, status_code: int, problem: Problem, request_id: str | None) -> None:
+    def __init__(
+        self, status_code: int, problem: Problem, request_id: str | None, retry_after_s: float | None = None
+    ) -> None:
         self.status_code = status_code
         self.problem = problem
         self.request_id = request_id
-        super().__init__(status_code, problem, request_id)
+        self.retry_after_s = retry_after_s
+        super().__init__(status_code, problem, request_id, retry_after_s)
 
     def __str__(self) -> str:
         return _describe(self.problem, self.request_id)
@@ -171,49 +185,6 @@ class UnexpectedResponseError(DropoutError):
     """The answer is not one that this service gives, or its content is not what was promised."""
 
 
-class WaitTimeoutError(DropoutError, TimeoutError):
-    """A job was not finished in the time given. It runs on: wait again, or cancel it."""
-
-
-class JobError(DropoutError):
-    """A job ended without a model."""
-
-    def __init__(self, job_id: str, *details: object) -> None:
-        self.job_id = job_id
-        super().__init__(job_id, *details)
-
-
-class JobFailedError(JobError):
-    """A job failed.
-
-    Attributes
-    ----------
-    code, epoch, hint
-        What went wrong, in which epoch (from 1; ``None`` before the first), and what can be changed.
-    failure
-        All that the service knows of the failure, the traceback among it.
-    """
-
-    def __init__(self, job_id: str, failure: Failure) -> None:
-        super().__init__(job_id, failure)
-        self.failure = failure
-        self.code = failure.code
-        self.epoch = failure.epoch
-        self.hint = failure.hint
-
-    def __str__(self) -> str:
-        where = "" if self.epoch is None else f" in epoch {self.epoch}"
-        hint = f". Hint: {self.hint}" if self.hint else ""
-        return f"job {self.job_id} failed ({self.code}){where}: {self.failure.message.removesuffix('.')}{hint}"
-
-
-class JobCancelledError(JobError):
-    """A job was cancelled."""
-
-    def __str__(self) -> str:
-        return f"job {self.job_id} was cancelled"
-
-
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -260,7 +231,34 @@ def status_error(status_code: int, headers: Mapping[str, str], content: bytes | 
             ),
         ),
         request_id,
+        retry_after_s(headers.get("retry-after")),
     )
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Read a ``Retry-After`` header (RFC 9110 10.2.3): seconds, or a date.
+
+    Parameters
+    ----------
+    value
+        The header, if there is one.
+
+    Returns
+    -------
+    float | None
+        Seconds from now, never negative; ``None`` if there is no header or it cannot be read.
+    """
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _document(content_type: str, content: bytes | bytearray) -> dict[str, Any]:

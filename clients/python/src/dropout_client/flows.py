@@ -8,14 +8,28 @@ operation, the retries and the event stream are written once, and can be tested 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dropout_client.errors import UnexpectedResponseError
 
-__all__ = ["Attempt", "Body", "Emit", "Flow", "Pause", "Read", "Request", "Response", "Stream", "read", "send"]
+__all__ = [
+    "Attempt",
+    "Body",
+    "Call",
+    "Emit",
+    "Flow",
+    "Pause",
+    "Read",
+    "Request",
+    "Response",
+    "Stream",
+    "call",
+    "read",
+    "send",
+]
 
 T = TypeVar("T")
 
@@ -43,6 +57,8 @@ class Request:
         Longest silence on the connection, where the client has no time-out of its own.
     patience_s
         Seconds that the service was asked to hold its answer back; added to the time-out.
+    repeat_after_timeout
+        Whether to send it again when it was not answered in time; not what the service may still be computing.
     """
 
     method: str
@@ -53,6 +69,7 @@ class Request:
     stream: bool = False
     timeout_s: float = 60.0
     patience_s: float = 0.0
+    repeat_after_timeout: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +130,20 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """An effect: call a function that takes time, such as one that writes a file, and answer with what it returns."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Emit(Generic[T]):
     """An item for whoever iterates the flow."""
 
     item: T
 
 
-Effect = Request | Attempt | Pause | Read
+Effect = Request | Attempt | Pause | Read | Call
 Flow = Generator[Effect, Any, T]
 """An operation that ends in a result."""
 Stream = Generator[Effect | Emit[T], Any, None]
@@ -136,3 +160,9 @@ def read() -> Flow[bytes]:
     """Read the next part of the streamed response; typed, where a bare ``yield`` is not."""
     chunk: bytes = yield Read()
     return chunk
+
+
+def call(function: Callable[[], T]) -> Flow[T]:
+    """Call a function that takes time; typed, where a bare ``yield`` is not."""
+    result: T = yield Call(function)
+    return result

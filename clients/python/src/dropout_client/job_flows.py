@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from dropout_client import arrays
 from dropout_client.datasets import upload_dataset
-from dropout_client.errors import (
-    APIConnectionError,
-    ConflictError,
-    JobCancelledError,
-    JobFailedError,
-    UnavailableError,
-    UnexpectedResponseError,
-    WaitTimeoutError,
-)
+from dropout_client.errors import APIConnectionError, ConflictError, UnavailableError, UnexpectedResponseError
 from dropout_client.flows import Emit, Pause, Request, read, send
+from dropout_client.job_errors import JobCancelledError, JobFailedError, WaitTimeoutError
 from dropout_client.paging import pages
 from dropout_client.records import EpochMetrics, Event, Failure, JobRecord
 from dropout_client.retries import backoff_s

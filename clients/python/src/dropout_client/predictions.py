@@ -99,6 +99,7 @@ def predict(model_id: str, x: ArrayLike, *, mc_samples: int | None = None, seed:
             headers={"Content-Type": _NPY, "Accept": safetensors.MEDIA_TYPE},
             body=arrays.to_npy(arrays.to_features(x)),
             timeout_s=_TIMEOUT_S,
+            repeat_after_timeout=False,
         )
     )
     return _prediction(*safetensors.decode(response.content))

@@ -6,8 +6,11 @@ Sent again: what never reached the service or was not answered (connection error
 Not sent again: 500, because a fault of the service repeats.
 
 Repeating is safe for every request: reading, computing and deleting are idempotent, and whatever creates carries
-an ``Idempotency-Key`` that stays the same over all attempts. A deletion whose answer was lost finds nothing when it is
-repeated: that 404 counts as done.
+an ``Idempotency-Key`` that stays the same over all attempts. A deletion that may have been done, because its answer was
+lost, finds nothing when it is repeated: that 404 counts as done. What computes for long is not sent again after a
+time-out, since the service may still be at it.
+
+A ``Retry-After`` is obeyed up to `LONGEST_PAUSE_S`; whoever is asked to come back later than that is told so at once.
 """
 
 from __future__ import annotations
@@ -15,8 +18,6 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from dropout_client.errors import APIConnectionError, APITimeoutError, DropoutError, status_error
@@ -25,7 +26,10 @@ from dropout_client.flows import Attempt, Pause, Response
 if TYPE_CHECKING:
     from dropout_client.flows import Flow, Request
 
-__all__ = ["Options", "attempts", "backoff_s", "retry_after_s"]
+__all__ = ["LONGEST_PAUSE_S", "Options", "attempts", "backoff_s"]
+
+LONGEST_PAUSE_S = 60.0
+"""The longest pause that a service may ask for without the request being given up."""
 
 _LATER_MAY_SUCCEED = frozenset({408, 425, 429, 502, 503, 504})
 _IN_FLIGHT = "request-in-flight"
@@ -76,25 +80,26 @@ def attempts(request: Request, options: Options) -> Flow[Response]:
     deadline = None
     if options.total_timeout is not None:
         deadline = time.monotonic() + options.total_timeout + request.patience_s
-    lost = False  # an answer, so that the request may have been done
+    may_be_done = False  # by an attempt whose answer was lost
     for retry in range(options.max_retries + 1):
         asked_s: float | None = None
         try:
             response: Response = yield Attempt(request, _at_most(timeout_s, deadline), deadline)
         except APIConnectionError as error:
             failure: DropoutError = error
-            again = lost = True
+            may_be_done = may_be_done or error.may_have_arrived
+            again = request.repeat_after_timeout or not (isinstance(error, APITimeoutError) and error.may_have_arrived)
         else:
             if response.status_code < _FIRST_ERROR:
                 return response
-            if lost and request.method == "DELETE" and response.status_code == _NOT_FOUND:
+            if may_be_done and request.method == "DELETE" and response.status_code == _NOT_FOUND:
                 return response
-            lost = lost or response.status_code in _LOST_ANSWER
+            may_be_done = may_be_done or response.status_code in _LOST_ANSWER
             failure = refusal = status_error(response.status_code, response.headers, response.content)
-            asked_s = retry_after_s(response.headers.get("retry-after"))
+            asked_s = refusal.retry_after_s
             again = response.status_code in _LATER_MAY_SUCCEED or refusal.problem.type.endswith(_IN_FLIGHT)
         pause_s = backoff_s(retry) if asked_s is None else asked_s
-        if not again or retry == options.max_retries or not _fits(pause_s, deadline):
+        if not again or retry == options.max_retries or pause_s > LONGEST_PAUSE_S or not _fits(pause_s, deadline):
             raise failure
         yield Pause(pause_s)
     raise AssertionError("the last attempt returns or raises")
@@ -104,32 +109,6 @@ def backoff_s(retry: int) -> float:
     """Draw the seconds to wait before a retry (from 0): exponential, with jitter so that clients spread out."""
     longest_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**retry)
     return longest_s * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Read a ``Retry-After`` header (RFC 9110 10.2.3): seconds, or a date.
-
-    Parameters
-    ----------
-    value
-        The header, if there is one.
-
-    Returns
-    -------
-    float | None
-        Seconds from now, never negative; ``None`` if there is no header or it cannot be read.
-    """
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _at_most(timeout_s: float, deadline: float | None) -> float:

@@ -17,7 +17,7 @@ import anyio
 import httpx
 
 from dropout_client.errors import APIConnectionError, APITimeoutError, DropoutError
-from dropout_client.flows import Attempt, Emit, Pause, Read, Request, Response
+from dropout_client.flows import Attempt, Call, Emit, Pause, Read, Request, Response
 from dropout_client.retries import attempts
 from dropout_client.version import __version__
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
     from types import TracebackType
 
-    from dropout_client.flows import Body, Flow, Stream
+    from dropout_client.flows import Body, Effect, Flow, Stream
     from dropout_client.retries import Options
 
 __all__ = ["AsyncRunner", "Runner"]
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 18
 _CONNECT_TIMEOUT_S = 10.0
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 USER_AGENT = f"dropout-client/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
 
 
@@ -142,7 +143,7 @@ class _Exchange:
             except DropoutError as fault:
                 error = fault
 
-    def _perform(self, effect: Request | Attempt | Pause | Read) -> Any:
+    def _perform(self, effect: Effect) -> Any:
         match effect:
             case Request():
                 step = self.advance(attempts(effect, self._runner.options))
@@ -154,6 +155,8 @@ class _Exchange:
             case Read():
                 with _translated():
                     return next(self._chunks, b"")
+            case Call():
+                return effect.function()
 
     def _attempt(self, attempt: Attempt) -> Response:
         self._close()
@@ -208,7 +211,7 @@ class _AsyncExchange:
             except DropoutError as fault:
                 error = fault
 
-    async def _perform(self, effect: Request | Attempt | Pause | Read) -> Any:
+    async def _perform(self, effect: Effect) -> Any:
         match effect:
             case Request():
                 step = await self.advance(attempts(effect, self._runner.options))
@@ -220,6 +223,8 @@ class _AsyncExchange:
             case Read():
                 with _translated():
                     return await anext(self._chunks, b"")
+            case Call():
+                return await anyio.to_thread.run_sync(effect.function)
 
     async def _attempt(self, attempt: Attempt) -> Response:
         await self._close()
@@ -348,10 +353,12 @@ def _translated() -> Generator[None]:
     except httpx.RequestError as error:
         where = f"{error.request.method} {error.request.url.copy_with(query=None)}"
         reason = str(error) or type(error).__name__
+        arrived = not isinstance(error, _NOT_SENT)
         if isinstance(error, httpx.TimeoutException):
-            raise APITimeoutError(f"{where} was not answered in time: {reason}") from error
+            message = f"{where} was not answered in time: {reason}"
+            raise APITimeoutError(message, may_have_arrived=arrived) from error
         hint = "; is the service running there?" if isinstance(error, httpx.ConnectError) else ""
-        raise APIConnectionError(f"{where}: {reason}{hint}") from error
+        raise APIConnectionError(f"{where}: {reason}{hint}", may_have_arrived=arrived) from error
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["InputError", "blamed_on", "read_features", "read_spec"]
 
 
+_DELIMITERS = ",;\t"
+_SAMPLE_ROWS = 20
+_TRUTH = {"true": 1.0, "false": 0.0}
+"""Truth values, which a model that was trained on them takes as numbers."""
+
+
 class InputError(Exception):
     """A file or option of the command line is not usable; the message says which and why."""
 
@@ -58,7 +64,7 @@ def read_spec(path: Path) -> dict[str, Any]:
 
 
 def read_features(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
-    """Read what a model predicts from: npy, or a CSV file with a header line.
+    """Read what a model predicts from: npy, or a CSV file with a header line, in any form that the service takes.
 
     Parameters
     ----------
@@ -78,24 +84,41 @@ def read_features(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
     if path.suffix.lower() == ".npy":
         with blamed_on(path):
             return np.load(path, allow_pickle=False)
-    header, *rows = [row for row in csv.reader(_text(path).splitlines()) if row] or [[]]
+    header, *rows = _rows(_text(path)) or [[]]
     missing = [name for name in names if name not in header]
     if missing:
         raise InputError(f"{path}: the header line lacks {', '.join(missing)}; the model needs {', '.join(names)}")
     places = [header.index(name) for name in names]
     return np.asarray(
-        [[_number(path, line, header, row, place) for place in places] for line, row in enumerate(rows, start=2)],
+        [[_number(path, row, header, cells, place) for place in places] for row, cells in enumerate(rows, start=1)],
         dtype=np.float64,
     ).reshape(len(rows), len(names))
 
 
-def _number(path: Path, line: int, header: Sequence[str], row: Sequence[str], place: int) -> float:
+def _rows(text: str) -> list[list[str]]:
+    """Split a table into cells as the service does: by what splits the first rows evenly and into the most columns."""
+    lines = text.splitlines()
+    sample = lines[: 1 + _SAMPLE_ROWS]
+
+    def split(delimiter: str, lines: Sequence[str]) -> list[list[str]]:
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        return [[cell.strip() for cell in cells] for cells in reader if cells]
+
+    def fit(delimiter: str) -> tuple[bool, int]:
+        widths = [len(cells) for cells in split(delimiter, sample)]
+        return (bool(widths) and widths[0] > 1 and len(set(widths)) == 1, widths[0] if widths else 0)
+
+    return split(max(_DELIMITERS, key=fit), lines)
+
+
+def _number(path: Path, row: int, header: Sequence[str], cells: Sequence[str], place: int) -> float:
     try:
-        return float(row[place])
+        cell = cells[place]
+        return _TRUTH[cell.lower()] if cell.lower() in _TRUTH else float(cell)
     except IndexError:
-        raise InputError(f"{path}: row {line} has {len(row)} cells where the header has {len(header)}") from None
+        raise InputError(f"{path}: row {row} has {len(cells)} cells where the header has {len(header)}") from None
     except ValueError:
-        raise InputError(f"{path}: row {line}, column {header[place]}: {row[place]!r} is not a number") from None
+        raise InputError(f"{path}: row {row}, column {header[place]}: {cells[place]!r} is not a number") from None
 
 
 def _text(path: Path) -> str:
