@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from dropout_service.datasets.cells import TRUTH, numbers
 from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.training.data import Label, TrainingData
-from dropout_service.training.networks import check_inputs
+from dropout_service.training.networks import check_network, output_units, resolve_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.blobs import BlobStore
-    from dropout_service.datasets.dataset import Column, Dataset
+    from dropout_service.budgets import Budgets
+    from dropout_service.datasets.dataset import Column, Dataset, TableSchema
     from dropout_service.training.spec import TrainingSpec
 
     _Arrays = tuple[NDArray[np.float64], NDArray[np.float64] | list[str]]
@@ -30,16 +30,30 @@ if TYPE_CHECKING:
 __all__ = ["check", "load_training_data"]
 
 
-def check(dataset: Dataset, spec: TrainingSpec) -> None:
-    """Check that a training can use the dataset as its spec says.
+def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
+    """Check that a training can use a table as its spec says, before the one is stored and the other begun.
+
+    Parameters
+    ----------
+    schema
+        What is in the table.
+    spec
+        The training.
+    budgets
+        Bounds of its network.
 
     Raises
     ------
     InvalidInputError
         With pointers into the spec: a column that is not there or cannot be used, a target that does not fit the
-        task, too few rows, a layout of the inputs that is not one of so many features.
+        task or the loss, too few rows, a layout of the inputs that is not one of so many features.
+    OverBudgetError
+        The network is too large.
     """
-    check_inputs(spec, len(choose(dataset.schema, spec).features))
+    choice = choose(schema, spec)
+    classes = choice.target.distinct if spec.task == "classification" else None
+    outputs = output_units(resolve_loss(spec, classes), classes)
+    check_network(spec, inputs=len(choice.features), outputs=outputs, rows=schema.rows, budgets=budgets)
 
 
 def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -> TrainingData:
@@ -100,7 +114,7 @@ def _numbers(cells: Sequence[str], column: Column) -> NDArray[np.float64]:
 
 
 def _read_npz(path: Path, features: Sequence[int], target: int) -> _Arrays:
-    content = read_npz(path, limit_bytes=sys.maxsize)  # its size was found acceptable when it was uploaded
+    content = read_npz(path)
     width = content.x.shape[1]
     if width in features:  # `y`, numeric then, as a feature of something else
         return _columns_of(np.column_stack([content.x, content.y]), features, target)

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from sqlalchemy import insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
+from dropout_service.budgets import Budgets
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
 from dropout_service.datasets.dataset import Dataset, TableSchema
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["DatasetRegistry", "Upload", "key_of"]
 
 _ID_DIGITS: Final = 32
+
+
+def _anything(_schema: TableSchema) -> None:
+    """Accept every table."""
 
 
 class Upload:
@@ -60,14 +65,14 @@ class DatasetRegistry:
         The database.
     blobs
         Where the content goes.
-    max_unpacked_bytes
-        Largest size of the arrays of an npz when they are unpacked.
+    budgets
+        Bounds of what a table may hold.
     """
 
-    def __init__(self, engine: Engine, blobs: BlobStore, *, max_unpacked_bytes: int = 1 << 32) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, budgets: Budgets | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
-        self._max_unpacked_bytes = max_unpacked_bytes
+        self._budgets = budgets or Budgets()
 
     @contextmanager
     def upload(self) -> Generator[Upload]:
@@ -81,6 +86,7 @@ class DatasetRegistry:
         *,
         name: str | None = None,
         format: DatasetFormat | None = None,  # noqa: A002 - the field's word
+        accept: Callable[[TableSchema], None] = _anything,
     ) -> tuple[Dataset, bool]:
         """Look through the content and keep it.
 
@@ -92,6 +98,8 @@ class DatasetRegistry:
             A name for people. Default: the id.
         format
             What the content is said to be. Default: what it looks like.
+        accept
+            Called with what is in it, before anything is kept; nothing is if it raises.
 
         Returns
         -------
@@ -105,20 +113,22 @@ class DatasetRegistry:
         ------
         InvalidInputError
             The content is not what it should be.
-        TooLargeError
-            It unpacks to more than the limit.
+        OverBudgetError
+            It has too many columns, or unpacks to too much.
         """
         digest = upload.digest
         dataset_id = f"sha256-{digest.removeprefix('sha256:')[:_ID_DIGITS]}"
         known = self._find(dataset_id)
         if known is not None and self._has_content(known):
+            accept(known.schema)
             return known, False
         upload.file.flush()
         path = Path(upload.file.name)
         found = detect_format(path)
         if format is not None and format != found:
             raise InvalidInputError(f"the content is said to be {format}, but it looks like {found}")
-        schema = scan(path, found, limit_bytes=self._max_unpacked_bytes)
+        schema = scan(path, found, self._budgets)
+        accept(schema)
         # A key of its own for each upload: a dataset that is deleted and uploaded at the same time either keeps
         # its blob or has none, never a row without a blob. The row decides which upload counts.
         blob_key = f"datasets/{dataset_id}/{secrets.token_hex(8)}"
@@ -168,11 +178,17 @@ class DatasetRegistry:
         except IntegrityError:
             return None
 
-    def add_content(self, content: bytes | memoryview, *, name: str | None = None) -> Dataset:
+    def add_content(
+        self,
+        content: bytes | memoryview,
+        *,
+        name: str | None = None,
+        accept: Callable[[TableSchema], None] = _anything,
+    ) -> Dataset:
         """Keep content that is in memory, such as arrays given in place; see ``add``."""
         with self.upload() as upload:
             upload.write(content)
-            dataset, _ = self.add(upload, name=name)
+            dataset, _ = self.add(upload, name=name, accept=accept)
         return dataset
 
     def get(self, dataset_id: str) -> Dataset:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.nn.dropouts import DropoutRule
 from dropout_service.nn.losses import LOSSES
-from dropout_service.nn.network import BRANCHES, Network, dropouts, mlp_layers
+from dropout_service.nn.network import BRANCHES, Network, dropouts, mlp_layers, parameter_shapes
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
 from dropout_service.nn.schedules import SCHEDULES, warm_up
 from dropout_service.training.dropout_spec import DropoutSpec
 
 if TYPE_CHECKING:
+    from dropout_service.budgets import Budgets
     from dropout_service.nn.layer import Layer
     from dropout_service.nn.network import AnyDropout
     from dropout_service.nn.optimizers import Optimizer
@@ -22,18 +24,22 @@ if TYPE_CHECKING:
     from dropout_service.training.spec import ModelSpec, TrainingSpec
 
 __all__ = [
+    "EVALUATION_ROWS",
     "build_layers",
     "build_network",
     "build_optimizer",
     "build_rate_schedules",
     "build_schedule",
-    "check_inputs",
+    "check_network",
     "hidden_dropouts",
     "output_units",
     "resolve_loss",
 ]
 
 _BINARY = 2
+
+EVALUATION_ROWS = 1024
+"""Rows of a validation pass: large enough for the matrix products, small enough for the cache."""
 
 
 def resolve_loss(spec: TrainingSpec, classes: int | None) -> str:
@@ -119,15 +125,32 @@ def _of_all_layers(fault: FieldError) -> FieldError:
     return FieldError("/".join(["", place, *below[1:]]), f"hidden layer {int(below[0]) + 1}: {fault.message}")
 
 
-def check_inputs(spec: TrainingSpec, features: int) -> None:
-    """Check that what a specification says of its inputs fits the data.
+def check_network(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budgets: Budgets) -> None:
+    """Check that a specification's network fits the data, and what training it would allocate.
+
+    Parameters
+    ----------
+    spec
+        The training.
+    inputs, outputs
+        Units at both ends of the network.
+    rows
+        Rows of the data.
+    budgets
+        Bounds of its parameters and of a pass.
 
     Raises
     ------
     InvalidInputError
         The layout of the inputs that a variant of dropout is told is not one of so many features.
+    OverBudgetError
+        It is too large.
     """
-    _layers(spec, features, 1)
+    parameters = sum(math.prod(shape) for shape in parameter_shapes(_layers(spec, inputs, outputs)).values())
+    budgets.check("parameters", parameters, pointer="/model/hidden", remedy="give fewer or smaller hidden layers")
+    rows = max(min(spec.batch_size, rows), EVALUATION_ROWS)
+    pointer = "/batch_size" if rows > EVALUATION_ROWS else "/model/hidden"
+    budgets.check("activations", rows * (sum(spec.model.hidden) + outputs), pointer=pointer)
 
 
 def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network:
@@ -136,7 +159,7 @@ def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network:
     Raises
     ------
     InvalidInputError
-        As in ``check_inputs``.
+        As in ``check_network``.
     """
     return Network(_layers(spec, inputs, outputs))
 

@@ -88,13 +88,15 @@ class ColumnReport(_Report):
     missing: int = Field(description="Cells without a value: empty, NA, N/A, NaN or null.")
     bad: int = Field(description="Cells that do not fit the type: text among numbers, infinities.")
     distinct: int = Field(description="Number of distinct values; a lower bound when `distinct_exact` is false.")
-    distinct_exact: bool = Field(description="False above 10,000 distinct values, where counting stops.")
+    distinct_exact: bool = Field(
+        description="False above 10,000 distinct values (fewer in a wide table), where counting stops."
+    )
     min: float | None
     max: float | None
     mean: float | None
     std: float | None = Field(description="Population standard deviation (ddof 0) of the finite numbers.")
     classes: list[ClassCountReport] | None = Field(
-        description="Every value with its count, in sorted order, when there are at most 100."
+        description="Every value with its count, in sorted order, when there are at most 100 (fewer in a wide table)."
     )
     constant: bool = Field(description="Whether all values are equal, so that nothing can be learned from the column.")
 

@@ -24,7 +24,7 @@ TEXT = {"Content-Type": "text/csv"}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, dispatcher=False, max_dataset_bytes=1 << 21)
+    return Settings(data_dir=tmp_path, dispatcher=False, max_dataset_bytes=1 << 21, max_npz_bytes=1 << 21)
 
 
 def upload(client: httpx.Client, content: bytes = CSV, **params: Any) -> dict[str, Any]:
@@ -142,7 +142,8 @@ def test_a_bomb_of_a_zip_is_too_large(client: httpx.Client, settings: Settings):
     file = io.BytesIO()
     np.savez_compressed(file, x=np.zeros((1000, 400)), y=np.zeros(1000))
     answer = client.post("/datasets", content=file.getvalue(), headers={"Content-Type": "application/zip"})
-    assert answer.status_code == 413
+    assert answer.status_code == 422
+    assert answer.json()["excess"]["setting"] == "DROPOUT_SERVICE_MAX_NPZ_BYTES"
     assert files(settings) == []
 
 
