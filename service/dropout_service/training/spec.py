@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.training.arrays import Matrix, Vector  # noqa: TC001 - Pydantic reads annotations
 from dropout_service.training.dropout_spec import ACCEPTED, AnyDropout, Dropouts, DropoutSpec
 from dropout_service.training.strict import Items, Name, StrictSpec, located
 
@@ -43,10 +44,10 @@ class DataSpec(StrictSpec):
     features: Items[str] | None = Field(
         default=None, description="Names of the feature columns. Default: every column but the target."
     )
-    x: list[list[float]] | None = Field(
+    x: Matrix | None = Field(
         default=None, description="Features in place, shape (rows, features). Large arrays belong in a dataset."
     )
-    y: list[float] | list[int] | list[str] | None = Field(
+    y: Vector | None = Field(
         default=None, description="Targets in place, shape (rows,): numbers, or class labels as numbers or text."
     )
 
