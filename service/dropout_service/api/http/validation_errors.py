@@ -93,7 +93,8 @@ def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
     if tell is not None:
         return tell(error)
     if error["type"] == "extra_forbidden":
-        close = get_close_matches(str(error["loc"][-1]), known, n=1)
+        known = known if len(error["loc"]) == 1 else ()
+        close = get_close_matches(str(error["loc"][-1])[:_MAX_QUOTED], known, n=1)
         if close:
             return f"there is no such field; did you mean `{close[0]}`?"
         return "there is no such field" + (f"; there are {', '.join(known)}" if known else "; check its spelling")
