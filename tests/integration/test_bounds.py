@@ -165,6 +165,14 @@ BROKEN_JOBS: dict[str, tuple[bytes, str]] = {
         ).encode(),
         "/model/dropout/0",
     ),
+    "layouts of nulls": (
+        json.dumps(job(model={"dropout": {"variant": "alpha", "rate": 0.5, "shape": [None] * 400_000}})).encode(),
+        "/model/dropout/shape/0",
+    ),
+    "layouts of many axes": (
+        json.dumps(job(model={"dropout": {"variant": "alpha", "rate": 0.5, "shape": [2] * 400_000}})).encode(),
+        "/model/dropout/shape",
+    ),
     "a long unknown name": (json.dumps(job(**{"n" * 4_000_000: 0})).encode(), None),
 }
 
@@ -178,6 +186,55 @@ def test_a_validation_ends_at_its_first_faults(server: LiveServer, name: str):
     pointers = [fault["pointer"] for fault in answer.json()["errors"]]
     assert len(pointers) == 1
     assert pointer is None or pointers == [pointer]
+
+
+def header(**fields: Any) -> bytes:
+    return safetensors({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **fields}}, bytes(4))
+
+
+BROKEN_ARRAYS: dict[str, tuple[str, bytes, str]] = {
+    "a noise shape of texts": (
+        JSON,
+        json.dumps({"x": [1], "rate": 0.5, "noise_shape": ["a"] * 400_000}).encode(),
+        "/noise_shape/0",
+    ),
+    "a noise shape of many axes": (
+        JSON,
+        json.dumps({"x": [1], "rate": 0.5, "noise_shape": [1] * 400_000}).encode(),
+        "/noise_shape",
+    ),
+    "a shape of nulls": (
+        JSON,
+        json.dumps({"x": {"dtype": "float32", "shape": [None] * 400_000, "data": ""}, "rate": 0.5}).encode(),
+        "/x/shape/0",
+    ),
+    "names": (JSON, json.dumps({f"n{i}": 0 for i in range(200_000)}).encode(), ""),
+    "a tensor's shape of nulls": (SAFETENSORS, header(shape=[None] * 150_000), "/x"),
+    "a tensor's names": (SAFETENSORS, header(**{f"n{i}": 0 for i in range(80_000)}), "/x"),
+    "metadata of numbers": (
+        SAFETENSORS,
+        safetensors({"__metadata__": {f"n{i}": 0 for i in range(80_000)}}),
+        "/__metadata__",
+    ),
+    "names of metadata": (SAFETENSORS, safetensors({"__metadata__": {f"n{i}": "0" for i in range(70_000)}}), ""),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_ARRAYS)
+def test_the_faults_of_an_array_have_an_end(server: LiveServer, name: str):
+    media_type, content, pointer = BROKEN_ARRAYS[name]
+    with at_most(server, 40 * MB + 8 * len(content)):
+        answer = post(server, "/dropout/forward", content, media_type)
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+
+
+def test_many_tensors_are_told_of_in_part(server: LiveServer):
+    tensors = {f"n{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(10_000)}
+    with at_most(server, 40 * MB):
+        answer = post(server, "/dropout/forward?rate=0.5", safetensors(tensors), SAFETENSORS)
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 20
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/dropout/forward", "/models/model_0/predict"])

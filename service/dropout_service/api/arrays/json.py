@@ -49,7 +49,7 @@ class EncodedArray(BaseModel):
         description="`float16`, `bfloat16`, `float32` or `float64`; for a mask `bool` (a byte an element) or `packed` "
         "(a bit an element, the first in the lowest bit of a byte)."
     )
-    shape: list[int] = Field(description="Size of each axis.")
+    shape: list[int] = Field(fail_fast=True, description="Size of each axis.")
     data: str = Field(description="Base64 of the little-endian elements in C order.")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from dropout_service.api.arrays.base import FLOAT_DTYPES, check_float
+from dropout_service.api.arrays.base import FLOAT_DTYPES, MAX_DIMENSIONS, check_float
 from dropout_service.api.arrays.json import (
     decode_bools,
     decode_data,
@@ -169,9 +169,12 @@ def check_answer(inputs: Inputs, form: str, budgets: Budgets) -> None:
         The mask has too many elements, or the answer too many values of JSON.
     """
     parameters, shape = inputs.parameters, inputs.array.shape
+    masked = isinstance(parameters, ForwardParameters) and parameters.return_mask != "none"
+    if not masked and 0 < inputs.array.size * MAX_DIMENSIONS < budgets.json_values:
+        return  # so few elements are in fewer lists, whatever the shape: most requests end here
     lists = form == JSON and not inputs.encoded
     values = nested_values(shape) if lists else 0
-    if isinstance(parameters, ForwardParameters) and parameters.return_mask != "none":
+    if isinstance(parameters, ForwardParameters) and masked:
         drawn = mask_shape(variant_of(parameters), shape, own_parameters(parameters))
         budgets.check("mask_elements", math.prod(drawn), pointer="/return_mask")
         values += nested_values(drawn) if lists and parameters.return_mask == "bool" else 0

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from dropout_service.api.http.validation_errors import field_errors, summary
+from dropout_service.api.http.validation_errors import MOST_ERRORS, field_errors, summary
 from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import (
     ConflictError,
@@ -172,7 +172,7 @@ async def _service_error(request: Request, error: Exception) -> Response:
         code=error.code,
         problem=problem,
         detail=summary(error.errors) if _tells_one_place(error) else error.message,
-        errors=error.errors,
+        errors=error.errors[:MOST_ERRORS],
         excess=error.excess if isinstance(error, OverBudgetError) else None,
         headers=headers,
     )

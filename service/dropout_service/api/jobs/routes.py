@@ -180,7 +180,7 @@ def get_job_metrics(
     job_id: str,
     jobs: Jobs,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only epochs with a higher number.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=100_000, description="Largest number of epochs.")] = 10_000,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="Largest number of epochs.")] = 10_000,
 ) -> MetricsPage:
     """Give the metrics of the epochs that are complete, in order."""
     found = jobs.metrics(job_id, after=after, limit=limit + 1)

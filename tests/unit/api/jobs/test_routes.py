@@ -497,3 +497,10 @@ def test_a_job_beyond_the_limits_is_told_which_setting_allows_more(
         assert problem["excess"]["setting"] == f"DROPOUT_SERVICE_{setting}"
         assert [error["pointer"] for error in problem["errors"]] == [pointer]
     assert client.post("/jobs", json=body(model={"hidden": [20], "dropout": 0})).status_code == 202
+
+
+def test_a_page_of_metrics_has_a_bound(client: httpx.Client):
+    job = submit(client)
+    assert client.get(f"/jobs/{job}/metrics?limit=10000").status_code == 200
+    (error,) = client.get(f"/jobs/{job}/metrics?limit=10001").json()["errors"]
+    assert error["pointer"] == "/limit"
