@@ -6,10 +6,11 @@ import hashlib
 import secrets
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import Text, cast, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from dropout_service.budgets import Budgets
@@ -23,7 +24,7 @@ from dropout_service.errors import InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Select
 
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import DatasetFormat
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["DatasetRegistry", "Upload", "key_of"]
 
 _ID_DIGITS: Final = 32
+_LISTED_CHARS: Final = 1 << 22
+"""Characters of the descriptions of listed datasets together; each takes some 30 bytes while it is answered."""
 
 
 def _anything(_schema: TableSchema) -> None:
@@ -206,11 +209,19 @@ class DatasetRegistry:
 
     def list(self, *, limit: int, after: str | None = None) -> list[Dataset]:
         """List up to ``limit`` datasets, the newest first, that come after the one of the key ``after`` (`key_of`)."""
-        query = select(datasets).order_by(datasets.c.created_at.desc(), datasets.c.id.desc()).limit(limit)
-        if after is not None:
-            query = query.where(tuple_(datasets.c.created_at, datasets.c.id) < _position(after))
+        query = _newest_first(select(datasets), limit, after)
         with reading(self._engine) as connection:
             return [_dataset(row) for row in connection.execute(query).mappings()]
+
+    def fitting(self, *, limit: int, after: str | None = None) -> int:
+        """Return how many of the datasets that `list` gives fit into one answer: descriptions of tables may be large.
+
+        One always does.
+        """
+        sizes = _newest_first(select(func.length(cast(datasets.c.schema, Text))), limit, after)
+        with reading(self._engine) as connection:
+            together = accumulate(connection.execute(sizes).scalars())
+            return max(1, sum(size <= _LISTED_CHARS for size in together))
 
     def hold(self, connection: Connection, dataset_id: str) -> None:
         """Keep a dataset from being deleted until a transaction ends, such as one that begins to use it.
@@ -255,6 +266,11 @@ class DatasetRegistry:
         with reading(self._engine) as connection:
             row = connection.execute(select(datasets).where(datasets.c.id == dataset_id)).mappings().one_or_none()
         return None if row is None else _dataset(row)
+
+
+def _newest_first(query: Select[Any], limit: int, after: str | None) -> Select[Any]:
+    query = query.order_by(datasets.c.created_at.desc(), datasets.c.id.desc()).limit(limit)
+    return query if after is None else query.where(tuple_(datasets.c.created_at, datasets.c.id) < _position(after))
 
 
 def _no_such(dataset_id: str) -> NotFoundError:

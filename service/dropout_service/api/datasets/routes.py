@@ -176,9 +176,10 @@ async def upload_dataset(
 
 @router.get("", operation_id="list_datasets", summary="List datasets", responses=problem_responses())
 def list_datasets(datasets: Datasets, page: PageQuery) -> Page[DatasetReport]:
-    """Give the datasets, newest first, in pages."""
-    found = datasets.list(limit=page.limit + 1, after=page.after)
-    return Page[DatasetReport].of(found, limit=page.limit, key=key_of, item=DatasetReport.model_validate)
+    """Give the datasets, newest first, in pages; a page of wide tables may have fewer than `limit`."""
+    limit = datasets.fitting(limit=page.limit, after=page.after)
+    found = datasets.list(limit=limit + 1, after=page.after)
+    return Page[DatasetReport].of(found, limit=limit, key=key_of, item=DatasetReport.model_validate)
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset", summary="Read a dataset", responses=problem_responses(404))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dropout_service.api.dropout import forms
+from dropout_service.api.jobs import routes
 from dropout_service.app import create_app
 from dropout_service.database.engine import open_database
 from dropout_service.jobs.attempts import Attempt, Outcome, Report, Restored
@@ -504,3 +506,19 @@ def test_a_page_of_metrics_has_a_bound(client: httpx.Client):
     assert client.get(f"/jobs/{job}/metrics?limit=10000").status_code == 200
     (error,) = client.get(f"/jobs/{job}/metrics?limit=10001").json()["errors"]
     assert error["pointer"] == "/limit"
+
+
+def test_a_body_of_json_is_read_off_the_event_loop(client: httpx.Client, monkeypatch: pytest.MonkeyPatch):
+    readers: list[str] = []
+    for module in (routes, forms):
+        read = module.read_json_object
+
+        def reading(*arguments: Any, read: Callable[..., Any] = read) -> Any:
+            readers.append(threading.current_thread().name)
+            return read(*arguments)
+
+        monkeypatch.setattr(module, "read_json_object", reading)
+    submit(client)
+    assert client.post("/dropout/forward", json={"x": [0.5] * 20_000, "rate": 0.5}).status_code == 200
+    assert len(readers) == 2
+    assert all(name.startswith("AnyIO worker") for name in readers)
