@@ -44,7 +44,9 @@ JSON = {"Content-Type": "application/json"}
 
 def serve(data_dir: str) -> None:
     """Run the application with the echo route, as `serve` does, on a free port that is printed."""
-    app = create_app(Settings(data_dir=Path(data_dir), dispatcher=False))
+    # 10,000 x 784 numbers as JSON are above what a service takes unless told otherwise.
+    settings = Settings(data_dir=Path(data_dir), dispatcher=False, max_json_bytes=1 << 30, max_json_values=1 << 24)
+    app = create_app(settings)
 
     async def echo(request: Request) -> Response:
         return Response(await request.body(), media_type="application/x-npy")

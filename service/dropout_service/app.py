@@ -22,14 +22,14 @@ from dropout_service.api.dependencies import known_query
 from dropout_service.api.dropout import routes as dropout
 from dropout_service.api.dropout.openapi import REQUESTS
 from dropout_service.api.dropout.schemas import BackwardAnswer, ForwardAnswer
-from dropout_service.api.http.body_limit import BodyLimitMiddleware
+from dropout_service.api.http.body_limit import BodyLimit, BodyLimitMiddleware
 from dropout_service.api.http.conditional import ConditionalMiddleware
 from dropout_service.api.http.openapi import describe
 from dropout_service.api.http.origins import OriginMiddleware
 from dropout_service.api.http.problems import install_problem_handlers
 from dropout_service.api.http.request_id import RequestIdMiddleware
 from dropout_service.api.jobs import routes as jobs
-from dropout_service.api.jobs.schemas import EventPage
+from dropout_service.api.jobs.schemas import EventPage, JobRequest
 from dropout_service.api.models import routes as models
 from dropout_service.api.models.predictions import PredictionRequest
 from dropout_service.api.readiness import Readiness
@@ -113,8 +113,9 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     app.add_middleware(
         BodyLimitMiddleware,
-        max_bytes=settings.max_body_bytes,
-        by_path={"/datasets": settings.max_dataset_bytes},
+        limit=BodyLimit("DROPOUT_SERVICE_MAX_BODY_BYTES", settings.max_body_bytes),
+        json_limit=BodyLimit("DROPOUT_SERVICE_MAX_JSON_BYTES", settings.max_json_bytes),
+        by_path={"/datasets": BodyLimit("DROPOUT_SERVICE_MAX_DATASET_BYTES", settings.max_dataset_bytes)},
     )
     app.add_middleware(ConditionalMiddleware)
     app.add_middleware(OriginMiddleware, hosts=settings.hosts, origins=settings.origins)
@@ -122,7 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(dropout.router)
     for module in (datasets, jobs, models, health):
         app.include_router(module.router, dependencies=[Depends(known_query)])
-    describe(app, [*REQUESTS, EncodedArray, ForwardAnswer, BackwardAnswer, EventPage, PredictionRequest])
+    describe(app, [*REQUESTS, EncodedArray, ForwardAnswer, BackwardAnswer, EventPage, JobRequest, PredictionRequest])
     return app
 
 
@@ -150,7 +151,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
         "database": database,
         "blobs": blobs,
         "jobs": store,
-        "datasets": DatasetRegistry(database, blobs, max_unpacked_bytes=settings.max_dataset_bytes),
+        "datasets": DatasetRegistry(database, blobs, settings.budgets),
         "models": ModelRegistry(database, blobs),
         "watcher": watcher,
         "limits": Limits(
@@ -158,6 +159,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
             max_dataset_bytes=settings.max_dataset_bytes,
             kernel_threads=settings.kernel_threads,
             job_memory_bytes=settings.job_memory_bytes,
+            budgets=settings.budgets,
         ),
         "readiness": readiness,
     }

@@ -4,6 +4,7 @@
 
     ServiceError
     ├── InvalidInputError       the payload is wrong: what, where, what would be right
+    ├── OverBudgetError         it asks for more than one request may allocate or compute
     ├── NotFoundError           no such dataset, job or model
     ├── ConflictError           the request contradicts the present state
     ├── TooLargeError           a body or a declared array above the limit
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConflictError",
+    "Excess",
     "FieldError",
     "InvalidInputError",
     "NotAcceptableError",
     "NotFoundError",
+    "OverBudgetError",
     "ServiceError",
     "StorageFullError",
     "TooLargeError",
@@ -110,6 +113,46 @@ class InvalidInputError(ServiceError, ValueError):
         """
         errors = [FieldError(pointer + fault.pointer, fault.message) for fault in self.errors]
         return InvalidInputError(self.message, errors=errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """What a request asked for, beside the limit that it is above.
+
+    Parameters
+    ----------
+    setting
+        The environment variable that sets the limit.
+    limit, value
+        What it allows, and what was asked for.
+    """
+
+    setting: str
+    limit: int
+    value: int
+
+
+class OverBudgetError(ServiceError):
+    """The request asks for more than one request may allocate or compute.
+
+    It is answered with 422, not with 413: the body, which may have a hundred bytes, is not what is too large, but
+    what it asks for; and unlike an invalid input it may be right elsewhere, so it is a type of its own.
+
+    Parameters
+    ----------
+    message
+        What was asked for, what is allowed, and which setting allows more.
+    excess
+        The same for programs.
+    pointer
+        JSON pointer of what asks for it; empty where no single place does.
+    """
+
+    code = "over-budget"
+
+    def __init__(self, message: str, excess: Excess, *, pointer: str = "") -> None:
+        super().__init__(message, errors=(FieldError(pointer, message),) if pointer else ())
+        self.excess = excess
 
 
 class NotFoundError(ServiceError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dropout_service.budgets import Budgets
 from dropout_service.jobs.job import MIN_MEMORY_BYTES
 from dropout_service.kernels.runtime import cpus
 
@@ -20,6 +22,7 @@ _HEARTBEATS_OF_A_LEASE = 3
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\*\.)?[\w.-]+|\[[0-9a-f:.]+\]", re.IGNORECASE)
 _ORIGIN = re.compile(r"https?://[\w.:\[\]-]+", re.IGNORECASE)
+_BUDGETS = Budgets()
 
 
 def _absolute(path: Path) -> Path:
@@ -147,6 +150,50 @@ class Settings(BaseSettings):
         default=1 << 30, ge=1024, description="Largest request body, but for dataset uploads. Default: 1 GiB."
     )
     max_dataset_bytes: int = Field(default=1 << 32, ge=1024, description="Largest dataset upload. Default: 4 GiB.")
+    max_json_bytes: int = Field(
+        default=1 << 26,
+        ge=1024,
+        description="Largest JSON body, which takes a multiple of its size in memory. Default: 64 MiB.",
+    )
+    max_json_values: int = Field(
+        default=_BUDGETS.json_values,
+        ge=1024,
+        description="Most numbers, texts, lists and objects of a JSON body, asked or answered; each takes up to 80 "
+        "bytes of memory.",
+    )
+    max_mask_elements: int = Field(
+        default=_BUDGETS.mask_elements,
+        ge=1024,
+        description="Most elements of a mask that is returned, or unpacked from bits; each takes a byte.",
+    )
+    max_columns: int = Field(default=_BUDGETS.columns, ge=2, description="Most columns of a dataset.")
+    max_npz_bytes: int = Field(
+        default=_BUDGETS.npz_bytes,
+        ge=1024,
+        description="Largest arrays of an npz dataset, unpacked; they are read into memory. Default: 1 GiB.",
+    )
+    max_parameters: int = Field(
+        default=_BUDGETS.parameters,
+        ge=1,
+        description="Most weights and biases of a network to train; each takes up to 24 bytes of its process.",
+    )
+    max_activations: int = Field(
+        default=_BUDGETS.activations,
+        ge=1,
+        description="Most activations of a pass, which are the rows of a mini-batch (or the 1024 that validation takes "
+        "at once) times the units of all layers; each takes up to 12 bytes of a training process.",
+    )
+    max_prediction_elements: int = Field(
+        default=_BUDGETS.prediction_elements,
+        ge=1,
+        description="Most rows times outputs of a prediction; each takes up to 50 bytes of memory.",
+    )
+    max_prediction_operations: int = Field(
+        default=_BUDGETS.prediction_operations,
+        ge=1,
+        description="Most multiplications of a prediction, which are its rows times its samples times the weights of "
+        "the network and 256 for each of its units. Default: a minute or two of a core.",
+    )
     dispatcher: bool = Field(
         default=True,
         description="Whether `serve` also runs the dispatcher; `false` when `dropout-service dispatch` runs it.",
@@ -219,3 +266,8 @@ class Settings(BaseSettings):
         if self.allowed_origins is not None:
             return tuple(_items(self.allowed_origins))
         return () if self.listens_on_loopback else ("*",)
+
+    @property
+    def budgets(self) -> Budgets:
+        """What one request may allocate and compute."""
+        return Budgets(**{budget.name: getattr(self, f"max_{budget.name}") for budget in fields(Budgets)})

@@ -35,7 +35,7 @@ def test_the_command_works(command: str, live_server: LiveServer, tmp_path: Path
 
 
 def test_the_answers_are_real(live_server: LiveServer):
-    forward, problem = ANSWERS
+    forward, problem, beyond = ANSWERS
     answer = httpx.post(f"{live_server.url}/dropout/forward", json={"x": [[1, 2], [3, 4]], "rate": 0.5, "seed": 42})
     assert answer.json() == forward
     wrong = httpx.post(
@@ -44,3 +44,10 @@ def test_the_answers_are_real(live_server: LiveServer):
         headers={"X-Request-ID": problem["request_id"]},
     )
     assert wrong.json() == problem
+    data = {"x": [[0, 1], [1, 0]], "y": [0, 1]}
+    large = httpx.post(
+        f"{live_server.url}/jobs",
+        json={"task": "regression", "data": data, "model": {"hidden": [65_536, 65_536], "dropout": 0}},
+        headers={"X-Request-ID": beyond["request_id"]},
+    )
+    assert large.json() == beyond

@@ -128,7 +128,7 @@ def ended(server: LiveServer, job_id: str) -> dict[str, Any]:
 
 def ran_once(server: LiveServer, job_id: str) -> bool:
     """Whether the job has one result, and each of its epochs was recorded once."""
-    epochs = [item["epoch"] for item in get(server, f"/jobs/{job_id}/metrics?limit=100000")["items"]]
+    epochs = [item["epoch"] for item in get(server, f"/jobs/{job_id}/metrics?limit=10000")["items"]]
     models = get(server, f"/models?job={job_id}")["items"]
     return epochs == list(range(1, get(server, f"/jobs/{job_id}")["epochs"] + 1)) and len(models) == 1
 

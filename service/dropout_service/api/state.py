@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
+
+from dropout_service.budgets import Budgets
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -32,12 +34,15 @@ class Limits:
         Threads of one dropout computation; ``None`` for one for each core.
     job_memory_bytes
         Address space of a training process; ``None`` for no limit.
+    budgets
+        What one request may allocate and compute.
     """
 
     max_body_bytes: int = 1 << 30
     max_dataset_bytes: int = 1 << 32
     kernel_threads: int | None = None
     job_memory_bytes: int | None = None
+    budgets: Budgets = field(default_factory=Budgets)
 
 
 class State(TypedDict):

@@ -9,10 +9,10 @@ import numpy as np
 
 from dropout_service.datasets.columns import BAD_CELLS_OF_COLUMN, bad_cell, describe, describe_numbers
 from dropout_service.datasets.csv_scan import stripped
-from dropout_service.datasets.statistics import MAX_DISTINCT, Moments, count_bounded
+from dropout_service.datasets.statistics import Detail, Moments, count_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -21,19 +21,26 @@ if TYPE_CHECKING:
 __all__ = ["array_columns", "text_column"]
 
 _BLOCK_CELLS: Final = 1 << 20
+_BLOCK_TEXTS: Final = 1 << 14
 
 
-def text_column(name: str, values: Iterable[str]) -> Column:
+def text_column(name: str, values: NDArray[np.generic]) -> Column:
     """Describe an array of text."""
-    counts = Counter(values)
-    labels = stripped(counts)
-    missing = counts.total() - labels.total()
-    return describe(name, "text" if labels else "empty", labels, missing=missing)
+    detail = Detail.of(1)
+    counts: Counter[str] | None = Counter()
+    missing = 0
+    for start in range(0, len(values), _BLOCK_TEXTS):
+        found = Counter[str](values[start : start + _BLOCK_TEXTS].tolist())
+        labels = stripped(found)
+        missing += found.total() - labels.total()
+        counts = count_bounded(counts, labels, detail)
+    return describe(name, "empty" if missing == len(values) else "text", counts, detail, missing=missing)
 
 
 def array_columns(array: NDArray[np.generic], names: Sequence[str]) -> list[tuple[Column, list[BadCell]]]:
     """Describe each column of an array (rows, columns) and list its first bad cells."""
     width = array.shape[1]
+    detail = Detail.of(width)
     moments = Moments(width)
     missing = np.zeros(width, np.int64)
     counts: list[Counter[float] | None] = [Counter() for _ in range(width)]
@@ -45,7 +52,7 @@ def array_columns(array: NDArray[np.generic], names: Sequence[str]) -> list[tupl
         missing += np.isnan(block).sum(axis=0)
         infinite = np.isinf(block)
         for index in range(width):
-            counts[index] = _count_array(counts[index], block[:, index])
+            counts[index] = _count_array(counts[index], block[:, index], detail)
             for at in np.flatnonzero(infinite[:, index])[: BAD_CELLS_OF_COLUMN - len(odd[index])].tolist():
                 odd[index].append((start + at + 1, str(block[at, index])))
     columns: list[tuple[Column, list[BadCell]]] = []
@@ -53,19 +60,21 @@ def array_columns(array: NDArray[np.generic], names: Sequence[str]) -> list[tupl
         found = counts[index]
         if array.dtype.kind == "b":
             truth = {bool(value): count for value, count in (found or {}).items()}
-            column = describe(name, "boolean", truth, missing=0)
+            column = describe(name, "boolean", truth, detail, missing=0)
         elif missing[index] == len(array):
-            column = describe(name, "empty", {}, missing=len(array))
+            column = describe(name, "empty", {}, detail, missing=len(array))
         else:
-            column = describe_numbers(name, found, missing=int(missing[index]), texts=0, numbers=moments.of(index))
+            column = describe_numbers(
+                name, found, detail, missing=int(missing[index]), texts=0, numbers=moments.of(index)
+            )
         columns.append((column, [bad_cell(row, name, cell) for row, cell in odd[index]]))
     return columns
 
 
-def _count_array(counts: Counter[float] | None, values: NDArray[np.float64]) -> Counter[float] | None:
+def _count_array(counts: Counter[float] | None, values: NDArray[np.float64], detail: Detail) -> Counter[float] | None:
     if counts is None:
         return None
     found, times = np.unique(values[np.isfinite(values)], return_counts=True)
-    if len(found) > MAX_DISTINCT:
+    if len(found) > detail.distinct:
         return None
-    return count_bounded(counts, dict(zip(found.tolist(), times.tolist(), strict=True)))
+    return count_bounded(counts, dict(zip(found.tolist(), times.tolist(), strict=True)), detail)

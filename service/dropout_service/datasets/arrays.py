@@ -6,27 +6,27 @@ Nothing here unpickles. The reason is in NumPy's own documentation: loading a pi
 from __future__ import annotations
 
 import io
-import tokenize
 import zipfile
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dropout_service.errors import InvalidInputError, TooLargeError
+from dropout_service.errors import InvalidInputError
+from dropout_service.npy import read_npy_header
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from dropout_service.budgets import Budgets
+
 __all__ = ["MAX_LABEL_CHARS", "NpzContent", "npz_bytes", "open_npy", "read_npz"]
 
 MAX_LABEL_CHARS: Final = 200
-_MAX_HEADER_BYTES: Final = 10_000
+_CHUNK_BYTES: Final = 1 << 18
 _NUMERIC: Final = "fiub"
 
 
@@ -39,50 +39,61 @@ class NpzContent:
     feature_names: tuple[str, ...]
 
 
-def open_npy(path: Path) -> NDArray[np.generic]:
+def open_npy(path: Path, budgets: Budgets | None = None) -> NDArray[np.generic]:
     """Map a 2-D array of numbers into memory, without reading it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    budgets
+        Bound of its columns; ``None`` for what was found acceptable before.
 
     Raises
     ------
     InvalidInputError
         The file is no such array, or has another length than its header says.
+    OverBudgetError
+        It has too many columns.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        shape, fortran_order, dtype = _header(file, "the file")
-        start = file.tell()
-    _check_size("the file", shape, dtype, size - start)
-    _check_numeric("the file", shape, dtype, dimensions=2)
-    if 0 in shape:
-        raise InvalidInputError(f"the array has shape {shape}; it needs at least one row and one column")
-    return np.memmap(path, dtype, "r", start, shape, "F" if fortran_order else "C")
+        header = read_npy_header(file, "the file")
+    _check_size("the file", header.shape, header.dtype, size - header.size_bytes)
+    _check_numeric("the file", header.shape, header.dtype, dimensions=2)
+    if budgets is not None:
+        budgets.check("columns", header.shape[1])
+    if 0 in header.shape:
+        raise InvalidInputError(f"the array has shape {header.shape}; it needs at least one row and one column")
+    return np.memmap(path, header.dtype, "r", header.size_bytes, header.shape, "F" if header.order == "F" else "C")
 
 
-def read_npz(path: Path, *, limit_bytes: int) -> NpzContent:
+def read_npz(path: Path, budgets: Budgets | None = None) -> NpzContent:
     """Read the arrays ``x``, ``y`` and ``feature_names`` of an npz.
 
     Parameters
     ----------
     path
         The file.
-    limit_bytes
-        Largest size of the arrays together, unpacked: a small zip file can declare terabytes.
+    budgets
+        Bounds of the arrays together, unpacked: a small zip file can declare terabytes. ``None`` for what was found
+        acceptable before.
 
     Raises
     ------
     InvalidInputError
         An array is missing, has a wrong shape or type, or the zip file is damaged.
-    TooLargeError
-        The arrays are above the limit.
+    OverBudgetError
+        The arrays are above a budget.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             _check_members(members)
-            unpacked = sum(info.file_size for info in members.values())
-            if unpacked > limit_bytes:
-                raise TooLargeError(f"the arrays of the npz take {unpacked:,} bytes; at most {limit_bytes:,} fit")
-            x = _read_member(archive, members["x"], "x")
+            if budgets is not None:
+                unpacked = sum(info.file_size for info in members.values())
+                budgets.check("npz_bytes", unpacked, remedy="an npy or csv dataset is not read into memory")
+            x = _read_member(archive, members["x"], "x", budgets)
             y = _read_member(archive, members["y"], "y")
             names = (
                 _read_member(archive, members["feature_names"], "feature_names") if "feature_names" in members else None
@@ -124,38 +135,26 @@ def _check_members(members: dict[str, zipfile.ZipInfo]) -> None:
         raise InvalidInputError("the npz is compressed in an unusual way; write it with `numpy.savez_compressed`")
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[np.generic]:
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, budgets: Budgets | None = None
+) -> NDArray[np.generic]:
+    """Read an array; where there are budgets, it is a table with one column more."""
     with archive.open(info) as file:
-        shape, _, dtype = _header(file, f"`{name}`")
-        _check_size(f"`{name}`", shape, dtype, info.file_size - file.tell())
-    with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES)
-
-
-@contextmanager
-def _refused(what: str) -> Generator[None]:
+        header = read_npy_header(file, f"`{name}`")
+        _check_size(f"`{name}`", header.shape, header.dtype, info.file_size - header.size_bytes)
+        if budgets is not None and len(header.shape) == 2:  # noqa: PLR2004 - rows and columns
+            budgets.check("columns", header.shape[1] + 1)
+        content = bytearray(info.file_size - header.size_bytes)
+        at = 0
+        while chunk := file.read(_CHUNK_BYTES):
+            content[at : at + len(chunk)] = chunk
+            at += len(chunk)
+    if at != len(content):
+        raise EOFError(f"`{name}` is cut short")
     try:
-        yield
-    except (ValueError, tokenize.TokenError) as error:  # NumPy's parser of headers lets both out
-        raise InvalidInputError(f"{what} is not a valid npy array: {str(error).splitlines()[0]}") from error
-
-
-def _header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    with _refused(what):
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(file, max_header_size=_MAX_HEADER_BYTES)
-        elif version == (2, 0):
-            header = np.lib.format.read_array_header_2_0(file, max_header_size=_MAX_HEADER_BYTES)
-        else:
-            raise ValueError(f"version {version} of the format holds structured arrays; versions 1.0 and 2.0 are read")
-    shape, fortran_order, dtype = header
-    if dtype.hasobject:
-        raise InvalidInputError(
-            f"{what} holds pickled Python objects, which are never loaded; save numbers or text, "
-            "for example with `array.astype(float)`"
-        )
-    return shape, fortran_order, dtype
+        return np.ndarray(header.shape, header.dtype, content, order="F" if header.order == "F" else "C")
+    except (ValueError, OverflowError):  # sizes beside a zero may still be beyond what NumPy can index
+        raise InvalidInputError(f"`{name}` has shape {header.shape}, larger than an array can be") from None
 
 
 def _check_size(what: str, shape: tuple[int, ...], dtype: np.dtype[np.generic], held: int) -> None:

@@ -22,6 +22,8 @@ __all__ = ["Choice", "choose"]
 _MAX_FLOAT_CLASSES: Final = 20
 _MAX_CLASSES: Final = 1000
 _SHOWN: Final = 5
+_MOST_FAULTS: Final = 20
+_MAX_NAME_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
     faults: list[FieldError] = []
     pointers: dict[str, str] = {}
     for index, name in enumerate(spec.data.features):
+        if len(faults) == _MOST_FAULTS:  # looking for close names takes milliseconds each
+            break
         pointer = f"/data/features/{index}"
         if name == target_name:
             faults.append(FieldError(pointer, f"`{name}` is the target; it cannot be a feature too"))
@@ -131,7 +135,9 @@ def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> No
             pointer, f"every row of target `{name}` has the same value; a classification needs two classes or more"
         )
     many = _MAX_FLOAT_CLASSES if target.type == "number" else _MAX_CLASSES
-    if target.distinct > many or (target.distinct > _MAX_FLOAT_CLASSES and 2 * target.distinct > schema.rows):
+    uncounted = not target.distinct_exact
+    too_many = target.distinct > many or (target.distinct > _MAX_FLOAT_CLASSES and 2 * target.distinct > schema.rows)
+    if uncounted or too_many:
         right = "choose another target" if target.type == "text" else "use task `regression`"
         raise InvalidInputError.at(
             "/task",
@@ -141,6 +147,7 @@ def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> No
 
 def _no_column(schema: TableSchema, name: str) -> str:
     names = [column.name for column in schema.columns]
+    name = name[:_MAX_NAME_CHARS]
     close = get_close_matches(name, names, n=1)
     if close:
         return f'there is no column "{name}"; did you mean "{close[0]}"?'

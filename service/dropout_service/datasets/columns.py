@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from dropout_service.datasets.arrays import MAX_LABEL_CHARS
 from dropout_service.datasets.cells import is_number
 from dropout_service.datasets.dataset import BadCell, ClassCount, Column, ColumnType
-from dropout_service.datasets.statistics import MAX_CLASSES, MAX_DISTINCT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dropout_service.datasets.statistics import Numbers
+    from dropout_service.datasets.statistics import Detail, Numbers
 
 __all__ = ["BAD_CELLS_OF_COLUMN", "bad_cell", "describe", "describe_numbers"]
 
@@ -28,6 +27,7 @@ def describe(
     name: str,
     type: ColumnType,  # noqa: A002 - the field's word
     counts: Mapping[Any, int] | None,
+    detail: Detail,
     *,
     missing: int,
     bad: int = 0,
@@ -41,9 +41,11 @@ def describe(
         As in ``Column``.
     counts
         How often each value occurs; ``None`` when there are too many to count.
+    detail
+        How many are counted and listed.
     """
     classes = None
-    most = _MAX_LEVELS if type == "number" else MAX_CLASSES
+    most = min(_MAX_LEVELS, detail.classes) if type == "number" else detail.classes
     if counts is not None and len(counts) <= most and all(len(str(c)) <= MAX_LABEL_CHARS for c in counts):
         classes = tuple(ClassCount(label, counts[label]) for label in sorted(counts))
     return Column(
@@ -51,7 +53,7 @@ def describe(
         type=type,
         missing=missing,
         bad=bad,
-        distinct=MAX_DISTINCT if counts is None else len(counts),
+        distinct=detail.distinct if counts is None else len(counts),
         distinct_exact=counts is not None,
         min=None if numbers is None else numbers.min,
         max=None if numbers is None else numbers.max,
@@ -63,13 +65,13 @@ def describe(
 
 
 def describe_numbers(
-    name: str, counts: Mapping[float, int] | None, *, missing: int, texts: int, numbers: Numbers
+    name: str, counts: Mapping[float, int] | None, detail: Detail, *, missing: int, texts: int, numbers: Numbers
 ) -> Column:
     """Describe a column of numbers, of which ``texts`` cells are text."""
     if numbers.whole and counts is not None:
         counts = {int(value): count for value, count in counts.items()}
     column_type = "integer" if numbers.whole else "number"
-    return describe(name, column_type, counts, missing=missing, bad=texts + numbers.infinite, numbers=numbers)
+    return describe(name, column_type, counts, detail, missing=missing, bad=texts + numbers.infinite, numbers=numbers)
 
 
 def bad_cell(row: int, column: str, cell: str) -> BadCell:

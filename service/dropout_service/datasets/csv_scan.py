@@ -10,7 +10,7 @@ import numpy as np
 
 from dropout_service.datasets.cells import MISSING, TRUTH, is_number, numbers
 from dropout_service.datasets.columns import BAD_CELLS_OF_COLUMN, bad_cell, describe, describe_numbers
-from dropout_service.datasets.statistics import Moments, count_bounded
+from dropout_service.datasets.statistics import Detail, Moments, count_bounded
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class CsvScan:
         self.rows = 0
         """Rows without the header."""
         width = len(table.names)
+        self._detail = Detail.of(width)
         self._moments = Moments(width)
         self._missing = [0] * width
         self._texts = [0] * width
@@ -61,7 +62,7 @@ class CsvScan:
             texts = int(np.count_nonzero(text))
             self._texts[index] += texts
             self._missing[index] += int(np.count_nonzero(np.isnan(column))) - texts
-            self._counts[index] = count_bounded(self._counts[index], cells)
+            self._counts[index] = count_bounded(self._counts[index], cells, self._detail)
             odd = self._odd[index]
             if len(odd) < BAD_CELLS_OF_COLUMN:
                 found = np.flatnonzero(text | np.isinf(column))[: BAD_CELLS_OF_COLUMN - len(odd)]
@@ -78,18 +79,18 @@ class CsvScan:
         present = self.rows - missing
         labels = None if counts is None else stripped(counts)
         if present == 0:
-            return describe(name, "empty", {}, missing=missing), []
+            return describe(name, "empty", {}, self._detail, missing=missing), []
         if labels is not None and all(label.lower() in TRUTH for label in labels):
             truth = Counter[bool]()
             for label, count in labels.items():
                 truth[TRUTH[label.lower()]] += count
-            return describe(name, "boolean", truth, missing=missing), []
+            return describe(name, "boolean", truth, self._detail, missing=missing), []
         if present - texts >= NUMERIC_SHARE * present:
             values = None if labels is None else _values(labels)
             numbers_of = self._moments.of(index)
-            column = describe_numbers(name, values, missing=missing, texts=texts, numbers=numbers_of)
+            column = describe_numbers(name, values, self._detail, missing=missing, texts=texts, numbers=numbers_of)
             return column, [bad_cell(row, name, cell) for row, cell in self._odd[index]]
-        return describe(name, "text", labels, missing=missing), []
+        return describe(name, "text", labels, self._detail, missing=missing), []
 
 
 def stripped(counts: Counter[str]) -> Counter[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+from collections import Counter
 from contextlib import closing
 from functools import partial
 from itertools import islice, pairwise
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
+    from dropout_service.budgets import Budgets
+
 __all__ = ["CsvTable"]
 
-_MAX_COLUMNS: Final = 10_000
 _BLOCK_CELLS: Final = 8192  # the cells of a block stay in the cache: a third less time than with 65,536
 _MIN_BLOCK_ROWS: Final = 128  # each column of a block costs some microseconds
 
 _DELIMITERS: Final = ",;\t"
 _MAX_LINE_CHARS: Final = 1 << 24
 _SAMPLE_ROWS: Final = 20
+_MAX_DIGITS: Final = 18  # of what counts columns or years; Python reads no integer of thousands of digits
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -39,14 +42,18 @@ class CsvTable:
     ----------
     path
         The file, UTF-8 with or without a byte order mark.
+    budgets
+        Bound of its columns; ``None`` for what was found acceptable before.
 
     Raises
     ------
     InvalidInputError
         It is not text in UTF-8, or has no usable header.
+    OverBudgetError
+        It has too many columns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, budgets: Budgets | None = None) -> None:
         self._path = path
         with path.open("rb") as file:
             if file.read(2) in _UTF16:
@@ -54,6 +61,8 @@ class CsvTable:
         self.delimiter, sample = self._detect()
         if not sample:
             raise InvalidInputError("the file is empty; it needs a header row with column names, then the data")
+        if budgets is not None:
+            budgets.check("columns", len(sample[0]))
         self.names = _names(sample[0], sample[1:])
         """Names of the columns."""
 
@@ -75,16 +84,19 @@ class CsvTable:
         first = 1
         with closing(self._rows(self.delimiter)) as rows:
             next(rows)
-            while block := list(islice(rows, block_rows)):
-                if set(map(len, block)) != {width}:
-                    index = next(index for index, cells in enumerate(block) if len(cells) != width)
-                    raise self._ragged(first + index, len(block[index]))
+            even = self._even(rows)
+            while block := list(islice(even, block_rows)):
                 yield first, list(zip(*block, strict=True))
                 first += len(block)
 
-    def _ragged(self, row: int, found: int) -> InvalidInputError:
-        hint = "; is a cell with the delimiter in it not quoted?" if found > len(self.names) else ""
-        return InvalidInputError(f"row {row} has {found} cells, but the header has {len(self.names)} columns{hint}")
+    def _even(self, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+        """Yield the rows as long as each has a cell for each column: one that has millions more is not kept."""
+        width = len(self.names)
+        for row, cells in enumerate(rows, start=1):
+            if len(cells) != width:
+                hint = "; is a cell with the delimiter in it not quoted?" if len(cells) > width else ""
+                raise InvalidInputError(f"row {row} has {len(cells)} cells, but the header has {width} columns{hint}")
+            yield cells
 
     def _detect(self) -> tuple[str, list[list[str]]]:
         """Choose the delimiter that splits the first rows evenly and into the most columns.
@@ -92,14 +104,26 @@ class CsvTable:
         Lenient with quotes, which cannot match under a wrong delimiter; ``blocks`` is strict.
         """
         best = (False, -1), "", list[list[str]]()
+        faults: list[InvalidInputError] = []
         for delimiter in _DELIMITERS:
-            with closing(self._rows(delimiter, strict=False)) as rows:
-                sample = list(islice(rows, 1 + _SAMPLE_ROWS))
+            try:
+                sample = self._sample(delimiter)
+            except InvalidInputError as error:  # under a wrong delimiter a whole line may be one cell, and too long
+                faults.append(error)
+                continue
             width = len(sample[0]) if sample else 0
             even = width > 1 and all(len(cells) == width for cells in sample)
             if (even, width) > best[0]:
                 best = (even, width), delimiter, sample
+        if len(faults) == len(_DELIMITERS):
+            raise faults[0]
         return best[1], best[2]
+
+    def _sample(self, delimiter: str) -> list[list[str]]:
+        with closing(self._rows(delimiter, strict=False)) as rows:
+            header = next(rows, [])
+            # A cell too many tells as much as millions, which a wrong delimiter may find.
+            return [header, *(cells[: len(header) + 1] for cells in islice(rows, _SAMPLE_ROWS))] if header else []
 
     def _rows(self, delimiter: str, *, strict: bool = True) -> Generator[list[str]]:
         with self._path.open(encoding="utf-8-sig", newline="") as file:
@@ -148,8 +172,6 @@ def _first_undecodable(path: Path) -> tuple[int, int]:
 
 def _names(header: Sequence[str], sample: Sequence[Sequence[str]]) -> tuple[str, ...]:
     names = tuple(cell.strip() for cell in header)
-    if len(names) > _MAX_COLUMNS:
-        raise InvalidInputError(f"the table has {len(names):,} columns; at most {_MAX_COLUMNS:,} are possible")
     if any("\0" in name for name in names):
         raise InvalidInputError("the file is not text: its first line has bytes of value 0")
     if _looks_like_data(names, sample):
@@ -162,7 +184,7 @@ def _names(header: Sequence[str], sample: Sequence[Sequence[str]]) -> tuple[str,
             f"the header has no name for column {', '.join(empty[:10])} of {len(names)}; "
             "name every column (pandas writes an unnamed index unless told `index=False`)"
         )
-    doubles = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    doubles = sorted(name for name, times in Counter(names).items() if times > 1)
     if doubles:
         raise InvalidInputError(f"the header names more than one column {_shown(doubles)}; names must be distinct")
     return names
@@ -179,7 +201,8 @@ def _looks_like_data(names: Sequence[str], sample: Sequence[Sequence[str]]) -> b
 
 
 def _counts_up(cells: Sequence[str], columns: Sequence[int]) -> bool:
-    numbers = [cells[index] for index in columns if index < len(cells) and cells[index].isdecimal()]
+    cells_there = (cells[index] for index in columns if index < len(cells))
+    numbers = [cell for cell in cells_there if len(cell) <= _MAX_DIGITS and cell.isdecimal()]
     return len(numbers) == len(columns) > 1 and all(int(b) == int(a) + 1 for a, b in pairwise(numbers))
 
 

@@ -12,6 +12,8 @@ from dropout_service.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 __all__ = ["from_arrays"]
 
 
@@ -43,4 +45,16 @@ def from_arrays(x: Sequence[Sequence[float]], y: Sequence[float] | Sequence[int]
             raise InvalidInputError.at(
                 f"/data/y/{index}", f"a class label has at most {MAX_LABEL_CHARS} characters; this has {len(label)}"
             )
-    return npz_bytes(np.array(x, np.float64), np.array(y))
+    return npz_bytes(np.array(x, np.float64), _targets(y))
+
+
+def _targets(y: Sequence[float] | Sequence[int] | Sequence[str]) -> NDArray[np.generic]:
+    targets = np.array(y)
+    if targets.dtype.hasobject:  # integers that neither int64 nor uint64 can hold
+        index, value = next((i, n) for i, n in enumerate(y) if isinstance(n, int) and not -(2**63) <= n < 2**63)
+        raise InvalidInputError.at(
+            f"/data/y/{index}",
+            f"an integer is of 64 bits at most, and this has {value.bit_length()}; write a number with a decimal "
+            "point, and a class label as text",
+        )
+    return targets

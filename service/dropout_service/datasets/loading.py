@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +12,9 @@ from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.datasets.dataset import FORMATS
 from dropout_service.errors import InvalidInputError
-from dropout_service.training.check import check_spec
+from dropout_service.training.check import check_size, check_spec
 from dropout_service.training.data import Label, TrainingData
+from dropout_service.training.networks import output_units, resolve_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,26 +23,41 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.blobs import BlobStore
-    from dropout_service.datasets.dataset import Column, Dataset
+    from dropout_service.budgets import Budgets
+    from dropout_service.datasets.dataset import Column, Dataset, TableSchema
     from dropout_service.training.spec import TrainingSpec
 
     _Arrays = tuple[NDArray[np.float64], NDArray[np.float64] | list[str]]
     """Features (rows, features), and the target: numbers, or labels that are text."""
 
-__all__ = ["check", "load_training_data"]
+__all__ = ["check", "check_readable", "load_training_data"]
 
 
-def check(dataset: Dataset, spec: TrainingSpec) -> None:
-    """Check that a training can use the dataset as its spec says.
+def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
+    """Check that a training can use a table as its spec says, before the one is stored and the other begun.
+
+    Parameters
+    ----------
+    schema
+        What is in the table.
+    spec
+        The training.
+    budgets
+        Bounds of its network.
 
     Raises
     ------
     InvalidInputError
         With pointers into the spec: a column that is not there or cannot be used, a target that does not fit the
-        task, too few rows, and what ``check_spec`` finds.
+        task or the loss, too few rows, and what ``check_spec`` finds.
+    OverBudgetError
+        The network is too large.
     """
-    _check_readable(dataset)
-    check_spec(spec, len(choose(dataset.schema, spec).features))
+    choice = choose(schema, spec)
+    check_spec(spec, len(choice.features))
+    classes = choice.target.distinct if spec.task == "classification" else None
+    outputs = output_units(resolve_loss(spec, classes), classes)
+    check_size(spec, inputs=len(choice.features), outputs=outputs, rows=schema.rows, budgets=budgets)
 
 
 def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -> TrainingData:
@@ -55,7 +70,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     NotFoundError
         The content of the dataset has been deleted.
     """
-    _check_readable(dataset)
+    check_readable(dataset)
     choice = choose(dataset.schema, spec)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
     features = [position[column.name] for column in choice.features]
@@ -80,7 +95,14 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     )
 
 
-def _check_readable(dataset: Dataset) -> None:
+def check_readable(dataset: Dataset) -> None:
+    """Check that this version of the service can read a dataset that is stored.
+
+    Raises
+    ------
+    InvalidInputError
+        Its schema is damaged, or its format is one of a later version.
+    """
     if dataset.unreadable is not None:
         raise InvalidInputError.at("/data/dataset", dataset.unreadable)
     if dataset.format not in FORMATS:
@@ -115,7 +137,7 @@ def _numbers(cells: Sequence[str], column: Column) -> NDArray[np.float64]:
 
 
 def _read_npz(path: Path, features: Sequence[int], target: int) -> _Arrays:
-    content = read_npz(path, limit_bytes=sys.maxsize)  # its size was found acceptable when it was uploaded
+    content = read_npz(path)
     width = content.x.shape[1]
     if width in features:  # `y`, numeric then, as a feature of something else
         return _columns_of(np.column_stack([content.x, content.y]), features, target)

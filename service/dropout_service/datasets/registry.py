@@ -6,12 +6,14 @@ import hashlib
 import secrets
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import Text, cast, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
+from dropout_service.budgets import Budgets
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
 from dropout_service.datasets.dataset import Dataset, TableSchema
@@ -22,7 +24,7 @@ from dropout_service.errors import InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Select
 
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import DatasetFormat
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["DatasetRegistry", "Upload", "key_of"]
 
 _ID_DIGITS: Final = 32
+_LISTED_CHARS: Final = 1 << 22
+"""Characters of the descriptions of listed datasets together; each takes some 30 bytes while it is answered."""
+
+
+def _anything(_schema: TableSchema) -> None:
+    """Accept every table."""
 
 
 class Upload:
@@ -60,14 +68,14 @@ class DatasetRegistry:
         The database.
     blobs
         Where the content goes.
-    max_unpacked_bytes
-        Largest size of the arrays of an npz when they are unpacked.
+    budgets
+        Bounds of what a table may hold.
     """
 
-    def __init__(self, engine: Engine, blobs: BlobStore, *, max_unpacked_bytes: int = 1 << 32) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, budgets: Budgets | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
-        self._max_unpacked_bytes = max_unpacked_bytes
+        self._budgets = budgets or Budgets()
 
     @contextmanager
     def upload(self) -> Generator[Upload]:
@@ -81,6 +89,7 @@ class DatasetRegistry:
         *,
         name: str | None = None,
         format: DatasetFormat | None = None,  # noqa: A002 - the field's word
+        accept: Callable[[TableSchema], None] = _anything,
     ) -> tuple[Dataset, bool]:
         """Look through the content and keep it.
 
@@ -92,6 +101,8 @@ class DatasetRegistry:
             A name for people. Default: the id.
         format
             What the content is said to be. Default: what it looks like.
+        accept
+            Called with what is in it, before anything is kept; nothing is if it raises.
 
         Returns
         -------
@@ -105,20 +116,22 @@ class DatasetRegistry:
         ------
         InvalidInputError
             The content is not what it should be.
-        TooLargeError
-            It unpacks to more than the limit.
+        OverBudgetError
+            It has too many columns, or unpacks to too much.
         """
         digest = upload.digest
         dataset_id = f"sha256-{digest.removeprefix('sha256:')[:_ID_DIGITS]}"
         known = self._find(dataset_id)
         if known is not None and self._has_content(known):
+            accept(known.schema)
             return known, False
         upload.file.flush()
         path = Path(upload.file.name)
         found = detect_format(path)
         if format is not None and format != found:
             raise InvalidInputError(f"the content is said to be {format}, but it looks like {found}")
-        schema = scan(path, found, limit_bytes=self._max_unpacked_bytes)
+        schema = scan(path, found, self._budgets)
+        accept(schema)
         # A key of its own for each upload: a dataset that is deleted and uploaded at the same time either keeps
         # its blob or has none, never a row without a blob. The row decides which upload counts.
         blob_key = f"datasets/{dataset_id}/{secrets.token_hex(8)}"
@@ -168,11 +181,17 @@ class DatasetRegistry:
         except IntegrityError:
             return None
 
-    def add_content(self, content: bytes | memoryview, *, name: str | None = None) -> Dataset:
+    def add_content(
+        self,
+        content: bytes | memoryview,
+        *,
+        name: str | None = None,
+        accept: Callable[[TableSchema], None] = _anything,
+    ) -> Dataset:
         """Keep content that is in memory, such as arrays given in place; see ``add``."""
         with self.upload() as upload:
             upload.write(content)
-            dataset, _ = self.add(upload, name=name)
+            dataset, _ = self.add(upload, name=name, accept=accept)
         return dataset
 
     def get(self, dataset_id: str) -> Dataset:
@@ -190,11 +209,19 @@ class DatasetRegistry:
 
     def list(self, *, limit: int, after: str | None = None) -> list[Dataset]:
         """List up to ``limit`` datasets, the newest first, that come after the one of the key ``after`` (`key_of`)."""
-        query = select(datasets).order_by(datasets.c.created_at.desc(), datasets.c.id.desc()).limit(limit)
-        if after is not None:
-            query = query.where(tuple_(datasets.c.created_at, datasets.c.id) < _position(after))
+        query = _newest_first(select(datasets), limit, after)
         with reading(self._engine) as connection:
             return [_dataset(row) for row in connection.execute(query).mappings()]
+
+    def fitting(self, *, limit: int, after: str | None = None) -> int:
+        """Return how many of the datasets that `list` gives fit into one answer: descriptions of tables may be large.
+
+        One always does.
+        """
+        sizes = _newest_first(select(func.length(cast(datasets.c.schema, Text))), limit, after)
+        with reading(self._engine) as connection:
+            together = accumulate(connection.execute(sizes).scalars())
+            return max(1, sum(size <= _LISTED_CHARS for size in together))
 
     def hold(self, connection: Connection, dataset_id: str) -> None:
         """Keep a dataset from being deleted until a transaction ends, such as one that begins to use it.
@@ -239,6 +266,11 @@ class DatasetRegistry:
         with reading(self._engine) as connection:
             row = connection.execute(select(datasets).where(datasets.c.id == dataset_id)).mappings().one_or_none()
         return None if row is None else _dataset(row)
+
+
+def _newest_first(query: Select[Any], limit: int, after: str | None) -> Select[Any]:
+    query = query.order_by(datasets.c.created_at.desc(), datasets.c.id.desc()).limit(limit)
+    return query if after is None else query.where(tuple_(datasets.c.created_at, datasets.c.id) < _position(after))
 
 
 def _no_such(dataset_id: str) -> NotFoundError:

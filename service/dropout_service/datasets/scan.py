@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dropout_service.budgets import Budgets
+
 __all__ = ["detect_format", "scan"]
 
 _BAD_CELLS_OF_TABLE: Final = 50
@@ -28,7 +30,7 @@ def detect_format(path: Path) -> DatasetFormat:
     return "npz" if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) else "csv"
 
 
-def scan(path: Path, format: DatasetFormat, *, limit_bytes: int) -> TableSchema:  # noqa: A002 - the field's word
+def scan(path: Path, format: DatasetFormat, budgets: Budgets) -> TableSchema:  # noqa: A002 - the field's word
     """Read a file and describe every column.
 
     Parameters
@@ -37,27 +39,27 @@ def scan(path: Path, format: DatasetFormat, *, limit_bytes: int) -> TableSchema:
         The file.
     format
         How it is written.
-    limit_bytes
-        Largest size of its arrays when they are unpacked.
+    budgets
+        Bounds of its columns, and of its arrays when they are unpacked.
 
     Raises
     ------
     InvalidInputError
         The file is not what it should be; the message names the row, the column or the byte.
-    TooLargeError
-        It unpacks to more than the limit.
+    OverBudgetError
+        It has too many columns, or unpacks to too much.
     """
     if format == "csv":
-        table = CsvScan(CsvTable(path))
+        table = CsvScan(CsvTable(path, budgets))
         return _schema(table.rows, table.columns(), target=table.names[-1])
     if format == "npy":
-        array = open_npy(path)
+        array = open_npy(path, budgets)
         columns = array_columns(array, [f"c{index}" for index in range(array.shape[1])])
         return _schema(len(array), columns, target=columns[-1][0].name)
-    content = read_npz(path, limit_bytes=limit_bytes)
+    content = read_npz(path, budgets)
     columns = array_columns(content.x, content.feature_names)
     if content.y.dtype.kind == "U":
-        columns.append((text_column("y", content.y.tolist()), []))
+        columns.append((text_column("y", content.y), []))
     else:
         columns += array_columns(content.y[:, None], ["y"])
     return _schema(len(content.x), columns, target="y")

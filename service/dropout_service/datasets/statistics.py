@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import numpy as np
 
@@ -14,24 +14,49 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_CLASSES", "MAX_DISTINCT", "Moments", "Numbers", "count_bounded"]
+__all__ = ["Detail", "Moments", "Numbers", "count_bounded"]
 
-MAX_DISTINCT: Final = 10_000
-"""Up to here distinct values are counted exactly."""
-
-MAX_CLASSES: Final = 100
-"""Up to here the distinct values of a column are listed."""
+_DISTINCT_OF_COLUMN: Final = 10_000
+_DISTINCT_OF_TABLE: Final = 1 << 21  # a count takes about 110 bytes
+_CLASSES_OF_COLUMN: Final = 100
+_CLASSES_OF_TABLE: Final = 100_000
 
 _MAX_WHOLE: Final = 2.0**53
 
 T = TypeVar("T", str, float)
 
 
-def count_bounded(counts: Counter[T] | None, values: Iterable[T] | Mapping[T, int]) -> Counter[T] | None:
-    """Add to the counts; ``None`` once there are more than ``MAX_DISTINCT`` of them."""
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How closely each column is looked at: less closely in a wide table, whose description would have no bound.
+
+    Parameters
+    ----------
+    distinct
+        Up to here distinct values are counted exactly: 10,000 in a table of up to 209 columns.
+    classes
+        Up to here they are listed: 100 in a table of up to 1,000 columns.
+    """
+
+    distinct: int
+    classes: int
+
+    @classmethod
+    def of(cls, columns: int) -> Self:
+        """Return the detail of a table of so many columns."""
+        return cls(
+            min(_DISTINCT_OF_COLUMN, max(1, _DISTINCT_OF_TABLE // columns)),
+            min(_CLASSES_OF_COLUMN, max(2, _CLASSES_OF_TABLE // columns)),
+        )
+
+
+def count_bounded(
+    counts: Counter[T] | None, values: Iterable[T] | Mapping[T, int], detail: Detail
+) -> Counter[T] | None:
+    """Add to the counts; ``None`` once there are more of them than the detail allows."""
     if counts is not None:
         counts.update(values)
-        if len(counts) > MAX_DISTINCT:
+        if len(counts) > detail.distinct:
             return None
     return counts
 

@@ -17,12 +17,16 @@ from dropout_service.nn.mode import EVALUATION, Mode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dropout_service.budgets import Budgets
     from dropout_service.training.data import Label
     from dropout_service.training.trained import TrainedModel
 
     Values = NDArray[np.float64]
 
 __all__ = ["Prediction", "predict"]
+
+_UNIT_OPERATIONS = 256
+"""Multiplications that take as long as a unit does apart from its weights: its mask, its activation, its moments."""
 
 _CHUNK_ROWS = 512
 """Rows of a pass: a multiple of the 64 that a mask chunk must start at, small enough for the cache."""
@@ -69,7 +73,14 @@ class Prediction:
     seed: int = 0
 
 
-def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = None, seed: int = 0) -> Prediction:
+def predict(
+    model: TrainedModel,
+    x: NDArray[Any],
+    *,
+    mc_samples: int | None = None,
+    seed: int = 0,
+    budgets: Budgets | None = None,
+) -> Prediction:
     """Predict rows of raw (not standardised) input.
 
     Parameters
@@ -84,6 +95,8 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         Of the masks. A row's masks depend on the seed, the sample and the row's place in ``x``; its figures do not
         depend on the rows after it, beyond the last bits of float32 in the matrix products. Except with DropBlock,
         whose scale counts what is kept of all rows of a pass, 512 at most.
+    budgets
+        Bounds of what is computed and answered; ``None``: none.
 
     Returns
     -------
@@ -95,8 +108,13 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
     InvalidInputError
         ``/x``: not of shape (n, features), not numeric, or not finite; ``/mc_samples``: below 1;
         ``/seed``: not an unsigned 64-bit integer.
+    OverBudgetError
+        So many rows and samples of so large a network are too much.
     """
-    rows = _checked(model, x)
+    _check_shape(model, x)
+    if budgets is not None:
+        _check_budgets(model, len(x), mc_samples, budgets)
+    _check_finite(model, x)
     if mc_samples is not None and mc_samples < 1:
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
@@ -104,9 +122,10 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
     network, scaling = model.network(), model.target_scaling
     unit = {} if scaling is None else {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
     parts: list[dict[str, Values]] = []
-    for begin in range(0, len(rows), _CHUNK_ROWS):
+    for begin in range(0, len(x), _CHUNK_ROWS):
+        rows = x[begin : begin + _CHUNK_ROWS].astype(np.float64)
         with np.errstate(over="ignore"):
-            scaled = model.input_scaling.apply(rows[begin : begin + _CHUNK_ROWS]).astype(np.float32)
+            scaled = model.input_scaling.apply(rows).astype(np.float32)
         if not np.isfinite(scaled).all():
             raise InvalidInputError.at("/x", "values exceed float32 after standardisation; check their unit")
         if mc_samples is None:
@@ -123,8 +142,7 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
     return replace(prediction, **figures)
 
 
-def _checked(model: TrainedModel, x: NDArray[Any]) -> Values:
-    """Return ``x`` as float64 after looking at its shape, type and values."""
+def _check_shape(model: TrainedModel, x: NDArray[Any]) -> None:
     features = len(model.feature_names)
     if x.ndim != 2 or x.shape[1] != features:  # noqa: PLR2004 - rows and columns
         raise InvalidInputError.at("/x", f"shape {x.shape}; the model takes (rows, {features})")
@@ -132,11 +150,25 @@ def _checked(model: TrainedModel, x: NDArray[Any]) -> Values:
         raise InvalidInputError.at("/x", "no rows; give one or more")
     if x.dtype.kind not in "fiub":
         raise InvalidInputError.at("/x", f"dtype {x.dtype}; the model takes real numbers")
-    rows = x.astype(np.float64)
-    finite = np.isfinite(rows)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        raise InvalidInputError.at(
-            f"/x/{row}/{column}", f"{rows[row, column]} (column `{model.feature_names[column]}`) is not finite"
-        )
-    return rows
+
+
+def _check_budgets(model: TrainedModel, rows: int, mc_samples: int | None, budgets: Budgets) -> None:
+    weights = [array for array in model.params.values() if array.ndim > 1]
+    size = sum(array.size + _UNIT_OPERATIONS * array.shape[1] for array in weights)
+    outputs = 1 if model.classes is None else len(model.classes)
+    budgets.check("prediction_elements", rows * outputs, pointer="/x", remedy="send fewer rows at a time")
+    operations = rows * (mc_samples or 1) * size
+    pointer, fewer = ("/x", "rows") if mc_samples is None else ("/mc_samples", "samples, or fewer rows at a time")
+    budgets.check("prediction_operations", operations, pointer=pointer, remedy=f"ask for fewer {fewer}")
+
+
+def _check_finite(model: TrainedModel, x: NDArray[Any]) -> None:
+    for begin in range(0, len(x), _CHUNK_ROWS):
+        rows = x[begin : begin + _CHUNK_ROWS]
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise InvalidInputError.at(
+                f"/x/{begin + row}/{column}",
+                f"{float(rows[row, column])} (column `{model.feature_names[column]}`) is not finite",
+            )

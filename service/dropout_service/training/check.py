@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.variants import VARIANTS
-from dropout_service.training.networks import build_layers
+from dropout_service.nn.network import parameter_shapes
+from dropout_service.training.networks import EVALUATION_ROWS, build_layers
 from dropout_service.training.spec import DropoutSpec
 from dropout_service.training.spec.dropout import LinearRate
 from dropout_service.training.spec.published import NETWORK_KINDS
@@ -14,9 +16,10 @@ from dropout_service.training.spec.published import NETWORK_KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dropout_service.budgets import Budgets
     from dropout_service.training.spec import ModelSpec, TrainingSpec
 
-__all__ = ["check_spec"]
+__all__ = ["check_size", "check_spec"]
 
 
 def check_spec(spec: TrainingSpec, features: int) -> None:
@@ -45,6 +48,34 @@ def check_spec(spec: TrainingSpec, features: int) -> None:
             faults = list(error.errors)
     if faults:
         raise InvalidInputError(faults[0].message, errors=faults).within("/model")
+
+
+def check_size(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budgets: Budgets) -> None:
+    """Check what a training would allocate, before it does.
+
+    Parameters
+    ----------
+    spec
+        A specification that `check_spec` found nothing wrong with.
+    inputs, outputs
+        Units at both ends of the network.
+    rows
+        Rows of the data.
+    budgets
+        Bounds of its parameters and of a pass.
+
+    Raises
+    ------
+    OverBudgetError
+        It is too large.
+    """
+    layers = build_layers(spec.model, inputs, outputs)
+    place = "/model/hidden" if spec.model.layers is None else "/model/layers"
+    parameters = sum(math.prod(shape) for shape in parameter_shapes(layers).values())
+    budgets.check("parameters", parameters, pointer=place, remedy="give fewer or smaller hidden layers")
+    rows = max(min(spec.batch_size, rows), EVALUATION_ROWS)
+    pointer = "/batch_size" if rows > EVALUATION_ROWS else place
+    budgets.check("activations", rows * sum(layer.units for layer in layers), pointer=pointer)
 
 
 def _dropouts(model: ModelSpec) -> Iterator[tuple[str, DropoutSpec]]:

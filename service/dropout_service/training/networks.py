@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dropout_service.training.spec import ModelSpec, TrainingSpec
 
 __all__ = [
+    "EVALUATION_ROWS",
     "build_layers",
     "build_network",
     "build_optimizer",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 _BINARY = 2
+
+EVALUATION_ROWS = 1024
+"""Rows of a validation pass: large enough for the matrix products, small enough for the cache."""
 
 
 def resolve_loss(spec: TrainingSpec, classes: int | None) -> str:

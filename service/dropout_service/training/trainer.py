@@ -20,6 +20,7 @@ from dropout_service.training import checkpoint
 from dropout_service.training.identity import Identity
 from dropout_service.training.metrics import EpochMetrics, summarize
 from dropout_service.training.networks import (
+    EVALUATION_ROWS,
     build_network,
     build_optimizer,
     build_rate_schedules,
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["Trainer"]
-
-_VALIDATION_ROWS = 1024
-"""Rows of a validation pass: large enough for the matrix products, small enough for the cache."""
 
 
 class Trainer:
@@ -106,7 +104,7 @@ class Trainer:
         self._x_batch = np.empty((self._batch_rows, x.shape[1]), x.dtype)
         self._y_batch = np.empty(self._batch_rows, y.dtype)
         outputs = self._network.dense_layers[-1].bias.size
-        self._grad_outputs = np.empty((max(self._batch_rows, _VALIDATION_ROWS), outputs), x.dtype)
+        self._grad_outputs = np.empty((max(self._batch_rows, EVALUATION_ROWS), outputs), x.dtype)
         self._norms = np.empty(max(layer.bias.size for layer in self._network.dense_layers))
 
         self._started_s: float | None = None
@@ -327,8 +325,8 @@ class Trainer:
         """Return the metrics of the validation part, in evaluation mode."""
         x, y = self._rows.x_validation, self._rows.y_validation
         sums = np.zeros(3)
-        for begin in range(0, len(x), _VALIDATION_ROWS):
-            part = slice(begin, begin + _VALIDATION_ROWS)
+        for begin in range(0, len(x), EVALUATION_ROWS):
+            part = slice(begin, begin + EVALUATION_ROWS)
             with np.errstate(all="ignore"):
                 outputs = self._network.forward(x[part])
             self._loss(outputs, y[part], self._grad_outputs[: len(outputs)], sums)

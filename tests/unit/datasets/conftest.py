@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dropout_service.blobs import BlobStore
+from dropout_service.budgets import Budgets
 from dropout_service.datasets.registry import DatasetRegistry
 
 if TYPE_CHECKING:
@@ -20,4 +21,4 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 @pytest.fixture
 def registry(engine: Engine, blobs: BlobStore) -> DatasetRegistry:
-    return DatasetRegistry(engine, blobs, max_unpacked_bytes=1 << 20)
+    return DatasetRegistry(engine, blobs, Budgets(npz_bytes=1 << 20))

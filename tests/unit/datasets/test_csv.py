@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropout_service.budgets import Budgets
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.datasets.scan import scan
 from dropout_service.errors import InvalidInputError
@@ -28,7 +29,7 @@ def scanned(tmp_path: Path) -> Scan:
     def scan_content(content: str | bytes) -> TableSchema:
         path = tmp_path / "table.csv"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return scan(path, "csv", limit_bytes=0)
+        return scan(path, "csv", Budgets())
 
     return scan_content
 
@@ -167,7 +168,6 @@ def test_one_column_and_blank_lines(scanned: Scan):
         (b"\x7fELF\x00\x00,\n1,2", "not text"),
         (b"x" * 200_000, "line 1: a cell has more than 131,072 characters"),
         ("a," * (1 << 23) + "b", "line 1 has more than 16,777,216 characters"),
-        (",".join(f"c{i}" for i in range(10_001)), "10,001 columns; at most 10,000"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(scanned: Scan, content: str | bytes, message: str):
@@ -210,7 +210,7 @@ def test_moments_agree_with_the_standard_library(
     values = [value + shift for value in values]
     path = tmp_path_factory.getbasetemp() / "moments.csv"
     path.write_text("\n".join(["a,z", *(f"{value!r},z" for value in values)]))
-    column = scan(path, "csv", limit_bytes=0).columns[0]
+    column = scan(path, "csv", Budgets()).columns[0]
     assert column.min == min(values)
     assert column.max == max(values)
     assert column.mean is not None

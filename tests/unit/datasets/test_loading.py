@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from dropout_service.budgets import Budgets
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check, load_training_data
 from dropout_service.errors import InvalidInputError, NotFoundError
@@ -32,7 +33,7 @@ def spec(task: str = "classification", *, validation_fraction: float = 0.25, **d
 
 def faults(dataset: Dataset, checked: TrainingSpec) -> dict[str, str]:
     with pytest.raises(InvalidInputError) as caught:
-        check(dataset, checked)
+        check(dataset.schema, checked, Budgets())
     found: dict[str, str] = {}
     for error in caught.value.errors:
         found[error.pointer] = f"{found.get(error.pointer, '')}{error.message}\n"
@@ -203,7 +204,7 @@ def test_what_a_training_cannot_use(
 def test_all_unusable_features_are_named_in_one_message(registry: DatasetRegistry):
     dataset = registry.add_content(b"a,b,c,y\n1,,u,0\n2,3,v,1\n3,4,w,1\n")
     with pytest.raises(InvalidInputError) as caught:
-        check(dataset, spec())
+        check(dataset.schema, spec(), Budgets())
     assert caught.value.message.startswith("2 of 3 feature columns cannot be used: column `b` has 1 cell without")
     assert len(caught.value.errors) == 2
 

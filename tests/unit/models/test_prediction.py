@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from dropout_specs import DROPOUTS, model_with
 
-from dropout_service.errors import InvalidInputError
+from dropout_service.budgets import Budgets
+from dropout_service.errors import InvalidInputError, OverBudgetError
 from dropout_service.models.prediction import predict
 
 if TYPE_CHECKING:
@@ -195,3 +197,45 @@ def test_no_samples_are_refused(make_model: Callable[..., TrainedModel]):
     with pytest.raises(InvalidInputError) as caught:
         predict(make_model(), X, mc_samples=0)
     assert caught.value.errors[0].pointer == "/mc_samples"
+
+
+@pytest.mark.parametrize("mc_samples", [None, 7])
+def test_the_work_of_a_prediction_has_a_bound(make_model: Callable[..., TrainedModel], mc_samples: int | None):
+    model = make_model("cross_entropy")
+    weights = 4 * 16 + 16 * 8 + 8 * 3
+    work = len(X) * (mc_samples or 1) * (weights + 256 * (16 + 8 + 3))
+    predict(model, X, mc_samples=mc_samples, budgets=Budgets(prediction_operations=work))
+    with pytest.raises(OverBudgetError, match="DROPOUT_SERVICE_MAX_PREDICTION_OPERATIONS") as caught:
+        predict(model, X, mc_samples=mc_samples, budgets=Budgets(prediction_operations=work - 1))
+    assert caught.value.excess.value == work
+    assert caught.value.errors[0].pointer == ("/x" if mc_samples is None else "/mc_samples")
+
+
+def test_the_size_of_a_prediction_has_a_bound(make_model: Callable[..., TrainedModel]):
+    model = make_model("cross_entropy")
+    predict(model, X, budgets=Budgets(prediction_elements=3 * len(X)))
+    with pytest.raises(OverBudgetError, match="DROPOUT_SERVICE_MAX_PREDICTION_ELEMENTS"):
+        predict(model, X, budgets=Budgets(prediction_elements=3 * len(X) - 1))
+
+
+def test_what_is_refused_allocates_nothing(make_model: Callable[..., TrainedModel]):
+    model = make_model("cross_entropy")
+    rows = np.zeros((1 << 20, 4), np.float16)
+    tracemalloc.start()
+    try:
+        with pytest.raises(OverBudgetError):
+            predict(model, rows, mc_samples=10_000, budgets=Budgets())
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_rows_are_widened_in_pieces(make_model: Callable[..., TrainedModel]):
+    model = make_model("squared_error")
+    rows = np.zeros((200_000, 4), np.float16)
+    tracemalloc.start()
+    try:
+        predict(model, rows)
+        assert tracemalloc.get_traced_memory()[1] < 200_000 * 4 * 8  # as float64 the rows alone
+    finally:
+        tracemalloc.stop()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from itertools import chain
+from itertools import accumulate, chain
+from operator import mul
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from dropout_service.api.http.validation_errors import pointer_to
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ __all__ = [
     "decode_numbers",
     "encode_array",
     "nested",
+    "nested_values",
     "read_encoded",
 ]
 
@@ -47,7 +49,7 @@ class EncodedArray(BaseModel):
         description="`float16`, `bfloat16`, `float32` or `float64`; for a mask `bool` (a byte an element) or `packed` "
         "(a bit an element, the first in the lowest bit of a byte)."
     )
-    shape: list[int] = Field(description="Size of each axis.")
+    shape: list[int] = Field(fail_fast=True, description="Size of each axis.")
     data: str = Field(description="Base64 of the little-endian elements in C order.")
 
 
@@ -146,6 +148,11 @@ def nested(array: NDArray[Any]) -> Any:
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             array = array.astype(np.float32)
     return array.tolist()
+
+
+def nested_values(shape: Sequence[int]) -> int:
+    """Count the lists and numbers that `nested` writes: beside an empty axis there may be lists without end."""
+    return 1 + sum(accumulate(shape, mul))
 
 
 def _decode(value: Any, leaves: frozenset[type], dtype: np.dtype[Any], pointer: str) -> NDArray[Any]:

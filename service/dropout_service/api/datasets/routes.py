@@ -88,13 +88,15 @@ class ColumnReport(_Report):
     missing: int = Field(description="Cells without a value: empty, NA, N/A, NaN or null.")
     bad: int = Field(description="Cells that do not fit the type: text among numbers, infinities.")
     distinct: int = Field(description="Number of distinct values; a lower bound when `distinct_exact` is false.")
-    distinct_exact: bool = Field(description="False above 10,000 distinct values, where counting stops.")
+    distinct_exact: bool = Field(
+        description="False above 10,000 distinct values (fewer in a wide table), where counting stops."
+    )
     min: float | None
     max: float | None
     mean: float | None
     std: float | None = Field(description="Population standard deviation (ddof 0) of the finite numbers.")
     classes: list[ClassCountReport] | None = Field(
-        description="Every value with its count, in sorted order, when there are at most 100."
+        description="Every value with its count, in sorted order, when there are at most 100 (fewer in a wide table)."
     )
     constant: bool = Field(description="Whether all values are equal, so that nothing can be learned from the column.")
 
@@ -177,9 +179,10 @@ async def upload_dataset(
 
 @router.get("", operation_id="list_datasets", summary="List datasets", responses=problem_responses())
 def list_datasets(datasets: Datasets, page: PageQuery) -> Page[DatasetReport]:
-    """Give the datasets, newest first, in pages."""
-    found = datasets.list(limit=page.limit + 1, after=page.after)
-    return Page[DatasetReport].of(found, limit=page.limit, key=key_of, item=DatasetReport.model_validate)
+    """Give the datasets, newest first, in pages; a page of wide tables may have fewer than `limit`."""
+    limit = datasets.fitting(limit=page.limit, after=page.after)
+    found = datasets.list(limit=limit + 1, after=page.after)
+    return Page[DatasetReport].of(found, limit=limit, key=key_of, item=DatasetReport.model_validate)
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset", summary="Read a dataset", responses=problem_responses(404))

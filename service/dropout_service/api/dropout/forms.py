@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from dropout_service.api.arrays.base import FLOAT_DTYPES, check_float
+from dropout_service.api.arrays.base import FLOAT_DTYPES, MAX_DIMENSIONS, check_float
 from dropout_service.api.arrays.json import (
     decode_bools,
     decode_data,
@@ -17,6 +18,7 @@ from dropout_service.api.arrays.json import (
     decode_numbers,
     encode_array,
     nested,
+    nested_values,
     read_encoded,
 )
 from dropout_service.api.arrays.npy import NPY, decode_npy, encode_npy
@@ -36,11 +38,14 @@ from dropout_service.api.http.media_types import JSON
 from dropout_service.api.http.validation_errors import summary
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.dropout.standard import pack_mask, unpack_mask
+from dropout_service.kernels.variants import mask_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from dropout_service.budgets import Budgets
 
 __all__ = [
     "BACKWARD",
@@ -49,6 +54,7 @@ __all__ = [
     "Inputs",
     "Operation",
     "Outputs",
+    "check_answer",
     "decode_inputs",
     "encode_outputs",
 ]
@@ -114,7 +120,7 @@ class Outputs:
     facts: dict[str, Any]
 
 
-def decode_inputs(operation: Operation, form: str, body: Any, query_string: bytes) -> Inputs:
+def decode_inputs(operation: Operation, form: str, body: Any, query_string: bytes, budgets: Budgets) -> Inputs:
     """Read a request of one of the forms.
 
     Parameters
@@ -127,9 +133,11 @@ def decode_inputs(operation: Operation, form: str, body: Any, query_string: byte
         ``bytes`` of JSON, otherwise a writable ``memoryview``.
     query_string
         Parameters of a binary body.
+    budgets
+        Bounds of what is made of it.
     """
     if form == JSON:
-        return _decode_json(operation, body, query_string)
+        return _decode_json(operation, body, query_string, budgets)
     if form == NPY:
         parameters = validated_parameters(operation.parameters, read_query(query_string))
         if operation.backward and variant_of(parameters).needs_x:
@@ -137,7 +145,40 @@ def decode_inputs(operation: Operation, form: str, body: Any, query_string: byte
                 "/x", f"npy holds one array, and `{parameters.variant}` needs `x` too; send {SAFETENSORS} or {JSON}"
             )
         return Inputs(parameters, decode_npy(body, f"/{operation.input}"))
-    return _decode_safetensors(operation, body, query_string)
+    return _decode_safetensors(operation, body, query_string, budgets)
+
+
+def check_answer(inputs: Inputs, form: str, budgets: Budgets) -> None:
+    """Refuse an answer that would be too large, before anything is computed.
+
+    Its array has the size of the request's. What it is written as, and a mask beside it, may be larger without end
+    where an axis is empty.
+
+    Parameters
+    ----------
+    inputs
+        The request.
+    form
+        Media type of the answer.
+    budgets
+        Bounds of masks and of JSON.
+
+    Raises
+    ------
+    OverBudgetError
+        The mask has too many elements, or the answer too many values of JSON.
+    """
+    parameters, shape = inputs.parameters, inputs.array.shape
+    masked = isinstance(parameters, ForwardParameters) and parameters.return_mask != "none"
+    if not masked and 0 < inputs.array.size * MAX_DIMENSIONS < budgets.json_values:
+        return  # so few elements are in fewer lists, whatever the shape: most requests end here
+    lists = form == JSON and not inputs.encoded
+    values = nested_values(shape) if lists else 0
+    if isinstance(parameters, ForwardParameters) and masked:
+        drawn = mask_shape(variant_of(parameters), shape, own_parameters(parameters))
+        budgets.check("mask_elements", math.prod(drawn), pointer="/return_mask")
+        values += nested_values(drawn) if lists and parameters.return_mask == "bool" else 0
+    budgets.check("json_values", values, remedy=f"accept {SAFETENSORS}, or send the array encoded")
 
 
 def encode_outputs(operation: Operation, form: str, outputs: Outputs, *, encoded: bool) -> Response:
@@ -171,11 +212,11 @@ def encode_outputs(operation: Operation, form: str, outputs: Outputs, *, encoded
     return PartsResponse(encode_safetensors(arrays, metadata), media_type=SAFETENSORS, headers=headers)
 
 
-def _decode_json(operation: Operation, body: bytes, query_string: bytes) -> Inputs:
+def _decode_json(operation: Operation, body: bytes, query_string: bytes, budgets: Budgets) -> Inputs:
     if query_string:
         name = next(iter(read_query(query_string)), "")
         raise InvalidInputError.at(f"/{name}", f"beside a JSON body the query is empty; put `{name}` into the body")
-    request = validated_parameters(operation.request, read_json_object(body, operation.example))
+    request = validated_parameters(operation.request, read_json_object(body, operation.example, budgets))
     assert isinstance(request, ForwardRequest | BackwardRequest)  # noqa: S101 - `Operation.request` is one of them
     value: Any = getattr(request, operation.input)
     array = _decode_json_array(value, request.dtype, f"/{operation.input}")
@@ -185,7 +226,7 @@ def _decode_json(operation: Operation, body: bytes, query_string: bytes) -> Inpu
     return Inputs(
         request,
         array,
-        mask=_decode_json_mask(request.mask, array.shape),
+        mask=_decode_json_mask(request.mask, array.shape, budgets),
         x=None if x is None else _decode_json_array(x, request.dtype, "/x"),
         encoded=isinstance(value, dict),
     )
@@ -199,7 +240,7 @@ def _decode_json_array(value: Any, dtype: str | None, pointer: str) -> NDArray[A
     return decode_encoded(value, FLOAT_DTYPES, pointer)
 
 
-def _decode_json_mask(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool] | None:
+def _decode_json_mask(value: Any, shape: tuple[int, ...], budgets: Budgets) -> NDArray[np.bool] | None:
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -207,21 +248,21 @@ def _decode_json_mask(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool] | 
     encoded = read_encoded(value, "/mask")
     if encoded.dtype == "packed":
         packed = np.frombuffer(decode_data(encoded, "/mask"), np.uint8)
-        return unpack_mask(packed, _broadcastable(encoded.shape, shape))
+        return unpack_mask(packed, _broadcastable(encoded.shape, shape, budgets))
     mask = decode_encoded(value, {"bool": np.dtype(np.uint8), "packed": np.dtype(np.uint8)}, "/mask")
     if mask.size and mask.max() > 1:
         raise InvalidInputError.at("/mask/data", "a bool mask holds bytes other than 0 and 1")
     return mask.view(np.bool)
 
 
-def _decode_safetensors(operation: Operation, body: memoryview, query_string: bytes) -> Inputs:
+def _decode_safetensors(operation: Operation, body: memoryview, query_string: bytes, budgets: Budgets) -> Inputs:
     tensors = decode_safetensors(body)
     query = read_query(query_string)
     twice = [name for name in query if name in tensors.metadata]
     if twice:
         raise InvalidInputError.at(f"/{twice[0]}", "given in the query and in __metadata__; give it in one of them")
     texts = dict(tensors.metadata)
-    mask_shape = texts.pop("mask_shape", None) if operation.backward else None
+    given_shape = texts.pop("mask_shape", None) if operation.backward else None
     parameters = validated_parameters(operation.parameters, {**read_texts(texts), **query})
     _check_names(operation, parameters, tensors.arrays)
     array = tensors.arrays[operation.input]
@@ -230,7 +271,7 @@ def _decode_safetensors(operation: Operation, body: memoryview, query_string: by
         return Inputs(parameters, array)
     mask, x = tensors.arrays.get("mask"), tensors.arrays.get("x")
     if mask is not None:
-        mask = _tensor_mask(mask, mask_shape, array.shape, parameters)
+        mask = _tensor_mask(mask, given_shape, array.shape, parameters, budgets)
     if x is not None:
         check_float(x.dtype, "/x")
     return Inputs(parameters, array, mask, x)
@@ -252,24 +293,23 @@ def _check_names(operation: Operation, parameters: Parameters, arrays: Mapping[s
 
 
 def _tensor_mask(
-    mask: NDArray[Any], mask_shape: str | None, shape: tuple[int, ...], parameters: Parameters
+    mask: NDArray[Any], given_shape: str | None, shape: tuple[int, ...], parameters: Parameters, budgets: Budgets
 ) -> NDArray[np.bool]:
     """Take a BOOL tensor as it is, and the bits of a U8 tensor."""
     if mask.dtype == np.bool:
         return mask
     if mask.dtype != np.uint8:
         raise InvalidInputError.at("/mask", f"the dtype is {mask.dtype.name}; send BOOL, or U8 with packed bits")
-    if mask_shape is None:
-        # What the variant draws has the shape that is meant; at rate 0 it is known without drawing.
-        drawn = variant_of(parameters).mask(shape, 0.0, seed=0, **own_parameters(parameters))
-        return unpack_mask(mask, drawn.shape)
-    sizes = read_texts({"noise_shape": mask_shape})["noise_shape"]
+    if given_shape is None:
+        drawn = mask_shape(variant_of(parameters), shape, own_parameters(parameters))
+        return unpack_mask(mask, _broadcastable(list(drawn), shape, budgets))
+    sizes = read_texts({"noise_shape": given_shape})["noise_shape"]
     if not isinstance(sizes, list):
         raise InvalidInputError.at("/mask_shape", "should be the sizes of the mask, such as [2, 3]")
-    return unpack_mask(mask, _broadcastable(sizes, shape))
+    return unpack_mask(mask, _broadcastable(sizes, shape, budgets))
 
 
-def _broadcastable(sizes: list[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
+def _broadcastable(sizes: list[Any], shape: tuple[int, ...], budgets: Budgets) -> tuple[int, ...]:
     """Check a mask's shape before anything is unpacked into it."""
     fits = len(sizes) <= len(shape) and all(
         size in {1, full} for size, full in zip(reversed(sizes), reversed(shape), strict=False)
@@ -278,6 +318,7 @@ def _broadcastable(sizes: list[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
         raise InvalidInputError.at(
             "/mask", f"a mask of shape {sizes} does not fit shape {list(shape)}: each size is 1 or that of the axis"
         )
+    budgets.check("mask_elements", math.prod(sizes), pointer="/mask")
     return tuple(sizes)
 
 

@@ -19,6 +19,7 @@ from dropout_service.api.dropout.forms import (
     Inputs,
     Operation,
     Outputs,
+    check_answer,
     decode_inputs,
     encode_outputs,
 )
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.api.dropout.schemas import Parameters
+    from dropout_service.api.state import Limits
     from dropout_service.kernels.variants import Variant
 
 __all__ = ["router"]
@@ -121,23 +123,25 @@ async def _answer(request: Request, operation: Operation) -> Response:
     form = body_media_type(request, FORMS)
     answer_form = accepted_media_type(request, FORMS, default=form)
     state = state_of(request)
+    limits = state["limits"]
     body = await request.body() if form == JSON else await read_buffer(request)
     compute = partial(
         _compute,
         operation,
-        partial(decode_inputs, operation, form, body, request.scope["query_string"]),
+        partial(decode_inputs, operation, form, body, request.scope["query_string"], limits.budgets),
         answer_form=answer_form,
-        threads=state["limits"].kernel_threads,
+        limits=limits,
     )
     return compute() if len(body) <= _INLINE_BYTES and state["readiness"].ready else await run_in_threadpool(compute)
 
 
-def _compute(operation: Operation, decode: Callable[[], Inputs], *, answer_form: str, threads: int | None) -> Response:
-    inputs = decode()
+def _compute(operation: Operation, decode: Callable[[], Inputs], *, answer_form: str, limits: Limits) -> Response:
+    inputs, threads = decode(), limits.kernel_threads
     parameters = inputs.parameters
     returned = parameters.return_mask if isinstance(parameters, ForwardParameters) else "none"
     if returned != "none":
         _check_mask_can_be_returned(variant_of(parameters), answer_form)
+    check_answer(inputs, answer_form, limits.budgets)
     outputs = _backward(inputs, threads) if operation.backward else _forward(inputs, returned, threads)
     return encode_outputs(operation, answer_form, outputs, encoded=inputs.encoded)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel, Field, RootModel, create_model
 
+from dropout_service.api.arrays.base import MAX_DIMENSIONS
 from dropout_service.api.arrays.schemas import Numbers
 from dropout_service.api.dropout.schemas import BackwardRequest, Parameters
 from dropout_service.api.http.validation_errors import summary, validated
@@ -37,7 +38,7 @@ _TYPES: Final[Mapping[str, Any]] = {
     "axis": int,
     "boolean": bool,
     "text": str,
-    "shape": list[Annotated[int, Field(ge=0)] | None],
+    "shape": Annotated[list[Annotated[int, Field(ge=0)] | None], Field(max_length=MAX_DIMENSIONS, fail_fast=True)],
 }
 _OWNERS: Final[Mapping[str, list[str]]] = {
     own.name: [variant.name for variant in VARIANTS.values() if own.name in {one.name for one in variant.parameters}]

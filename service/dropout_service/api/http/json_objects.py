@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
+from dropout_service.api.http.validation_errors import MOST_NAMES, pointer_to
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dropout_service.budgets import Budgets
+
 __all__ = ["read_json_object"]
 
 
-def read_json_object(body: bytes, example: str) -> dict[str, Any]:
+def read_json_object(body: bytes, example: str, budgets: Budgets) -> dict[str, Any]:
     """Parse a body that should be a JSON object, in which no name may occur twice.
 
     Parameters
     ----------
     body
-        UTF-8 text.
+        UTF-8 text. Lists and objects may be nested to a depth of 200, and integers have at most 4,300 digits: the
+        parser's own limits.
     example
         Such an object, for the reader of a fault.
+    budgets
+        Bound of its values.
+
+    Raises
+    ------
+    InvalidInputError
+        The body is no such object.
+    OverBudgetError
+        It holds too many values.
     """
+    _check_values(body, budgets)
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -34,9 +49,24 @@ def read_json_object(body: bytes, example: str) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise InvalidInputError.at("", f"the body should be an object such as {example}")
+    if len(body) > MOST_NAMES * len('"a":0,'):
+        _check_names(value)
     if _may_repeat(body, value):
         json.loads(body, object_pairs_hook=_without_repetition)
     return value
+
+
+def _check_values(body: bytes, budgets: Budgets) -> None:
+    """Bound what the parser would make, before it does: a value has a comma before it, or begins a list or object."""
+    if len(body) > budgets.json_values:
+        values = body.count(b",") + 2 * (body.count(b"[") + body.count(b"{"))
+        budgets.check("json_values", values, remedy="send large arrays in a binary form")
+
+
+def _check_names(value: dict[str, Any]) -> None:
+    for pointer, names in [("", value), *((f"/{name}", below) for name, below in value.items())]:
+        if isinstance(names, dict) and len(names) > MOST_NAMES:
+            raise InvalidInputError.at(pointer, f"this object has {len(names):,} names; no operation has so many")
 
 
 def _may_repeat(body: bytes, value: Mapping[str, Any]) -> bool:
@@ -59,7 +89,6 @@ def _pairs(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InvalidInputError.at(f"/{repeated}", "this name occurs twice; give it once")
+    if len(dict(pairs)) < len(pairs):
+        repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise InvalidInputError.at(pointer_to([repeated]), "this name occurs twice; give it once")

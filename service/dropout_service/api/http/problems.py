@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from fastapi.exceptions import RequestValidationError
@@ -14,14 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from dropout_service.api.http.validation_errors import field_errors, summary
+from dropout_service.api.http.validation_errors import MOST_ERRORS, field_errors, summary
 from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import (
     ConflictError,
+    Excess,
     FieldError,
     InvalidInputError,
     NotAcceptableError,
     NotFoundError,
+    OverBudgetError,
     ServiceError,
     StorageFullError,
     TooLargeError,
@@ -63,6 +65,16 @@ class ProblemError(BaseModel):
     message: str = Field(description="What is wrong there and what would be right.")
 
 
+class ProblemExcess(BaseModel):
+    """What was asked for, beside the limit that it is above."""
+
+    setting: str = Field(
+        description="The environment variable that sets the limit.", examples=["DROPOUT_SERVICE_MAX_COLUMNS"]
+    )
+    limit: int = Field(description="What this service allows.", examples=[10_000])
+    value: int = Field(description="What the request asked for.", examples=[1_000_000])
+
+
 class ProblemDetails(BaseModel):
     """What went wrong, as RFC 9457 describes it."""
 
@@ -75,6 +87,11 @@ class ProblemDetails(BaseModel):
     instance: str = Field(description="The path that was asked for.")
     request_id: str | None = Field(description="The `X-Request-ID` of the answer; the log names it too.")
     errors: list[ProblemError] = Field(default_factory=list, description="The faults, one for each place.")
+    excess: ProblemExcess | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Of `over-budget`: the limit and what was asked for.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +104,7 @@ class Problem:
 
 PROBLEMS: Final[Mapping[type[ServiceError], Problem]] = {
     InvalidInputError: Problem(422, "The input is not valid"),
+    OverBudgetError: Problem(422, "The request asks for more than this service allows"),
     NotFoundError: Problem(404, "There is no such resource"),
     ConflictError: Problem(409, "The request contradicts the present state"),
     TooLargeError: Problem(413, "The body is too large"),
@@ -106,6 +124,7 @@ def problem_response(
     problem: Problem,
     detail: str,
     errors: Sequence[FieldError] = (),
+    excess: Excess | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Build the answer that tells of a problem."""
@@ -117,6 +136,7 @@ def problem_response(
         instance=scope["path"],
         request_id=scope.get("state", {}).get("request_id"),
         errors=[ProblemError(pointer=error.pointer, message=error.message) for error in errors],
+        excess=None if excess is None else ProblemExcess(**asdict(excess)),
     )
     # A pointer or detail may quote what the client sent, lone surrogates included, which UTF-8 cannot carry.
     body = document.model_dump_json(ensure_ascii=True)
@@ -152,7 +172,8 @@ async def _service_error(request: Request, error: Exception) -> Response:
         code=error.code,
         problem=problem,
         detail=summary(error.errors) if _tells_one_place(error) else error.message,
-        errors=error.errors,
+        errors=error.errors[:MOST_ERRORS],
+        excess=error.excess if isinstance(error, OverBudgetError) else None,
         headers=headers,
     )
 

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-__all__ = ["field_errors", "pointer_to", "summary", "validated"]
+__all__ = ["MOST_ERRORS", "MOST_NAMES", "field_errors", "pointer_to", "summary", "validated"]
 
 ModelT = TypeVar("ModelT", bound="BaseModel")
 
-_MAX_ERRORS = 20
+MOST_ERRORS: Final = 20
+"""Of more faults, the first are told."""
+
+MOST_NAMES: Final = 64
+"""Names of an object: more than any operation has. What has more is one fault, not one for each."""
+
 _MAX_QUOTED = 60
 
 
@@ -55,7 +60,7 @@ def field_errors(errors: Iterable[Mapping[str, Any]], payload: Any, *, known: Se
         if message not in told:
             told.append(message)
     merged = [FieldError(pointer, _joined(told)) for pointer, told in messages.items()]
-    return merged[:_MAX_ERRORS]
+    return merged[:MOST_ERRORS]
 
 
 def summary(errors: Sequence[FieldError]) -> str:
@@ -93,7 +98,8 @@ def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
     if tell is not None:
         return tell(error)
     if error["type"] == "extra_forbidden":
-        close = get_close_matches(str(error["loc"][-1]), known, n=1)
+        known = known if len(error["loc"]) == 1 else ()
+        close = get_close_matches(str(error["loc"][-1])[:_MAX_QUOTED], known, n=1)
         if close:
             return f"there is no such field; did you mean `{close[0]}`?"
         return "there is no such field" + (f"; there are {', '.join(known)}" if known else "; check its spelling")
@@ -159,6 +165,8 @@ def validated(model: type[ModelT], values: Mapping[str, Any], *, strict: bool | 
     InvalidInputError
         With a pointer for each fault.
     """
+    if len(values) > MOST_NAMES:
+        raise InvalidInputError.at("", f"{len(values):,} names are given; no operation has so many")
     try:
         return model.model_validate(values, strict=strict)
     except ValidationError as error:

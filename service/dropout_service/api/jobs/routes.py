@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from dropout_service.api.dependencies import Datasets, Jobs, RequestLimits, Watch
-from dropout_service.api.http.idempotency import Idempotent
+from dropout_service.api.http.idempotency import Idempotent, Once
+from dropout_service.api.http.json_objects import read_json_object
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
 from dropout_service.api.http.pages import Page, PageQuery
 from dropout_service.api.http.problems import problem_responses
+from dropout_service.api.http.validation_errors import validated
 from dropout_service.api.jobs import control
 from dropout_service.api.jobs.schemas import EventPage, EventReport, JobReport, JobRequest, MetricsPage
 from dropout_service.datasets.inline import from_arrays
-from dropout_service.datasets.loading import check
+from dropout_service.datasets.loading import check, check_readable
 from dropout_service.errors import ConflictError, InvalidInputError, NotFoundError
 from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
-from dropout_service.training.check import check_spec
 from dropout_service.training.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from dropout_service.api.state import Limits
+    from dropout_service.budgets import Budgets
     from dropout_service.datasets.dataset import Dataset
     from dropout_service.datasets.registry import DatasetRegistry
     from dropout_service.jobs.events import Event
@@ -61,6 +64,7 @@ _EVENT_SCHEMA: Final = {
     "required": ["data"],
 }
 
+_EXAMPLE: Final = '{"task": "regression", "data": {"x": [[0], [1], [2]], "y": [1, 3, 5]}}'
 _EXAMPLES: Final[dict[str, Any]] = {
     "arrays in place": {
         "summary": "A classification of eight rows",
@@ -95,10 +99,6 @@ _EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
-def _json_body(request: Request) -> None:
-    body_media_type(request, [JSON])
-
-
 @router.post(
     "",
     operation_id="submit_job",
@@ -114,27 +114,34 @@ def _json_body(request: Request) -> None:
         },
         **problem_responses(400, 409, 413, 415, 503, 507),
     },
-    dependencies=[Depends(_json_body)],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": {"$ref": "#/components/schemas/JobRequest"}, "examples": _EXAMPLES}},
+        }
+    },
 )
-def submit_job(
-    body: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)],
-    jobs: Jobs,
-    datasets: Datasets,
-    limits: RequestLimits,
-    once: Idempotent,
+async def submit_job(
+    request: Request, jobs: Jobs, datasets: Datasets, limits: RequestLimits, once: Idempotent
 ) -> Response:
     """Train a network on a stored dataset, or on arrays given in place.
 
     The specification is checked against the data before the job is accepted. An accepted job is never lost: it
     waits for its turn, runs in a process of its own, and goes on after a crash or a restart of the service.
     """
+    body_media_type(request, [JSON])
+    # Off the event loop from the first byte on: arrays in place are read at some 100 MB a second.
+    return await run_in_threadpool(_submit, await request.body(), jobs, datasets, limits, once)
+
+
+def _submit(content: bytes, jobs: JobStore, datasets: DatasetRegistry, limits: Limits, once: Once) -> Response:
+    body = validated(JobRequest, read_json_object(content, _EXAMPLE, limits.budgets))
     with once as repeated:
         if repeated is not None:
             return repeated
         _check_memory(body, limits.job_memory_bytes)
-        dataset = _dataset(body, datasets)
+        dataset = _dataset(body, datasets, limits.budgets)
         spec = body.training(_stored_data(body.data, dataset))
-        check(dataset, spec)
 
         def together(connection: Connection, job: Job) -> None:
             _hold(dataset, body.data, datasets, connection)
@@ -188,7 +195,7 @@ def get_job_metrics(
     job_id: str,
     jobs: Jobs,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only epochs with a higher number.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=100_000, description="Largest number of epochs.")] = 10_000,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="Largest number of epochs.")] = 10_000,
 ) -> MetricsPage:
     """Give the metrics of the epochs that are complete, in order."""
     found = jobs.metrics(job_id, after=after, limit=limit + 1)
@@ -290,16 +297,21 @@ def _frame(event: Event) -> bytes:
     return format_sse_event(data_str=report.model_dump_json(), event=event.type, id=str(event.sequence))
 
 
-def _dataset(spec: JobRequest, datasets: DatasetRegistry) -> Dataset:
+def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> Dataset:
+    """Return the dataset of a job once the training is known to fit it; arrays in place are stored only then."""
     data = spec.data
     if data.x is not None and data.y is not None:
-        content = from_arrays(data.x, data.y)
-        check_spec(spec, len(data.x[0]))  # before they are stored
-        return datasets.add_content(content, name=spec.name)
+        budgets.check("columns", 1 + len(data.x[0]) if data.x else 0, pointer="/data/x")
+        return datasets.add_content(
+            from_arrays(data.x, data.y), name=spec.name, accept=lambda schema: check(schema, spec, budgets)
+        )
     try:
-        return datasets.get(data.dataset or "")
+        dataset = datasets.get(data.dataset or "")
     except NotFoundError as error:
         raise InvalidInputError.at("/data/dataset", error.message) from error
+    check_readable(dataset)
+    check(dataset.schema, spec, budgets)
+    return dataset
 
 
 def _hold(dataset: Dataset, given: DataSpec, datasets: DatasetRegistry, connection: Connection) -> None:

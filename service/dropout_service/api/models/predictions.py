@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
@@ -12,11 +13,11 @@ from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays.base import BFLOAT16, FLOAT_DTYPES
-from dropout_service.api.arrays.json import decode_encoded, decode_numbers
+from dropout_service.api.arrays.json import decode_encoded, decode_numbers, nested_values
 from dropout_service.api.arrays.npy import NPY, decode_npy, encode_npy
 from dropout_service.api.arrays.safetensors import SAFETENSORS, decode_safetensors, encode_safetensors
 from dropout_service.api.arrays.schemas import Numbers
-from dropout_service.api.dependencies import Models
+from dropout_service.api.dependencies import Models, RequestLimits
 from dropout_service.api.http.bodies import PartsResponse, read_buffer
 from dropout_service.api.http.json_objects import read_json_object
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
@@ -30,8 +31,10 @@ from dropout_service.training.data import Label
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dropout_service.budgets import Budgets
     from dropout_service.models.prediction import Prediction
     from dropout_service.models.registry import ModelRegistry
+    from dropout_service.training.trained import TrainedModel
 
 __all__ = ["router"]
 
@@ -129,6 +132,8 @@ async def predict_rows(
     model_id: str,
     request: Request,
     models: Models,
+    limits: RequestLimits,
+    *,
     mc_samples: Annotated[Samples | None, Query(description="As in a JSON body; for binary bodies.")] = None,
     seed: Annotated[Seed | None, Query(description="As in a JSON body; for binary bodies.")] = None,
 ) -> Response:
@@ -142,25 +147,44 @@ async def predict_rows(
     answer_form = accepted_media_type(request, _ANSWERS, default=JSON if form == JSON else SAFETENSORS)
     body = await request.body() if form == JSON else await read_buffer(request)
     query = {name: value for name, value in (("mc_samples", mc_samples), ("seed", seed)) if value is not None}
-    prediction = await run_in_threadpool(_predict, models, model_id, form, body, query)
-    return await run_in_threadpool(_json if answer_form == JSON else _safetensors, prediction)
+    return await run_in_threadpool(
+        partial(_answer, answer_form=answer_form, budgets=limits.budgets), models, model_id, form, body, query
+    )
 
 
-def _predict(
-    models: ModelRegistry, model_id: str, form: str, body: bytes | memoryview, query: dict[str, Any]
-) -> Prediction:
-    model = models.get(model_id)
-    x, given = _read(form, body)
+def _answer(
+    models: ModelRegistry,
+    model_id: str,
+    form: str,
+    body: bytes | memoryview,
+    query: dict[str, Any],
+    *,
+    answer_form: str,
+    budgets: Budgets,
+) -> Response:
+    model = models.load(models.get(model_id))
+    x, given = _read(form, body, budgets)
     for name in given.keys() & query.keys():
         raise InvalidInputError.at(f"/{name}", "given in the query and in the body; give it once")
     parameters = validated(PredictionParameters, {**query, **given}, strict=form == JSON)
-    return predict(models.load(model), x, mc_samples=parameters.mc_samples, seed=parameters.seed)
+    if answer_form == JSON:
+        _check_values(len(x) if x.ndim else 0, model, parameters, budgets)
+    prediction = predict(model, x, mc_samples=parameters.mc_samples, seed=parameters.seed, budgets=budgets)
+    return (_json if answer_form == JSON else _safetensors)(prediction)
 
 
-def _read(form: str, body: bytes | memoryview) -> tuple[NDArray[Any], dict[str, Any]]:
+def _check_values(rows: int, model: TrainedModel, parameters: PredictionParameters, budgets: Budgets) -> None:
+    """Bound the numbers and lists of an answer in JSON."""
+    figures = 1 if parameters.mc_samples is None else 2
+    outputs = 1 if model.classes is None else len(model.classes)
+    values = figures * (nested_values((rows, outputs)) + rows)
+    budgets.check("json_values", values, pointer="/x", remedy=f"accept {SAFETENSORS}, or send fewer rows at a time")
+
+
+def _read(form: str, body: bytes | memoryview, budgets: Budgets) -> tuple[NDArray[Any], dict[str, Any]]:
     """Return the rows and the parameters of a body."""
     if form == JSON:
-        fields = read_json_object(bytes(body), _EXAMPLE)
+        fields = read_json_object(bytes(body), _EXAMPLE, budgets)
         if "x" not in fields:
             raise InvalidInputError.at("/x", f"give the rows to predict as `x`, such as {_EXAMPLE}")
         x = fields.pop("x")

@@ -77,6 +77,8 @@ def drop(
     noise_shape
         The shape the mask is drawn on, all of it numbers.
     """
+    if not y.size:  # nor is a mask drawn, which may be large where one axis of x is empty
+        return
     factor = scale_of(limit, scaling, training=training)
     if not training:
         mask = None if factor == 1.0 else np.ones((), np.bool_)

@@ -21,6 +21,7 @@ from dropout_service.kernels.variants.noise_shapes import (
     FEATURE_3D,
     LOCKED,
     STANDARD,
+    mask_shape,
 )
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.kernels.variants.table import Gradients, Variant
@@ -28,7 +29,7 @@ from dropout_service.kernels.variants.table import Gradients, Variant
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["VARIANTS", "Gradients", "Parameter", "Variant"]
+__all__ = ["VARIANTS", "Gradients", "Parameter", "Variant", "mask_shape"]
 
 VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
     {

@@ -63,6 +63,8 @@ class AlphaVariant(NoiseShapeVariant):
 
     def _apply(self, given: Pass, *, backward: bool) -> None:
         noise_shape = self.noise_shape(given.array.shape, given.pointer, given.parameters)
+        if not given.array.size:  # nor is a mask drawn, which may be large where one axis of x is empty
+            return
         limit = passes.threshold_of(given.rate)
         if not given.training or (limit == 0 and given.mask is None):
             elementwise.copy(given)

@@ -74,6 +74,8 @@ def through_mask(given: Pass, mask: NDArray[np.bool_], numbers: tuple[float, flo
     numbers
         Factor, shift, and the value of dropped elements.
     """
+    if not given.array.size:  # nor is the mask broadcast: what it is broadcast to has no bound
+        return
     shape = given.array.shape
     own = (1,) * (len(shape) - mask.ndim) + mask.shape
     # A flag of the mask holds for all elements of the last axes that it is broadcast along.
@@ -91,5 +93,4 @@ def through_mask(given: Pass, mask: NDArray[np.bool_], numbers: tuple[float, flo
         )
         parallel.run(noise_loops.affine_by_mask, arguments, x.size, grain=_GRAIN, threads=given.threads)
 
-    if given.array.size:
-        through(given, work)
+    through(given, work)

@@ -29,6 +29,7 @@ __all__ = [
     "NoiseShapeVariant",
     "Shape",
     "each",
+    "mask_shape",
 ]
 
 Shape = tuple[int, ...]
@@ -67,6 +68,27 @@ class NoiseShapeVariant(Variant):
     def _mask(self, draw: Draw) -> NDArray[np.bool_]:
         noise_shape = self.noise_shape(draw.shape, draw.pointer, draw.parameters)
         return passes.draw(noise_shape, passes.threshold_of(draw.rate), draw.seed, draw.offset, draw.threads)
+
+
+def mask_shape(variant: Variant, shape: Shape, parameters: Mapping[str, Any]) -> Shape:
+    """Return the shape of the mask that ``variant.mask`` draws, without drawing it.
+
+    Parameters
+    ----------
+    variant
+        One that is ``masked``.
+    shape
+        Shape of x.
+    parameters
+        The variant's own, by name.
+
+    Raises
+    ------
+    InvalidInputError
+        With a pointer to the argument that is wrong.
+    """
+    own = variant.checked_parameters(parameters)
+    return variant.noise_shape(shape, "/x", own) if isinstance(variant, NoiseShapeVariant) else shape
 
 
 def channels(axes: str) -> Callable[[Shape, str, Mapping[str, Any]], Shape]:

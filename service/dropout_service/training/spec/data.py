@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from dropout_service.training.spec.arrays import Matrix, Vector
 from dropout_service.training.spec.strict import Items, StrictSpec
 
 __all__ = ["DataSpec"]
@@ -24,10 +25,10 @@ class DataSpec(StrictSpec):
     features: Items[str] | None = Field(
         default=None, description="Names of the feature columns. Default: every column but the target."
     )
-    x: list[list[float]] | None = Field(
+    x: Matrix | None = Field(
         default=None, description="Features in place, shape (rows, features). Large arrays belong in a dataset."
     )
-    y: list[float] | list[int] | list[str] | None = Field(
+    y: Vector | None = Field(
         default=None, description="Targets in place, shape (rows,): numbers, or class labels as numbers or text."
     )
 

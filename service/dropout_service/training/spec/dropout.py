@@ -95,7 +95,7 @@ class DropoutSpec(StrictSpec):
         exclude_if=lambda value: value is None,
         description="How the rate goes over the training. Default: it stays.",
     )
-    shape: Items[Annotated[int, Field(ge=1)]] | None = Field(
+    shape: Annotated[Items[Annotated[int, Field(ge=1)]], Field(max_length=32)] | None = Field(
         default=None,
         exclude_if=lambda value: value is None,
         description="How the units of a sample are laid out, as in `[channels, length]`, for variants that look at "

@@ -61,8 +61,8 @@ def submit(client: httpx.Client, data: dict[str, Any]) -> httpx.Response:
 
 
 def pause_after_the_check(monkeypatch: pytest.MonkeyPatch, pause: Pause) -> None:
-    check = jobs.check
-    monkeypatch.setattr(jobs, "check", lambda dataset, spec: (check(dataset, spec), pause()))
+    stored = jobs._stored_data
+    monkeypatch.setattr(jobs, "_stored_data", lambda data, dataset: (stored(data, dataset), pause())[0])
 
 
 def test_a_job_whose_dataset_was_deleted_since_it_was_read_is_refused(

@@ -24,7 +24,7 @@ TEXT = {"Content-Type": "text/csv"}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, dispatcher=False, max_dataset_bytes=1 << 21)
+    return Settings(data_dir=tmp_path, dispatcher=False, max_dataset_bytes=1 << 21, max_npz_bytes=1 << 21)
 
 
 def upload(client: httpx.Client, content: bytes = CSV, **params: Any) -> dict[str, Any]:
@@ -143,7 +143,8 @@ def test_a_bomb_of_a_zip_is_too_large(client: httpx.Client, settings: Settings):
     file = io.BytesIO()
     np.savez_compressed(file, x=np.zeros((1000, 400)), y=np.zeros(1000))
     answer = client.post("/datasets", content=file.getvalue(), headers={"Content-Type": "application/zip"})
-    assert answer.status_code == 413
+    assert answer.status_code == 422
+    assert answer.json()["excess"]["setting"] == "DROPOUT_SERVICE_MAX_NPZ_BYTES"
     assert files(settings) == []
 
 
@@ -241,3 +242,19 @@ def test_names_in_downloads_cannot_break_the_header(client: httpx.Client):
     assert answer.headers["content-disposition"] == (
         "attachment; filename=\"gr_e_x_a_b.csv\"; filename*=UTF-8''gr%C3%B6%C3%9Fe%20%22x%22%0D%0A%3B%20a%2Fb.csv"
     )
+
+
+def test_a_page_of_wide_tables_has_a_bound_and_pages_have_all(client: httpx.Client):
+    header = ",".join(f"column{index:05}" for index in range(9_000))
+    ids = {upload(client, f"{header}\n{','.join([str(row)] * 9_000)}\n".encode())["id"] for row in range(4)}
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = client.get("/datasets", params={"limit": 500} | cursor)
+        assert 1 <= len(answer.json()["items"]) < 4
+        assert len(answer.content) < 10_000_000
+        found += [dataset["id"] for dataset in answer.json()["items"]]
+        if answer.json()["next_cursor"] is None:
+            break
+        cursor = {"cursor": answer.json()["next_cursor"]}
+    assert (len(found), set(found)) == (4, ids)

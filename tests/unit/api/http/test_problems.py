@@ -9,15 +9,17 @@ from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 
-from dropout_service.api.http.body_limit import BodyLimitMiddleware
+from dropout_service.api.http.body_limit import BodyLimit, BodyLimitMiddleware
 from dropout_service.api.http.problems import install_problem_handlers
 from dropout_service.api.http.request_id import RequestIdMiddleware
 from dropout_service.errors import (
     ConflictError,
+    Excess,
     FieldError,
     InvalidInputError,
     NotAcceptableError,
     NotFoundError,
+    OverBudgetError,
     ServiceError,
     StorageFullError,
     TooLargeError,
@@ -48,6 +50,7 @@ class Body(BaseModel, extra="forbid"):
 
 ERRORS: list[tuple[ServiceError, int]] = [
     (InvalidInputError("m", errors=[FieldError("/rate", "n")]), 422),
+    (OverBudgetError("m", Excess("MOST", 1, 2)), 422),
     (NotFoundError("m"), 404),
     (ConflictError("m"), 409),
     (TooLargeError("m"), 413),
@@ -64,7 +67,12 @@ ERRORS: list[tuple[ServiceError, int]] = [
 def client(open_client: Callable[[FastAPI], httpx.Client]) -> Iterator[httpx.Client]:
     app = FastAPI()
     install_problem_handlers(app)
-    app.add_middleware(BodyLimitMiddleware, max_bytes=2000, by_path={"/large": 4000})
+    app.add_middleware(
+        BodyLimitMiddleware,
+        limit=BodyLimit("MOST", 3000),
+        json_limit=BodyLimit("MOST_JSON", 2000),
+        by_path={"/large": BodyLimit("MOST_THERE", 4000)},
+    )
     app.add_middleware(RequestIdMiddleware)
 
     @app.get("/raise/{number}")
@@ -189,3 +197,20 @@ def test_the_body_limit_counts_declared_and_chunked_bodies(
     if status == 413:
         assert answer.headers["content-type"] == "application/problem+json"
         assert "2,000" in answer.json()["detail"]
+        assert "(MOST_JSON)" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8", "application/x-npy"])
+def test_json_has_a_limit_of_its_own(client: httpx.Client, media_type: str):
+    answer = client.post("/body", content=bytes(2500), headers={"Content-Type": media_type})
+    refused = answer.status_code == 413
+    assert refused == (media_type != "application/x-npy")
+    if refused:
+        assert answer.json()["excess"] == {"setting": "MOST_JSON", "limit": 2000, "value": 2500}
+
+
+def test_a_budget_is_told_to_programs_too(client: httpx.Client):
+    number = next(number for number, (error, _) in enumerate(ERRORS) if isinstance(error, OverBudgetError))
+    problem = client.get(f"/raise/{number}").json()
+    assert problem["excess"] == {"setting": "MOST", "limit": 1, "value": 2}
+    assert "excess" not in client.get(f"/raise/{number + 1}").json()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dropout_service.api.dropout import forms
+from dropout_service.api.jobs import routes
 from dropout_service.app import create_app
 from dropout_service.database.engine import open_database
 from dropout_service.jobs.attempts import Attempt, Outcome, Report, Restored
@@ -117,6 +119,10 @@ def test_arrays_in_place_become_a_dataset(client: httpx.Client):
         ({"data": {"x": [[1.0], [1.0, 2.0]], "y": [0, 1]}}, "/data/x/1"),
         ({"data": {"x": X, "y": Y[:-1]}}, "/data/y"),
         ({"task": "regression"}, None),
+        ({"data": {"x": X, "y": [0, 1, 2] * 4}, "loss": "binary_cross_entropy"}, "/loss"),
+        ({"data": {"x": X, "y": [2**70] * 12}}, "/data/y/0"),
+        ({"data": {"x": X, "y": [1] * 12}}, "/data/target"),
+        ({"model": {"hidden": [65_536, 65_536]}}, "/model/hidden"),
         ({"priority": 101}, "/priority"),
         ({"priority": 1.5}, "/priority"),
         ({"max_attempts": 0}, "/max_attempts"),
@@ -133,6 +139,7 @@ def test_a_wrong_specification_is_refused_before_it_is_accepted(
     assert pointers
     assert pointer is None or pointer in pointers
     assert client.get("/jobs").json()["items"] == []
+    assert client.get("/datasets").json()["items"] == []
 
 
 def test_lists_come_in_pages_and_by_status(client: httpx.Client, store: SqlJobStore):
@@ -456,3 +463,62 @@ def test_many_requests_at_once_with_one_key_create_one_job(client: httpx.Client)
     for answer in answers:
         if answer.status_code == 409:
             assert answer.json()["type"].endswith("request-in-flight")
+
+
+def test_arrays_of_a_refused_job_are_not_stored_nor_removed_where_they_were(client: httpx.Client, settings: Settings):
+    refused = body(data={"x": X, "y": [float(i) for i in range(12)]})  # a class for each row
+    assert client.post("/jobs", json=refused).status_code == 422
+    assert client.get("/datasets").json()["items"] == []
+    assert [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()] == []
+    job = submit(client)
+    (dataset,) = client.get("/datasets").json()["items"]
+    assert client.post("/jobs", json=body(loss="squared_error")).status_code == 422
+    assert client.post("/jobs", json=body(model={"hidden": [65_536, 65_536]})).status_code == 422
+    assert client.get("/datasets").json()["items"] == [dataset]
+    assert client.get(f"/jobs/{job}").json()["spec"]["data"]["dataset"] == dataset["id"]
+
+
+def test_a_misspelt_field_is_compared_with_the_fields_beside_it(client: httpx.Client):
+    (top,) = client.post("/jobs", json=body(epoch=3)).json()["errors"]
+    assert top["message"].endswith("did you mean `epochs`?")
+    (inner,) = client.post("/jobs", json=body(model={"epochs": 3})).json()["errors"]
+    assert (inner["pointer"], inner["message"]) == ("/model/epochs", "there is no such field; check its spelling")
+
+
+def test_a_job_beyond_the_limits_is_told_which_setting_allows_more(
+    tmp_path: Path, open_client: Callable[[FastAPI], httpx.Client]
+):
+    tight = Settings(data_dir=tmp_path, dispatcher=False, max_parameters=1000, max_activations=50_000)
+    client = open_client(create_app(tight))
+    for fields, setting, pointer in (
+        ({"model": {"hidden": [400], "dropout": 0}}, "MAX_PARAMETERS", "/model/hidden"),
+        ({"model": {"hidden": [60], "dropout": 0}}, "MAX_ACTIVATIONS", "/model/hidden"),
+    ):
+        problem = client.post("/jobs", json=body(**fields)).json()
+        assert problem["type"].endswith(":over-budget")
+        assert problem["excess"]["setting"] == f"DROPOUT_SERVICE_{setting}"
+        assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert client.post("/jobs", json=body(model={"hidden": [20], "dropout": 0})).status_code == 202
+
+
+def test_a_page_of_metrics_has_a_bound(client: httpx.Client):
+    job = submit(client)
+    assert client.get(f"/jobs/{job}/metrics?limit=10000").status_code == 200
+    (error,) = client.get(f"/jobs/{job}/metrics?limit=10001").json()["errors"]
+    assert error["pointer"] == "/limit"
+
+
+def test_a_body_of_json_is_read_off_the_event_loop(client: httpx.Client, monkeypatch: pytest.MonkeyPatch):
+    readers: list[str] = []
+    for module in (routes, forms):
+        read = module.read_json_object
+
+        def reading(*arguments: Any, read: Callable[..., Any] = read) -> Any:
+            readers.append(threading.current_thread().name)
+            return read(*arguments)
+
+        monkeypatch.setattr(module, "read_json_object", reading)
+    submit(client)
+    assert client.post("/dropout/forward", json={"x": [0.5] * 20_000, "rate": 0.5}).status_code == 200
+    assert len(readers) == 2
+    assert all(name.startswith("AnyIO worker") for name in readers)

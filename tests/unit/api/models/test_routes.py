@@ -13,19 +13,22 @@ import pytest
 from safetensors.numpy import load, save
 from sample_arrays import npy
 
+from dropout_service.app import create_app
 from dropout_service.blobs import BlobStore
 from dropout_service.database.engine import open_database
 from dropout_service.models.registry import ModelRegistry
+from dropout_service.settings import Settings
 from dropout_service.training.data import TrainingData
 from dropout_service.training.spec import TrainingSpec
 from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import httpx
+    from fastapi import FastAPI
 
-    from dropout_service.settings import Settings
     from dropout_service.training.trained import TrainedModel
 
 NPY = {"Content-Type": "application/x-npy"}
@@ -260,3 +263,34 @@ def test_a_damaged_artefact_is_not_used(client: httpx.Client, add: Callable[...,
     answer = client.post(f"/models/{model_id}/predict", json={"x": [[1, 2, 3]]})
     assert answer.status_code == 500
     assert "damaged" in answer.json()["detail"]
+
+
+def test_an_answer_of_too_many_values_of_json_is_refused_before_it_is_computed(
+    tmp_path: Path, open_client: Callable[[FastAPI], httpx.Client]
+):
+    settings = Settings(data_dir=tmp_path, dispatcher=False, max_json_values=1024)
+    client = open_client(create_app(settings))
+    engine = open_database(settings.database_url)
+    models = ModelRegistry(engine, BlobStore(settings.blob_url))
+    draft = models.put(trained(), job_id="job_1")
+    models.record(draft)
+    engine.dispose()
+    path, rows = f"/models/{draft.id}/predict", npy(np.zeros((300, 3)))
+    problem = client.post(path, content=rows, headers={**NPY, "Accept": "application/json"}).json()
+    assert (problem["excess"]["setting"], problem["excess"]["value"]) == ("DROPOUT_SERVICE_MAX_JSON_VALUES", 1501)
+    assert "accept application/vnd.safetensors" in problem["detail"]
+    assert client.post(path, content=rows, headers=NPY).status_code == 200
+    fewer = npy(np.zeros((100, 3)))
+    assert client.post(path, content=fewer, headers={**NPY, "Accept": "application/json"}).status_code == 200
+
+
+def test_a_prediction_beyond_the_limits_is_told_which_setting_allows_more(
+    client: httpx.Client, add: Callable[..., str]
+):
+    model_id = add()
+    content = npy(np.zeros((200_000, 3), np.float32))
+    answer = client.post(f"/models/{model_id}/predict?mc_samples=10000", content=content, headers=NPY)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"].rpartition(":")[2]) == (422, "over-budget")
+    assert problem["excess"]["setting"] == "DROPOUT_SERVICE_MAX_PREDICTION_OPERATIONS"
+    assert [error["pointer"] for error in problem["errors"]] == ["/mc_samples"]
