@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from dropout_service import __version__
 from dropout_service.api import health
+from dropout_service.api.compute import ComputePool
 from dropout_service.api.datasets import routes as datasets
 from dropout_service.api.dependencies import known_query
 from dropout_service.api.dropout import routes as dropout
@@ -146,6 +147,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
         "datasets": DatasetRegistry(database, blobs, max_unpacked_bytes=settings.max_dataset_bytes),
         "models": ModelRegistry(database, blobs),
         "watcher": watcher,
+        "compute": ComputePool(settings.compute_threads, settings.compute_queue),
         "limits": Limits(
             max_body_bytes=settings.max_body_bytes,
             max_dataset_bytes=settings.max_dataset_bytes,

@@ -106,6 +106,15 @@ class Settings(BaseSettings):
         le=1024,
         description="Threads of one dropout computation. Default: the CPUs that the process may keep busy.",
     )
+    compute_threads: int = Field(
+        default_factory=cpus.available,
+        ge=1,
+        le=1024,
+        description="Requests that compute at the same time. Default: the CPUs that the process may keep busy.",
+    )
+    compute_queue: int = Field(
+        default=64, ge=0, le=65_536, description="Requests that wait to compute; further ones are answered with 503."
+    )
     max_body_bytes: int = Field(
         default=1 << 30, ge=1024, description="Largest request body, but for dataset uploads. Default: 1 GiB."
     )

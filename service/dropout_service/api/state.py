@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from dropout_service.api.compute import ComputePool
     from dropout_service.api.readiness import Readiness
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.registry import DatasetRegistry
@@ -49,5 +50,6 @@ class State(TypedDict):
     datasets: DatasetRegistry
     models: ModelRegistry
     watcher: Watcher
+    compute: ComputePool
     limits: Limits
     readiness: Readiness

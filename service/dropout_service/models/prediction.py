@@ -17,7 +17,7 @@ from dropout_service.kernels.training.losses import LOG_VARIANCE_FLOOR
 from dropout_service.nn.layer import Masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -73,7 +73,14 @@ class Prediction:
     seed: int = 0
 
 
-def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = None, seed: int = 0) -> Prediction:
+def predict(
+    model: TrainedModel,
+    x: NDArray[Any],
+    *,
+    mc_samples: int | None = None,
+    seed: int = 0,
+    before_pass: Callable[[], None] = lambda: None,
+) -> Prediction:
     """Predict rows of raw (not standardised) input.
 
     Parameters
@@ -88,6 +95,8 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         Of the masks. A row's masks depend on the seed, the sample and the row's place in ``x``; its figures do not
         depend on the rows after it, beyond the last bits of float32 in the matrix products. Except with DropBlock,
         whose scale counts what is kept of all rows of a pass, 512 at most.
+    before_pass
+        Called before each pass; what it raises ends the prediction.
 
     Returns
     -------
@@ -114,9 +123,10 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         if not np.isfinite(scaled).all():
             raise InvalidInputError.at("/x", "values exceed float32 after standardisation; check their unit")
         if mc_samples is None:
+            before_pass()
             parts.append(summarize(model, iter([network.forward(scaled)]), sampled=False))
         else:
-            masks = (Masks(seed, sample, Purpose.MC_SAMPLE, first_row=begin) for sample in range(mc_samples))
+            masks = _masks(seed, mc_samples, first_row=begin, before_each=before_pass)
             parts.append(summarize(model, network.samples(scaled, masks), sampled=True))
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prediction = Prediction(mc_samples=mc_samples, seed=seed)
@@ -124,6 +134,13 @@ def predict(model: TrainedModel, x: NDArray[Any], *, mc_samples: int | None = No
         best = figures["probabilities"].argmax(axis=1)
         prediction = replace(prediction, class_labels=model.classes, classes=tuple(model.classes[k] for k in best))
     return replace(prediction, **figures)
+
+
+def _masks(seed: int, samples: int, *, first_row: int, before_each: Callable[[], None]) -> Iterator[Masks]:
+    """Yield the masks of each sample, no earlier than its pass begins."""
+    for sample in range(samples):
+        before_each()
+        yield Masks(seed, sample, Purpose.MC_SAMPLE, first_row=first_row)
 
 
 def _checked(model: TrainedModel, x: NDArray[Any]) -> Values:

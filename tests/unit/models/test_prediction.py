@@ -195,3 +195,21 @@ def test_no_samples_are_refused(make_model: Callable[..., TrainedModel]):
     with pytest.raises(InvalidInputError) as caught:
         predict(make_model(), X, mc_samples=0)
     assert caught.value.errors[0].pointer == "/mc_samples"
+
+
+@pytest.mark.parametrize("mc_samples", [None, 10_000])
+def test_what_is_raised_before_a_pass_ends_the_prediction(
+    make_model: Callable[..., TrainedModel], mc_samples: int | None
+):
+    model = make_model()
+    passes = 0
+
+    def stop_at_the_third() -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        predict(model, X, mc_samples=mc_samples, before_pass=stop_at_the_third)
+    assert passes == 3

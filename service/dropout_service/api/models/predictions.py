@@ -9,14 +9,13 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
-from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays.base import BFLOAT16, FLOAT_DTYPES
 from dropout_service.api.arrays.json import decode_encoded, decode_numbers
 from dropout_service.api.arrays.npy import NPY, decode_npy, encode_npy
 from dropout_service.api.arrays.safetensors import SAFETENSORS, decode_safetensors, encode_safetensors
 from dropout_service.api.arrays.schemas import Numbers
-from dropout_service.api.dependencies import Models
+from dropout_service.api.dependencies import Compute, Models
 from dropout_service.api.http.bodies import PartsResponse, read_buffer
 from dropout_service.api.http.json_objects import read_json_object
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
@@ -28,6 +27,8 @@ from dropout_service.models.prediction import predict
 from dropout_service.training.data import Label
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from dropout_service.models.prediction import Prediction
@@ -129,6 +130,8 @@ async def predict_rows(
     model_id: str,
     request: Request,
     models: Models,
+    compute: Compute,
+    *,
     mc_samples: Annotated[Samples | None, Query(description="As in a JSON body; for binary bodies.")] = None,
     seed: Annotated[Seed | None, Query(description="As in a JSON body; for binary bodies.")] = None,
 ) -> Response:
@@ -140,21 +143,34 @@ async def predict_rows(
     """
     form = body_media_type(request, _FORMS)
     answer_form = accepted_media_type(request, _ANSWERS, default=JSON if form == JSON else SAFETENSORS)
-    body = await request.body() if form == JSON else await read_buffer(request)
     query = {name: value for name, value in (("mc_samples", mc_samples), ("seed", seed)) if value is not None}
-    prediction = await run_in_threadpool(_predict, models, model_id, form, body, query)
-    return await run_in_threadpool(_json if answer_form == JSON else _safetensors, prediction)
+    with compute.place() as place:
+        body = await request.body() if form == JSON else await read_buffer(request)
+
+        def answer() -> Response:
+            prediction = _predict(models, model_id, form, body, query, before_pass=place.check)
+            return _json(prediction) if answer_form == JSON else _safetensors(prediction)
+
+        return await place.run(request, answer)
 
 
 def _predict(
-    models: ModelRegistry, model_id: str, form: str, body: bytes | memoryview, query: dict[str, Any]
+    models: ModelRegistry,
+    model_id: str,
+    form: str,
+    body: bytes | memoryview,
+    query: dict[str, Any],
+    *,
+    before_pass: Callable[[], None],
 ) -> Prediction:
     model = models.get(model_id)
     x, given = _read(form, body)
     for name in given.keys() & query.keys():
         raise InvalidInputError.at(f"/{name}", "given in the query and in the body; give it once")
     parameters = validated(PredictionParameters, {**query, **given}, strict=form == JSON)
-    return predict(models.load(model), x, mc_samples=parameters.mc_samples, seed=parameters.seed)
+    return predict(
+        models.load(model), x, mc_samples=parameters.mc_samples, seed=parameters.seed, before_pass=before_pass
+    )
 
 
 def _read(form: str, body: bytes | memoryview) -> tuple[NDArray[Any], dict[str, Any]]:
