@@ -22,12 +22,13 @@ from dropout_service.api.dropout import routes as dropout
 from dropout_service.api.dropout.openapi import REQUESTS
 from dropout_service.api.dropout.schemas import BackwardAnswer, ForwardAnswer
 from dropout_service.api.http.body_limit import BodyLimitMiddleware
+from dropout_service.api.http.bytes_in_flight import BytesInFlightMiddleware
 from dropout_service.api.http.conditional import ConditionalMiddleware
 from dropout_service.api.http.openapi import describe
 from dropout_service.api.http.problems import install_problem_handlers
 from dropout_service.api.http.request_id import RequestIdMiddleware
 from dropout_service.api.jobs import routes as jobs
-from dropout_service.api.jobs.schemas import EventPage
+from dropout_service.api.jobs.schemas import EventPage, JobRequest
 from dropout_service.api.models import routes as models
 from dropout_service.api.models.predictions import PredictionRequest
 from dropout_service.api.readiness import Readiness
@@ -106,6 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     install_problem_handlers(app)
+    app.add_middleware(BytesInFlightMiddleware, max_bytes=settings.max_bytes_in_flight, on_disk=["/datasets"])
     app.add_middleware(
         BodyLimitMiddleware,
         max_bytes=settings.max_body_bytes,
@@ -116,7 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(dropout.router)
     for module in (datasets, jobs, models, health):
         app.include_router(module.router, dependencies=[Depends(known_query)])
-    describe(app, [*REQUESTS, ForwardAnswer, BackwardAnswer, EventPage, PredictionRequest])
+    describe(app, [*REQUESTS, ForwardAnswer, BackwardAnswer, EventPage, JobRequest, PredictionRequest])
     return app
 
 

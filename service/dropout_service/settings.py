@@ -116,7 +116,13 @@ class Settings(BaseSettings):
         default=64, ge=0, le=65_536, description="Requests that wait to compute; further ones are answered with 503."
     )
     max_body_bytes: int = Field(
-        default=1 << 30, ge=1024, description="Largest request body, but for dataset uploads. Default: 1 GiB."
+        default=1 << 28, ge=1024, description="Largest request body, but for dataset uploads. Default: 256 MiB."
+    )
+    max_bytes_in_flight: int = Field(
+        default=1 << 31,
+        ge=1 << 16,
+        description="Memory for the bodies of all requests and of their answers together; requests beyond it are "
+        "answered with 503. Default: 2 GiB.",
     )
     max_dataset_bytes: int = Field(default=1 << 32, ge=1024, description="Largest dataset upload. Default: 4 GiB.")
     dispatcher: bool = Field(

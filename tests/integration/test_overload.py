@@ -7,16 +7,19 @@ import json
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import psutil
 import waiting
 from large_model import add_large_model, endless_prediction
 from live_server import serve
+from sample_arrays import npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,3 +114,38 @@ def test_whoever_finds_no_place_is_refused_before_its_body_is_read(tmp_path: Pat
             assert httpx.get(f"{server.url}/readyz").status_code == 200
             forward = httpx.post(f"{server.url}/dropout/forward", json={"x": [1.0, 2.0], "rate": 0.5, "seed": 7})
             assert forward.status_code == 200, "what is small takes no place"
+
+
+def test_memory_of_all_bodies_together_is_bounded_and_given_back(tmp_path: Path):
+    body = npy(np.ones(1 << 20, np.float32))  # 4 MiB, of which three fit with their answers
+    settings = {"DROPOUT_SERVICE_MAX_BYTES_IN_FLIGHT": str(7 * len(body))}
+    with serve(tmp_path / "data", {**ENVIRONMENT, **settings}) as server:
+        url = f"{server.url}/dropout/forward?rate=0.5&seed=7"
+        headers = {"Content-Type": "application/x-npy"}
+        request = (
+            b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: service\r\nContent-Type: application/x-npy\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+
+        def forward(_: int = 0) -> httpx.Response:
+            return httpx.post(url, content=body, headers=headers, timeout=PATIENCE_S)
+
+        assert forward().status_code == 200
+        process = psutil.Process(server.process.pid)
+        before = process.memory_info().rss
+        with asking(server, request + body[:1000], 3):  # bodies that go on later
+            refused = wait_for(lambda: (answer := forward()).status_code == 503 and answer, "no room")
+            assert refused.headers["Retry-After"] == "2"
+            assert "DROPOUT_SERVICE_MAX_BYTES_IN_FLIGHT" in refused.json()["detail"]
+            assert httpx.post(f"{server.url}/dropout/forward", json={"x": [1.0], "rate": 0.5}).status_code == 200
+        wait_for(lambda: forward().status_code == 200, "room again, when these have gone")
+        with asking(server, request + body, 3):  # answers that nobody reads
+            wait_for(lambda: forward().status_code == 503, "no room")
+        wait_for(lambda: forward().status_code == 200, "room again, when these have gone")
+        with ThreadPoolExecutor(30) as clients:
+            answers = list(clients.map(forward, range(60)))
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert process.memory_info().rss - before < 20 * len(body)
+        too_large = httpx.post(url, content=body * 4, headers=headers, timeout=PATIENCE_S)
+        assert too_large.status_code == 413
+        assert "DROPOUT_SERVICE_MAX_BYTES_IN_FLIGHT" in too_large.json()["detail"]

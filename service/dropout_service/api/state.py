@@ -35,7 +35,7 @@ class Limits:
         Address space of a training process; ``None`` for no limit.
     """
 
-    max_body_bytes: int = 1 << 30
+    max_body_bytes: int = 1 << 28
     max_dataset_bytes: int = 1 << 32
     kernel_threads: int | None = None
     job_memory_bytes: int | None = None

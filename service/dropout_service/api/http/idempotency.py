@@ -48,21 +48,22 @@ class Once:
         What the key is for; the same key may serve each operation once.
     key
         The key; without one, every request is new.
-    body_hash
-        Digest of the body, by which another request under the same key is found out.
+    body
+        The body, by whose digest another request under the same key is found out.
     """
 
-    def __init__(self, engine: Engine, operation: str, key: str | None, body_hash: str) -> None:
+    def __init__(self, engine: Engine, operation: str, key: str | None, body: bytes) -> None:
         self._engine = engine
         self._operation = operation
         self._key = key
-        self._body_hash = body_hash
+        self._body = body
         self._claim: idempotency.Claim | None = None
 
     def __enter__(self) -> Response | None:
         if self._key is None:
             return None
-        found = idempotency.begin(self._engine, self._operation, self._key, self._body_hash)
+        body_hash = hashlib.sha256(self._body).hexdigest()
+        found = idempotency.begin(self._engine, self._operation, self._key, body_hash)
         if found is idempotency.Refusal.IN_FLIGHT:
             raise InFlightError(
                 f"the first request with Idempotency-Key {self._key!r} is not answered yet; wait a moment and repeat it"
@@ -108,9 +109,9 @@ async def _once(
 ) -> Once:
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
         raise InvalidInputError.at("/Idempotency-Key", "a key has 1 to 255 visible ASCII characters")
-    body_hash = hashlib.sha256(await request.body()).hexdigest() if idempotency_key is not None else ""
+    body = await request.body() if idempotency_key is not None else b""
     operation = f"{request.method} {request.url.path}"
-    return Once(state_of(request)["database"], operation, idempotency_key, body_hash)
+    return Once(state_of(request)["database"], operation, idempotency_key, body)
 
 
 Idempotent = Annotated[Once, Depends(_once)]

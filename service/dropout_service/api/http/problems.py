@@ -43,6 +43,7 @@ __all__ = [
     "PROBLEM_MEDIA_TYPE",
     "Problem",
     "ProblemDetails",
+    "error_response",
     "install_problem_handlers",
     "problem_response",
     "problem_responses",
@@ -125,6 +126,25 @@ def problem_response(
     return Response(body, status_code=problem.status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
+def error_response(scope: Scope, error: ServiceError) -> Response:
+    """Build the answer that tells of one of our errors."""
+    problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+    headers: dict[str, str] = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if problem.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        # The body may be unread, so the connection cannot carry another request; the server would read on to its end.
+        headers["Connection"] = "close"
+    return problem_response(
+        scope,
+        code=error.code,
+        problem=problem,
+        detail=summary(error.errors) if _tells_one_place(error) else error.message,
+        errors=error.errors,
+        headers=headers,
+    )
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the problems that an operation answers, for the ``responses=`` of its route.
 
@@ -146,22 +166,12 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 async def _service_error(request: Request, error: Exception) -> Response:
-    error = cast("ServiceError", error)
-    problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
-    headers = None if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return problem_response(
-        request.scope,
-        code=error.code,
-        problem=problem,
-        detail=summary(error.errors) if _tells_one_place(error) else error.message,
-        errors=error.errors,
-        headers=headers,
-    )
+    return error_response(request.scope, cast("ServiceError", error))
 
 
 async def _database_outage(request: Request, error: Exception) -> Response:
     logger.warning("%s %s: %s", request.method, request.url.path, error)
-    return await _service_error(request, explain_outage(cast("SQLAlchemyError", error)))
+    return error_response(request.scope, explain_outage(cast("SQLAlchemyError", error)))
 
 
 def _tells_one_place(error: ServiceError) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from dropout_service.api.dependencies import Datasets, Jobs, RequestLimits, Watch
+from dropout_service.api.dependencies import Compute, Datasets, Jobs, RequestLimits, Watch
+from dropout_service.api.http.bodies import declared_length
 from dropout_service.api.http.idempotency import Idempotent
+from dropout_service.api.http.json_objects import read_json_object
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
 from dropout_service.api.http.pages import Page, PageQuery
 from dropout_service.api.http.problems import problem_responses
+from dropout_service.api.http.validation_errors import validated
 from dropout_service.api.jobs import control
 from dropout_service.api.jobs.schemas import EventPage, EventReport, JobReport, JobRequest, MetricsPage
 from dropout_service.datasets.inline import from_arrays
@@ -23,10 +27,12 @@ from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
 from dropout_service.training.spec import DataSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from sqlalchemy import Connection
 
+    from dropout_service.api.http.idempotency import Once
+    from dropout_service.api.state import Limits
     from dropout_service.datasets.dataset import Dataset
     from dropout_service.datasets.registry import DatasetRegistry
     from dropout_service.jobs.events import Event
@@ -44,6 +50,9 @@ _SSE: Final = "text/event-stream"
 _KEEP_ALIVE_S: Final = 15.0
 _EVENTS_A_READ: Final = 500
 _RETRY_AFTER_S: Final = 1
+_SMALL_BYTES: Final = 32 * 1024
+"""Up to this body size there is little to parse and to look through."""
+_EXAMPLE: Final = '{"task": "regression", "data": {"dataset": "sha256-..."}}'
 
 _EXAMPLES: Final[dict[str, Any]] = {
     "arrays in place": {
@@ -79,10 +88,6 @@ _EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
-def _json_body(request: Request) -> None:
-    body_media_type(request, [JSON])
-
-
 @router.post(
     "",
     operation_id="submit_job",
@@ -98,23 +103,37 @@ def _json_body(request: Request) -> None:
         },
         **problem_responses(409, 413, 415, 503, 507),
     },
-    dependencies=[Depends(_json_body)],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": {"$ref": "#/components/schemas/JobRequest"}, "examples": _EXAMPLES}},
+        }
+    },
 )
-def submit_job(
-    body: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)],
-    jobs: Jobs,
-    datasets: Datasets,
-    limits: RequestLimits,
-    once: Idempotent,
+async def submit_job(
+    request: Request, *, jobs: Jobs, datasets: Datasets, compute: Compute, limits: RequestLimits, once: Idempotent
 ) -> Response:
     """Train a network on a stored dataset, or on arrays given in place.
 
     The specification is checked against the data before the job is accepted. An accepted job is never lost: it
     waits for its turn, runs in a process of its own, and goes on after a crash or a restart of the service.
     """
+    body_media_type(request, [JSON])
+
+    async def submission() -> Callable[[], Response]:
+        return partial(_submit, await request.body(), jobs, datasets, limits, once)
+
+    if declared_length(request) <= _SMALL_BYTES:
+        return await run_in_threadpool(await submission())
+    with compute.place() as place:
+        return await place.run(request, await submission())
+
+
+def _submit(content: bytes, jobs: JobStore, datasets: DatasetRegistry, limits: Limits, once: Once) -> Response:
     with once as repeated:
         if repeated is not None:
             return repeated
+        body = validated(JobRequest, read_json_object(content, _EXAMPLE))
         _check_memory(body, limits.job_memory_bytes)
         dataset = _dataset(body, datasets)
         spec = body.training(_stored_data(body.data, dataset))
