@@ -139,6 +139,8 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     wake_up = Event()
     changes = stack.enter_context(detect_changes(database, wake_up))
     watcher = stack.enter_context(Watcher(store, changes.changed, wake_up))
+    compute = ComputePool(settings.compute_threads, settings.compute_queue)
+    stack.callback(compute.close)
     readiness = Readiness("kernels")
     # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
     Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()
@@ -149,7 +151,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
         "datasets": DatasetRegistry(database, blobs, max_unpacked_bytes=settings.max_dataset_bytes),
         "models": ModelRegistry(database, blobs),
         "watcher": watcher,
-        "compute": ComputePool(settings.compute_threads, settings.compute_queue),
+        "compute": compute,
         "limits": Limits(
             max_body_bytes=settings.max_body_bytes,
             max_dataset_bytes=settings.max_dataset_bytes,

@@ -166,6 +166,23 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds that open requests then have to end, and running jobs to write a checkpoint.",
     )
+    max_connections: int = Field(
+        default=512, ge=1, le=1_000_000, description="Connections at the same time; further ones are answered with 503."
+    )
+    idle_timeout_s: float = Field(
+        default=65.0,  # longer than clients and proxies keep a connection, so that they end it, not we
+        gt=0,
+        le=86_400,
+        description="Seconds after which a connection without a request is closed.",
+    )
+    headers_timeout_s: float = Field(
+        default=15.0, gt=0, le=86_400, description="Seconds in which the headers of a request have to come."
+    )
+    min_body_rate: int = Field(
+        default=1024,
+        ge=1,
+        description="Bytes of a body that have to come each second, in the mean of ten; a slower client is cut off.",
+    )
     send_timeout_s: float = Field(
         default=60.0,
         gt=0,

@@ -58,7 +58,7 @@ class ComputePool:
         self._running = 0
         self._started = 0
         self._waiting: deque[_Computation] = deque()
-        self._inbox: SimpleQueue[_Computation] = SimpleQueue()
+        self._inbox: SimpleQueue[_Computation | None] = SimpleQueue()
 
     @contextmanager
     def place(self) -> Generator[Place]:
@@ -91,6 +91,11 @@ class ComputePool:
             threading.Thread(target=self._serve, name=f"compute-{self._started}", daemon=True).start()
         self._inbox.put(computation)
 
+    def close(self) -> None:
+        """Let the threads end once they have nothing to compute; nobody waits for them."""
+        for _ in range(self._started):
+            self._inbox.put(None)
+
     def forget(self, computation: _Computation) -> None:
         """Drop a computation that has not begun."""
         if computation in self._waiting:
@@ -112,8 +117,10 @@ class ComputePool:
         while self._compute(self._inbox.get()):
             pass
 
-    def _compute(self, computation: _Computation) -> bool:
-        """Compute, in a call of its own so that an idle thread holds nothing; ``False`` when the event loop is gone."""
+    def _compute(self, computation: _Computation | None) -> bool:
+        """Compute, in a call of its own so that an idle thread holds nothing; ``False`` for the thread to end."""
+        if computation is None:
+            return False
         value, error = None, None
         try:
             value = computation.work()
@@ -121,7 +128,7 @@ class ComputePool:
             error = raised
         try:
             computation.loop.call_soon_threadsafe(self._ended, computation, value, error)
-        except RuntimeError:
+        except RuntimeError:  # the event loop is closed
             return False
         finally:
             del computation, value, error  # the traceback of an error holds this frame, and that would hold the body

@@ -81,6 +81,20 @@ def test_a_value_and_an_error_come_from_another_thread():
     asyncio.run(main())
 
 
+def test_a_closed_pool_leaves_no_thread():
+    async def main() -> threading.Thread:
+        pool = ComputePool(1, 0)
+        with pool.place() as place:
+            thread = await place.run(Client().request, threading.current_thread)
+        assert thread.daemon, "the interpreter does not wait for it"
+        pool.close()
+        return thread
+
+    thread = asyncio.run(main())
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
 def test_places_are_bounded_and_given_back():
     async def main() -> None:
         pool = ComputePool(2, 1)
