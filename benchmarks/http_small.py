@@ -83,7 +83,7 @@ def serve(data_dir: str) -> None:
     async def either(scope: Scope, receive: Receive, send: Send) -> None:
         await (bare if scope.get("path") == "/bare" else app)(scope, receive, send)
 
-    limits = ConnectionLimits(connections=2 * CONNECTIONS, headers_s=15, body_rate=1024)
+    limits = ConnectionLimits(connections=2 * CONNECTIONS, headers_s=15, body_rate=1024, answer_s=60)
     http: Any = partial(ServiceConnection, limits=limits)
     config = uvicorn.Config(either, port=0, loop="uvloop", http=http, ws="none", log_level="warning", access_log=False)
     server = uvicorn.Server(config)

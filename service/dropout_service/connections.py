@@ -40,12 +40,15 @@ class ConnectionLimits:
     headers_s
         Seconds for the headers of a request, from their first byte; of a new connection, from its beginning.
     body_rate
-        Bytes of a body that have to come each second.
+        Bytes of a body that have to come each second, and of an answer that have to be read.
+    answer_s
+        Seconds over which the rate of an answer is a mean.
     """
 
     connections: int
     headers_s: float
     body_rate: int
+    answer_s: float
 
 
 class Connection(HttpToolsProtocol):
@@ -61,6 +64,8 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_since: float | None = None
         self._body_bytes = 0
+        self._unread_since: float | None = None
+        self._unread_bytes = 0
 
     # --- what uvicorn and its parser call
 
@@ -109,10 +114,16 @@ class Connection(HttpToolsProtocol):
         self._body_since = None
         super().on_message_complete()
 
+    def resume_writing(self) -> None:
+        """Let the application write on: the client has read."""
+        self._unread_since = None
+        super().resume_writing()
+
     # --- limits
 
     def look_at(self, now: float) -> None:
         """Cut the client off if it is too slow."""
+        self._look_at_answer(now)
         if self.transport.is_closing():
             return
         if self._head_since is not None and now - self._head_since > self._limits.headers_s:
@@ -136,6 +147,19 @@ class Connection(HttpToolsProtocol):
                         "(DROPOUT_SERVICE_MIN_BODY_RATE)",
                     )
                 self._body_since, self._body_bytes = now, 0
+
+    def _look_at_answer(self, now: float) -> None:
+        """End the connection at once if hardly anything of an answer is read; closing it would wait for that."""
+        left_bytes = self.transport.get_write_buffer_size() if self.flow.write_paused else 0
+        if not left_bytes:
+            return
+        if self._unread_since is not None and now - self._unread_since < self._limits.answer_s:
+            return
+        # Whoever writes waits meanwhile, so that what is left only becomes less.
+        read_bytes = self._unread_bytes - left_bytes
+        if self._unread_since is not None and read_bytes < self._limits.body_rate * self._limits.answer_s:
+            self.transport.abort()
+        self._unread_since, self._unread_bytes = now, left_bytes
 
     @property
     def idle_until(self) -> float | None:

@@ -55,6 +55,7 @@ class Server(uvicorn.Server):
             connections=settings.max_connections,
             headers_s=settings.headers_timeout_s,
             body_rate=settings.min_body_rate,
+            answer_s=settings.send_timeout_s,
         )
         super().__init__(
             uvicorn.Config(

@@ -181,7 +181,8 @@ class Settings(BaseSettings):
     min_body_rate: int = Field(
         default=1024,
         ge=1,
-        description="Bytes of a body that have to come each second, in the mean of ten; a slower client is cut off.",
+        description="Bytes of a body that have to come each second, in the mean of ten, and of an answer that have to "
+        "be read, in the mean of `send_timeout_s`; a slower client is cut off.",
     )
     send_timeout_s: float = Field(
         default=60.0,

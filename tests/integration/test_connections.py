@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
+import psutil
 import pytest
 from live_server import serve
+from sample_arrays import npy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,11 +24,12 @@ if TYPE_CHECKING:
     from live_server import LiveServer
 
 PATIENCE_S = 40.0
-HEADERS_S, IDLE_S, RATE, CONNECTIONS = 2, 3, 1000, 20
+HEADERS_S, IDLE_S, SEND_S, RATE, CONNECTIONS = 2, 3, 2, 1_000_000, 20
 SETTINGS = {
     "DROPOUT_SERVICE_DISPATCHER": "false",
     "DROPOUT_SERVICE_HEADERS_TIMEOUT_S": str(HEADERS_S),
     "DROPOUT_SERVICE_IDLE_TIMEOUT_S": str(IDLE_S),
+    "DROPOUT_SERVICE_SEND_TIMEOUT_S": str(SEND_S),
     "DROPOUT_SERVICE_MIN_BODY_RATE": str(RATE),
     "DROPOUT_SERVICE_MAX_CONNECTIONS": str(CONNECTIONS),
 }
@@ -40,12 +44,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.fixture
-def connect(server: LiveServer) -> Iterator[Callable[[], socket.socket]]:
+def connect(server: LiveServer) -> Iterator[Callable[..., socket.socket]]:
     address = urlsplit(server.url)
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(
-            socket.create_connection((address.hostname, address.port), timeout=PATIENCE_S)
-        )
+
+        def connect_to(*, receive_buffer: int | None = None) -> socket.socket:
+            connection = stack.enter_context(socket.socket())
+            connection.settimeout(PATIENCE_S)
+            if receive_buffer is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            connection.connect((address.hostname, address.port))
+            return connection
+
+        yield connect_to
 
 
 def answer_of(connection: socket.socket) -> tuple[int, dict[str, Any]]:
@@ -101,6 +112,27 @@ def test_a_body_has_to_come_at_a_rate(server: LiveServer, connect: Callable[[], 
         assert status == 408
         assert "DROPOUT_SERVICE_MIN_BODY_RATE" in problem["detail"]
         assert connection.recv(1) == b""
+
+
+def test_an_answer_has_to_be_read_at_a_rate(server: LiveServer, connect: Callable[..., socket.socket]):
+    body = npy(np.ones(1 << 22, np.float64))
+    connection = connect(receive_buffer=1 << 16)  # so that the little that is read makes room for more
+    connection.sendall(
+        b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: service\r\nContent-Type: application/x-npy\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body) + body
+    )
+    process, port = psutil.Process(server.process.pid), connection.getsockname()[1]
+
+    def is_open() -> bool:
+        return any(one.raddr and one.raddr.port == port for one in process.net_connections("tcp"))
+
+    assert is_open()
+    begin = time.monotonic()
+    while is_open():
+        assert time.monotonic() - begin < PATIENCE_S
+        assert connection.recv(4096), "it goes on to read, in small pieces"
+        assert httpx.get(f"{server.url}/livez", timeout=5).status_code == 200
+    assert time.monotonic() - begin > SEND_S - 0.5
 
 
 def test_headers_are_bounded(connect: Callable[[], socket.socket]):

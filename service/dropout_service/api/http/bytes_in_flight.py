@@ -57,8 +57,9 @@ class BytesInFlightMiddleware:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        is_json = b"json" in headers.get(b"content-type", b"")
-        factor = _JSON_ANSWER_FACTOR if not is_json and b"json" in headers.get(b"accept", b"") else _FACTOR
+        is_json = b"json" in headers.get(b"content-type", b"").lower()
+        answers_json = b"json" in headers.get(b"accept", b"").lower()
+        factor = _JSON_ANSWER_FACTOR if answers_json and not is_json else _FACTOR
         declared = headers.get(b"content-length", b"")
         is_declared = declared.isdigit()
         share = _Share(self)
