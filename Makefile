@@ -74,6 +74,7 @@ bench: venv bench-packages ## Print the benchmark ratios, side by side with PyTo
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/http_forward.py
 	$(BIN)/python benchmarks/http_small.py
+	$(BIN)/python benchmarks/overload.py
 	$(BIN)/python benchmarks/frameworks.py
 	$(BIN)/python benchmarks/job_overhead.py
 	$(BIN)/python benchmarks/job_store.py

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,8 @@ from pydantic import BaseModel, Field
 
 import machine
 from dropout_service.app import create_app
+from dropout_service.connections import Connection as ServiceConnection
+from dropout_service.connections import ConnectionLimits
 from dropout_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,9 +84,9 @@ def serve(data_dir: str) -> None:
     async def either(scope: Scope, receive: Receive, send: Send) -> None:
         await (bare if scope.get("path") == "/bare" else app)(scope, receive, send)
 
-    config = uvicorn.Config(
-        either, port=0, loop="uvloop", http="httptools", ws="none", log_level="warning", access_log=False
-    )
+    limits = ConnectionLimits(connections=2 * CONNECTIONS, headers_s=15, body_rate=1024, answer_s=60)
+    http: Any = partial(ServiceConnection, limits=limits)
+    config = uvicorn.Config(either, port=0, loop="uvloop", http=http, ws="none", log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]
     print(sockets[0].getsockname()[1], flush=True)

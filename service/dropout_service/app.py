@@ -17,12 +17,14 @@ from starlette.concurrency import run_in_threadpool
 from dropout_service import __version__
 from dropout_service.api import health
 from dropout_service.api.arrays.json import EncodedArray
+from dropout_service.api.compute import ComputePool
 from dropout_service.api.datasets import routes as datasets
 from dropout_service.api.dependencies import known_query
 from dropout_service.api.dropout import routes as dropout
 from dropout_service.api.dropout.openapi import REQUESTS
 from dropout_service.api.dropout.schemas import BackwardAnswer, ForwardAnswer
 from dropout_service.api.http.body_limit import BodyLimit, BodyLimitMiddleware
+from dropout_service.api.http.bytes_in_flight import BytesInFlightMiddleware
 from dropout_service.api.http.conditional import ConditionalMiddleware
 from dropout_service.api.http.openapi import describe
 from dropout_service.api.http.origins import OriginMiddleware
@@ -111,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     install_problem_handlers(app)
+    app.add_middleware(BytesInFlightMiddleware, max_bytes=settings.max_bytes_in_flight, on_disk=["/datasets"])
     app.add_middleware(
         BodyLimitMiddleware,
         limit=BodyLimit("DROPOUT_SERVICE_MAX_BODY_BYTES", settings.max_body_bytes),
@@ -144,6 +147,8 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     wake_up = Event()
     changes = stack.enter_context(detect_changes(database, wake_up))
     watcher = stack.enter_context(Watcher(store, changes.changed, wake_up))
+    compute = ComputePool(settings.compute_threads, settings.compute_queue)
+    stack.callback(compute.close)
     readiness = Readiness("kernels")
     # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
     Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()
@@ -154,6 +159,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
         "datasets": DatasetRegistry(database, blobs, settings.budgets),
         "models": ModelRegistry(database, blobs),
         "watcher": watcher,
+        "compute": compute,
         "limits": Limits(
             max_body_bytes=settings.max_body_bytes,
             max_dataset_bytes=settings.max_dataset_bytes,

@@ -11,6 +11,7 @@
     ├── UnsupportedMediaTypeError   a content type this operation does not read
     ├── NotAcceptableError      no representation that the Accept header allows
     ├── UnavailableError        a part that the request needs is not reachable now
+    │   ├── OverloadedError     the service is at a limit of what it does at once
     │   └── StorageFullError    there is no room left to write
     └── TrainingError           a training run cannot go on (diverged, empty class, ...)
 
@@ -34,6 +35,7 @@ __all__ = [
     "NotAcceptableError",
     "NotFoundError",
     "OverBudgetError",
+    "OverloadedError",
     "ServiceError",
     "StorageFullError",
     "TooLargeError",
@@ -190,6 +192,13 @@ class UnavailableError(ServiceError):
 
     code = "unavailable"
     retry_after_s = 5
+
+
+class OverloadedError(UnavailableError):
+    """The service does as much at once as its settings allow; trying again in a moment may succeed."""
+
+    code = "overloaded"
+    retry_after_s = 2
 
 
 class StorageFullError(UnavailableError):

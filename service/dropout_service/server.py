@@ -8,10 +8,12 @@ import os
 import socket
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from dropout_service.connections import Connection, ConnectionLimits, look_after
 from dropout_service.dispatch.launch import DispatcherProcess
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _LOOK_S = 0.1
+_TICKS_A_LOOK = 5
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +51,25 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, application: FastAPI, settings: Settings, dispatch: DispatchConfig | None) -> None:
+        limits = ConnectionLimits(
+            connections=settings.max_connections,
+            headers_s=settings.headers_timeout_s,
+            body_rate=settings.min_body_rate,
+            answer_s=settings.send_timeout_s,
+        )
         super().__init__(
             uvicorn.Config(
                 application,
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                http=cast("Any", partial(Connection, limits=limits)),
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=settings.log_level == "debug",
                 server_header=False,
-                timeout_keep_alive=65,  # longer than clients and proxies keep a connection, so that they end it, not we
+                timeout_keep_alive=cast("int", settings.idle_timeout_s),
                 timeout_graceful_shutdown=settings.shutdown_timeout_s,
             )
         )
@@ -85,13 +94,15 @@ class Server(uvicorn.Server):
             self._dispatcher.start()
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell, ten times a second, whether to stop serving."""
+        """Tell, ten times a second, whether to stop serving; look after the connections."""
         if self._signals and self._leave_at is None:
             self._leave_at = time.monotonic() + self._drain_s
             self._application.state.readiness.failed("serving", "the service is stopping")
             logger.info("stopping in %g s: /readyz answers 503", self._drain_s)
         if self._signals > 1 or (self._leave_at is not None and time.monotonic() >= self._leave_at):
             self.should_exit = True
+        if counter % _TICKS_A_LOOK == 0:
+            look_after(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -146,8 +146,23 @@ class Settings(BaseSettings):
         le=1024,
         description="Threads of one dropout computation. Default: the CPUs that the process may keep busy.",
     )
+    compute_threads: int = Field(
+        default_factory=cpus.available,
+        ge=1,
+        le=1024,
+        description="Requests that compute at the same time. Default: the CPUs that the process may keep busy.",
+    )
+    compute_queue: int = Field(
+        default=64, ge=0, le=65_536, description="Requests that wait to compute; further ones are answered with 503."
+    )
     max_body_bytes: int = Field(
-        default=1 << 30, ge=1024, description="Largest request body, but for dataset uploads. Default: 1 GiB."
+        default=1 << 28, ge=1024, description="Largest request body, but for dataset uploads. Default: 256 MiB."
+    )
+    max_bytes_in_flight: int = Field(
+        default=1 << 31,
+        ge=1 << 16,
+        description="Memory for the bodies of all requests and of their answers together; requests beyond it are "
+        "answered with 503. Default: 2 GiB.",
     )
     max_dataset_bytes: int = Field(default=1 << 32, ge=1024, description="Largest dataset upload. Default: 4 GiB.")
     max_json_bytes: int = Field(
@@ -234,6 +249,24 @@ class Settings(BaseSettings):
         ge=0,
         le=3600,
         description="Seconds that open requests then have to end, and running jobs to write a checkpoint.",
+    )
+    max_connections: int = Field(
+        default=512, ge=1, le=1_000_000, description="Connections at the same time; further ones are answered with 503."
+    )
+    idle_timeout_s: float = Field(
+        default=65.0,  # longer than clients and proxies keep a connection, so that they end it, not we
+        gt=0,
+        le=86_400,
+        description="Seconds after which a connection without a request is closed.",
+    )
+    headers_timeout_s: float = Field(
+        default=15.0, gt=0, le=86_400, description="Seconds in which the headers of a request have to come."
+    )
+    min_body_rate: int = Field(
+        default=1024,
+        ge=1,
+        description="Bytes of a body that have to come each second, in the mean of ten, and of an answer that have to "
+        "be read, in the mean of `send_timeout_s`; a slower client is cut off.",
     )
     send_timeout_s: float = Field(
         default=60.0,

@@ -54,7 +54,7 @@ def half_an_upload(server: LiveServer, body: bytes) -> socket.socket:
     address = urlsplit(server.url)
     connection = socket.create_connection((address.hostname, address.port), timeout=PATIENCE_S)
     connection.sendall(
-        b"POST /dropout/forward?rate=0.5&seed=7 HTTP/1.1\r\nHost: service\r\nContent-Type: application/x-npy\r\n"
+        b"POST /dropout/forward?rate=0.5&seed=7 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
         b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
     )
     assert connection.recv(1000).startswith(b"HTTP/1.1 100"), "the application reads the body"

@@ -107,7 +107,7 @@ def test_a_reader_that_does_not_read_is_cut_off_and_harms_nobody(tmp_path: Path)
             connection = socket.socket()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect((address.hostname, address.port))
-            connection.sendall(f"GET /jobs/{job}/events HTTP/1.1\r\nHost: service\r\n\r\n".encode())
+            connection.sendall(f"GET /jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             stalled.append(connection)
         ports = {connection.getsockname()[1] for connection in stalled}
 

@@ -59,7 +59,7 @@ def test_a_body_above_the_limit_is_refused_before_it_is_sent(tmp_path: Path):
         address = urlsplit(server.url)
         with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
             connection.sendall(
-                b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: service\r\nContent-Type: application/x-npy\r\n"
+                b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
                 b"Content-Length: 10000000000\r\n\r\n"
             )
             answer = http.client.HTTPResponse(connection)
@@ -71,7 +71,7 @@ def test_a_body_above_the_limit_is_refused_before_it_is_sent(tmp_path: Path):
         with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
             chunk = b"5dc\r\n" + b"x" * 1500 + b"\r\n"
             connection.sendall(
-                b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: service\r\nContent-Type: application/x-npy\r\n"
+                b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
                 b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 2
             )
             chunked = http.client.HTTPResponse(connection)
@@ -87,7 +87,7 @@ def test_a_client_that_goes_away_is_no_error(live_server: LiveServer):
     address = urlsplit(live_server.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(
-            b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: service\r\nContent-Type: application/x-npy\r\n"
+            b"POST /dropout/forward?rate=0.5 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
             b"X-Request-ID: gone-away\r\nContent-Length: 100000\r\n\r\nshort"
         )
     told = "request gone-away: the client went away"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
     from sqlalchemy import Engine
 
+    from dropout_service.api.compute import ComputePool
     from dropout_service.api.state import State
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.registry import DatasetRegistry
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Blobs",
+    "Compute",
     "Database",
     "Datasets",
     "Jobs",
@@ -65,6 +67,10 @@ def _watcher(request: Request) -> Any:
     return state_of(request)["watcher"]
 
 
+def _compute(request: Request) -> Any:
+    return state_of(request)["compute"]
+
+
 def _limits(request: Request) -> Any:
     return state_of(request)["limits"]
 
@@ -77,6 +83,7 @@ Jobs = Annotated["JobStore", Depends(_jobs)]
 Datasets = Annotated["DatasetRegistry", Depends(_datasets)]
 Models = Annotated["ModelRegistry", Depends(_models)]
 Watch = Annotated["Watcher", Depends(_watcher)]
+Compute = Annotated["ComputePool", Depends(_compute)]
 RequestLimits = Annotated[Limits, Depends(_limits)]
 
 

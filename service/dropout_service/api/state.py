@@ -10,6 +10,7 @@ from dropout_service.budgets import Budgets
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from dropout_service.api.compute import ComputePool
     from dropout_service.api.readiness import Readiness
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.registry import DatasetRegistry
@@ -38,7 +39,7 @@ class Limits:
         What one request may allocate and compute.
     """
 
-    max_body_bytes: int = 1 << 30
+    max_body_bytes: int = 1 << 28
     max_dataset_bytes: int = 1 << 32
     kernel_threads: int | None = None
     job_memory_bytes: int | None = None
@@ -54,5 +55,6 @@ class State(TypedDict):
     datasets: DatasetRegistry
     models: ModelRegistry
     watcher: Watcher
+    compute: ComputePool
     limits: Limits
     readiness: Readiness

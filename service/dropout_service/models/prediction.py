@@ -15,6 +15,8 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.nn.mode import EVALUATION, Mode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from dropout_service.budgets import Budgets
@@ -80,6 +82,7 @@ def predict(
     mc_samples: int | None = None,
     seed: int = 0,
     budgets: Budgets | None = None,
+    before_pass: Callable[[], None] = lambda: None,
 ) -> Prediction:
     """Predict rows of raw (not standardised) input.
 
@@ -97,6 +100,8 @@ def predict(
         whose scale counts what is kept of all rows of a pass, 512 at most.
     budgets
         Bounds of what is computed and answered; ``None``: none.
+    before_pass
+        Called before each pass; what it raises ends the prediction.
 
     Returns
     -------
@@ -129,10 +134,10 @@ def predict(
         if not np.isfinite(scaled).all():
             raise InvalidInputError.at("/x", "values exceed float32 after standardisation; check their unit")
         if mc_samples is None:
+            before_pass()
             passes = iter([network.forward(scaled, EVALUATION)])
         else:
-            modes = (Mode.monte_carlo(seed, sample, first_row=begin) for sample in range(mc_samples))
-            passes = network.samples(scaled, modes)
+            passes = network.samples(scaled, _modes(seed, mc_samples, first_row=begin, before_each=before_pass))
         parts.append(model.head.figures(passes, sampled=mc_samples is not None, **unit))
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prediction = Prediction(mc_samples=mc_samples, seed=seed)
@@ -140,6 +145,13 @@ def predict(
         best = figures["probabilities"].argmax(axis=1)
         prediction = replace(prediction, class_labels=model.classes, classes=tuple(model.classes[k] for k in best))
     return replace(prediction, **figures)
+
+
+def _modes(seed: int, samples: int, *, first_row: int, before_each: Callable[[], None]) -> Iterator[Mode]:
+    """Yield the mode of each sample, no earlier than its pass begins."""
+    for sample in range(samples):
+        before_each()
+        yield Mode.monte_carlo(seed, sample, first_row=first_row)
 
 
 def _check_shape(model: TrainedModel, x: NDArray[Any]) -> None:

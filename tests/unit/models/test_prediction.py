@@ -239,3 +239,21 @@ def test_rows_are_widened_in_pieces(make_model: Callable[..., TrainedModel]):
         assert tracemalloc.get_traced_memory()[1] < 200_000 * 4 * 8  # as float64 the rows alone
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("mc_samples", [None, 10_000])
+def test_what_is_raised_before_a_pass_ends_the_prediction(
+    make_model: Callable[..., TrainedModel], mc_samples: int | None
+):
+    model = make_model()
+    passes = 0
+
+    def stop_at_the_third() -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        predict(model, X, mc_samples=mc_samples, before_pass=stop_at_the_third)
+    assert passes == 3

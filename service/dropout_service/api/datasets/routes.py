@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays.npy import encode_npy
-from dropout_service.api.dependencies import Blobs, Datasets, Jobs
+from dropout_service.api.dependencies import Blobs, Compute, Datasets, Jobs
 from dropout_service.api.http.downloads import DOWNLOAD_RESPONSES, download
 from dropout_service.api.http.media_types import body_media_type
 from dropout_service.api.http.openapi import binary_body, binary_example
@@ -159,6 +160,7 @@ async def upload_dataset(
     request: Request,
     response: Response,
     datasets: Datasets,
+    compute: Compute,
     name: Annotated[Name | None, Query(description="A name for people. Default: the id.")] = None,
 ) -> DatasetReport:
     """Store a table, and learn what is in it before any training.
@@ -169,9 +171,10 @@ async def upload_dataset(
     Content that is stored already is answered with 200 and the dataset that holds it.
     """
     said = _said_format(request)
-    async with contextmanager_in_threadpool(datasets.upload()) as upload:
-        await _receive(request, upload)
-        dataset, created = await run_in_threadpool(datasets.add, upload, name=name, format=said)
+    with compute.place() as place:
+        async with contextmanager_in_threadpool(datasets.upload()) as upload:
+            await _receive(request, upload)
+            dataset, created = await place.run(request, partial(datasets.add, upload, name=name, format=said))
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/datasets/{dataset.id}"
     return DatasetReport.model_validate(dataset)

@@ -166,7 +166,7 @@ def _responses(
                 SAFETENSORS: {"schema": BINARY_SCHEMA},
             },
         },
-        **problem_responses(406, 413, 415),
+        **problem_responses(406, 413, 415, 503),
     }
 
 

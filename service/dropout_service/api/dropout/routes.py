@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays.npy import NPY
 from dropout_service.api.dependencies import known_query, state_of
@@ -33,7 +32,7 @@ from dropout_service.api.dropout.openapi import (
 )
 from dropout_service.api.dropout.schemas import ForwardParameters, VariantEntry, VariantList, VariantParameter
 from dropout_service.api.dropout.variants import own_parameters, variant_of
-from dropout_service.api.http.bodies import read_buffer
+from dropout_service.api.http.bodies import declared_length, read_buffer
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
 from dropout_service.api.http.problems import problem_responses
 from dropout_service.errors import InvalidInputError
@@ -124,15 +123,21 @@ async def _answer(request: Request, operation: Operation) -> Response:
     answer_form = accepted_media_type(request, FORMS, default=form)
     state = state_of(request)
     limits = state["limits"]
-    body = await request.body() if form == JSON else await read_buffer(request)
-    compute = partial(
-        _compute,
-        operation,
-        partial(decode_inputs, operation, form, body, request.scope["query_string"], limits.budgets),
-        answer_form=answer_form,
-        limits=limits,
-    )
-    return compute() if len(body) <= _INLINE_BYTES and state["readiness"].ready else await run_in_threadpool(compute)
+
+    async def computation() -> Callable[[], Response]:
+        body = await request.body() if form == JSON else await read_buffer(request)
+        return partial(
+            _compute,
+            operation,
+            partial(decode_inputs, operation, form, body, request.scope["query_string"], limits.budgets),
+            answer_form=answer_form,
+            limits=limits,
+        )
+
+    if declared_length(request) <= _INLINE_BYTES and state["readiness"].ready:
+        return (await computation())()
+    with state["compute"].place() as place:
+        return await place.run(request, await computation())
 
 
 def _compute(operation: Operation, decode: Callable[[], Inputs], *, answer_form: str, limits: Limits) -> Response:

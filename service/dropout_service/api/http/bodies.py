@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["PartsResponse", "read_buffer"]
+__all__ = ["PartsResponse", "declared_length", "read_buffer"]
+
+
+def declared_length(request: Request) -> float:
+    """Return the bytes that the body has by its ``Content-Length``; infinity where that is not told."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else math.inf
 
 
 async def read_buffer(request: Request) -> memoryview:
@@ -24,15 +31,15 @@ async def read_buffer(request: Request) -> memoryview:
     A declared length is taken at once (the body limit has bounded it) and filled as the chunks come; the pages of
     what never comes are never touched.
     """
-    declared = request.headers.get("content-length", "")
-    if not (declared.isascii() and declared.isdigit()):
+    declared = declared_length(request)
+    if declared == math.inf:
         return await _read_growing(request)
     buffer = np.empty(int(declared), np.uint8).data
     at = 0
     async for chunk in request.stream():
         end = at + len(chunk)
         if end > len(buffer):
-            raise InvalidInputError.at("", f"the body is longer than its Content-Length of {declared} bytes")
+            raise InvalidInputError.at("", f"the body is longer than its Content-Length of {len(buffer)} bytes")
         buffer[at:end] = chunk
         at = end
     return buffer[:at]

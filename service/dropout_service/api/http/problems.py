@@ -24,6 +24,7 @@ from dropout_service.errors import (
     NotAcceptableError,
     NotFoundError,
     OverBudgetError,
+    OverloadedError,
     ServiceError,
     StorageFullError,
     TooLargeError,
@@ -44,6 +45,7 @@ __all__ = [
     "PROBLEM_MEDIA_TYPE",
     "Problem",
     "ProblemDetails",
+    "error_response",
     "install_problem_handlers",
     "problem_response",
     "problem_responses",
@@ -111,6 +113,7 @@ PROBLEMS: Final[Mapping[type[ServiceError], Problem]] = {
     UnsupportedMediaTypeError: Problem(415, "The content type is not supported"),
     NotAcceptableError: Problem(406, "No acceptable representation"),
     UnavailableError: Problem(503, "The service cannot answer now"),
+    OverloadedError: Problem(503, "The service does as much as it can at once"),
     StorageFullError: Problem(507, "There is no room left to write"),
     TrainingError: Problem(422, "The training cannot go on"),
     ServiceError: Problem(500, "The service failed"),
@@ -143,6 +146,26 @@ def problem_response(
     return Response(body, status_code=problem.status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
+def error_response(scope: Scope, error: ServiceError) -> Response:
+    """Build the answer that tells of one of our errors."""
+    problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+    headers: dict[str, str] = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if problem.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        # The body may be unread, so the connection cannot carry another request; the server would read on to its end.
+        headers["Connection"] = "close"
+    return problem_response(
+        scope,
+        code=error.code,
+        problem=problem,
+        detail=summary(error.errors) if _tells_one_place(error) else error.message,
+        errors=error.errors[:MOST_ERRORS],
+        excess=error.excess if isinstance(error, OverBudgetError) else None,
+        headers=headers,
+    )
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the problems that an operation answers, for the ``responses=`` of its route.
 
@@ -164,23 +187,12 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 async def _service_error(request: Request, error: Exception) -> Response:
-    error = cast("ServiceError", error)
-    problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
-    headers = None if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return problem_response(
-        request.scope,
-        code=error.code,
-        problem=problem,
-        detail=summary(error.errors) if _tells_one_place(error) else error.message,
-        errors=error.errors[:MOST_ERRORS],
-        excess=error.excess if isinstance(error, OverBudgetError) else None,
-        headers=headers,
-    )
+    return error_response(request.scope, cast("ServiceError", error))
 
 
 async def _database_outage(request: Request, error: Exception) -> Response:
     logger.warning("%s %s: %s", request.method, request.url.path, error)
-    return await _service_error(request, explain_outage(cast("SQLAlchemyError", error)))
+    return error_response(request.scope, explain_outage(cast("SQLAlchemyError", error)))
 
 
 def _tells_one_place(error: ServiceError) -> bool:

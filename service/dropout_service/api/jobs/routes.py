@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,8 +10,9 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from dropout_service.api.dependencies import Datasets, Jobs, RequestLimits, Watch
-from dropout_service.api.http.idempotency import Idempotent, Once
+from dropout_service.api.dependencies import Compute, Datasets, Jobs, RequestLimits, Watch
+from dropout_service.api.http.bodies import declared_length
+from dropout_service.api.http.idempotency import Idempotent
 from dropout_service.api.http.json_objects import read_json_object
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
 from dropout_service.api.http.pages import Page, PageQuery
@@ -25,10 +27,11 @@ from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
 from dropout_service.training.spec import DataSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from sqlalchemy import Connection
 
+    from dropout_service.api.http.idempotency import Once
     from dropout_service.api.state import Limits
     from dropout_service.budgets import Budgets
     from dropout_service.datasets.dataset import Dataset
@@ -48,6 +51,9 @@ _SSE: Final = "text/event-stream"
 _KEEP_ALIVE_S: Final = 15.0
 _EVENTS_A_READ: Final = 500
 _RETRY_AFTER_S: Final = 1
+_SMALL_BYTES: Final = 32 * 1024
+"""Up to this body size there is little to parse and to look through."""
+_EXAMPLE: Final = '{"task": "regression", "data": {"dataset": "sha256-..."}}'
 
 _EVENT_SCHEMA: Final = {
     "type": "object",
@@ -64,7 +70,6 @@ _EVENT_SCHEMA: Final = {
     "required": ["data"],
 }
 
-_EXAMPLE: Final = '{"task": "regression", "data": {"x": [[0], [1], [2]], "y": [1, 3, 5]}}'
 _EXAMPLES: Final[dict[str, Any]] = {
     "arrays in place": {
         "summary": "A classification of eight rows",
@@ -122,7 +127,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     },
 )
 async def submit_job(
-    request: Request, jobs: Jobs, datasets: Datasets, limits: RequestLimits, once: Idempotent
+    request: Request, *, jobs: Jobs, datasets: Datasets, compute: Compute, limits: RequestLimits, once: Idempotent
 ) -> Response:
     """Train a network on a stored dataset, or on arrays given in place.
 
@@ -130,15 +135,21 @@ async def submit_job(
     waits for its turn, runs in a process of its own, and goes on after a crash or a restart of the service.
     """
     body_media_type(request, [JSON])
-    # Off the event loop from the first byte on: arrays in place are read at some 100 MB a second.
-    return await run_in_threadpool(_submit, await request.body(), jobs, datasets, limits, once)
+
+    async def submission() -> Callable[[], Response]:
+        return partial(_submit, await request.body(), jobs, datasets, limits, once)
+
+    if declared_length(request) <= _SMALL_BYTES:
+        return await run_in_threadpool(await submission())
+    with compute.place() as place:
+        return await place.run(request, await submission())
 
 
 def _submit(content: bytes, jobs: JobStore, datasets: DatasetRegistry, limits: Limits, once: Once) -> Response:
-    body = validated(JobRequest, read_json_object(content, _EXAMPLE, limits.budgets))
     with once as repeated:
         if repeated is not None:
             return repeated
+        body = validated(JobRequest, read_json_object(content, _EXAMPLE, limits.budgets))
         _check_memory(body, limits.job_memory_bytes)
         dataset = _dataset(body, datasets, limits.budgets)
         spec = body.training(_stored_data(body.data, dataset))

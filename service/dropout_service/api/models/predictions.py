@@ -10,14 +10,13 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
-from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays.base import BFLOAT16, FLOAT_DTYPES
 from dropout_service.api.arrays.json import decode_encoded, decode_numbers, nested_values
 from dropout_service.api.arrays.npy import NPY, decode_npy, encode_npy
 from dropout_service.api.arrays.safetensors import SAFETENSORS, decode_safetensors, encode_safetensors
 from dropout_service.api.arrays.schemas import Numbers
-from dropout_service.api.dependencies import Models, RequestLimits
+from dropout_service.api.dependencies import Compute, Models, RequestLimits
 from dropout_service.api.http.bodies import PartsResponse, read_buffer
 from dropout_service.api.http.json_objects import read_json_object
 from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
@@ -29,6 +28,8 @@ from dropout_service.models.prediction import predict
 from dropout_service.training.data import Label
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from dropout_service.budgets import Budgets
@@ -132,6 +133,7 @@ async def predict_rows(
     model_id: str,
     request: Request,
     models: Models,
+    compute: Compute,
     limits: RequestLimits,
     *,
     mc_samples: Annotated[Samples | None, Query(description="As in a JSON body; for binary bodies.")] = None,
@@ -145,11 +147,11 @@ async def predict_rows(
     """
     form = body_media_type(request, _FORMS)
     answer_form = accepted_media_type(request, _ANSWERS, default=JSON if form == JSON else SAFETENSORS)
-    body = await request.body() if form == JSON else await read_buffer(request)
     query = {name: value for name, value in (("mc_samples", mc_samples), ("seed", seed)) if value is not None}
-    return await run_in_threadpool(
-        partial(_answer, answer_form=answer_form, budgets=limits.budgets), models, model_id, form, body, query
-    )
+    with compute.place() as place:
+        body = await request.body() if form == JSON else await read_buffer(request)
+        answer = partial(_answer, answer_form=answer_form, budgets=limits.budgets, before_pass=place.check)
+        return await place.run(request, partial(answer, models, model_id, form, body, query))
 
 
 def _answer(
@@ -161,6 +163,7 @@ def _answer(
     *,
     answer_form: str,
     budgets: Budgets,
+    before_pass: Callable[[], None],
 ) -> Response:
     model = models.load(models.get(model_id))
     x, given = _read(form, body, budgets)
@@ -169,7 +172,14 @@ def _answer(
     parameters = validated(PredictionParameters, {**query, **given}, strict=form == JSON)
     if answer_form == JSON:
         _check_values(len(x) if x.ndim else 0, model, parameters, budgets)
-    prediction = predict(model, x, mc_samples=parameters.mc_samples, seed=parameters.seed, budgets=budgets)
+    prediction = predict(
+        model,
+        x,
+        mc_samples=parameters.mc_samples,
+        seed=parameters.seed,
+        budgets=budgets,
+        before_pass=before_pass,
+    )
     return (_json if answer_form == JSON else _safetensors)(prediction)
 
 

@@ -57,6 +57,21 @@ def test_a_body_that_is_not_json_is_not_read(client: httpx.Client):
         assert "application/json" in answer.json()["detail"]
 
 
+def test_a_name_that_occurs_twice_in_a_body_is_refused(client: httpx.Client):
+    given = json.dumps(body())[:-1] + ', "epochs": 5}'
+    answer = client.post("/jobs", content=given, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": "/epochs", "message": "this name occurs twice; give it once"}]
+
+
+def test_many_rows_in_place_are_read_in_the_compute_pool(settings: Settings, open_client: Callable[..., httpx.Client]):
+    client = open_client(create_app(settings))
+    rows = 4000
+    answer = client.post("/jobs", json=body(data={"x": X * (rows // len(X)), "y": Y * (rows // len(Y))}))
+    assert answer.status_code == 202, answer.text
+    assert "compute-1" in {thread.name for thread in threading.enumerate()}
+
+
 def metrics(epoch: int) -> dict[str, Any]:
     return {
         "epoch": epoch,
