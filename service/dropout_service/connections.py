@@ -139,7 +139,7 @@ class Connection(HttpToolsProtocol):
                 "(DROPOUT_SERVICE_HEADERS_TIMEOUT_S)",
             )
         elif self._body_since is not None:
-            if self.flow.read_paused or cycle.waiting_for_100_continue:  # it waits for us
+            if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # it waits for us
                 self._body_since, self._body_bytes = now, 0
             elif now - self._body_since >= _MEAN_OF_S:
                 if self._body_bytes < self._limits.body_rate * _MEAN_OF_S:
