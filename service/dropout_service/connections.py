@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -101,8 +101,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin the request, and its body."""
         self._head_since, self._head_bytes = None, 0
-        self._body_since, self._body_bytes = self.loop.time(), 0
         super().on_headers_complete()
+        self._body_since, self._body_bytes = self.loop.time(), 0
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -126,7 +126,10 @@ class Connection(HttpToolsProtocol):
         self._look_at_answer(now)
         if self.transport.is_closing():
             return
-        if self._head_since is not None and now - self._head_since > self._limits.headers_s:
+        cycle = cast("Any", self.cycle)  # None before the first request
+        if self._head_since is not None and cycle is not None and not cycle.response_complete:
+            self._head_since = now  # what comes next waits for the answer under way
+        elif self._head_since is not None and now - self._head_since > self._limits.headers_s:
             if not self._head_bytes:  # nothing was asked
                 self.transport.close()
             self._refuse(
@@ -184,7 +187,7 @@ class Connection(HttpToolsProtocol):
         """Close the connection, with a problem unless an answer has begun; a request under way learns of its end."""
         if self.transport.is_closing():
             return
-        cycle: Any = self.cycle  # None before the first request
+        cycle = cast("Any", self.cycle)  # None before the first request
         if cycle is None or cycle.response_complete or not cycle.response_started:
             answer = problem_response(
                 {"path": "", **(self.scope or {})},

@@ -100,6 +100,17 @@ def test_headers_have_to_come_in_time(
     assert connection.recv(1) == b""
 
 
+def test_a_byte_too_many_does_not_end_the_answer_under_way(server: LiveServer, connect: Callable[[], socket.socket]):
+    job = {"task": "regression", "data": {"x": [[0], [1], [2], [3]], "y": [0, 1, 2, 3]}}
+    job_id = httpx.post(f"{server.url}/jobs", json=job).json()["id"]  # nobody runs it
+    connection = connect()
+    connection.sendall(b"GET /jobs/%s?wait=%d HTTP/1.1\r\nHost: service\r\n\r\n\r\n" % (job_id.encode(), HEADERS_S + 2))
+    connection.sendall(b"\r\n")
+    assert answer_of(connection)[0] == 200
+    connection.sendall(GET)
+    assert answer_of(connection)[0] == 200
+
+
 def test_a_body_has_to_come_at_a_rate(server: LiveServer, connect: Callable[[], socket.socket]):
     declared, chunked = connect(), connect()
     declared.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
