@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
 def request_bytes(method: str, path: str, body: bytes) -> bytes:
     lines = (
         f"{method} {path} HTTP/1.1",
-        "Host: service",
+        "Host: localhost",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     )

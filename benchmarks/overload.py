@@ -39,7 +39,11 @@ from live_server import LiveServer, serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ENVIRONMENT = {"DROPOUT_SERVICE_DISPATCHER": "false", "DROPOUT_SERVICE_LOG_LEVEL": "error"}
+ENVIRONMENT = {
+    "DROPOUT_SERVICE_DISPATCHER": "false",
+    "DROPOUT_SERVICE_LOG_LEVEL": "error",
+    "DROPOUT_SERVICE_MAX_PREDICTION_OPERATIONS": str(2**60),
+}
 PATIENCE_S = 120.0
 BUSY_PERCENT, IDLE_PERCENT = 90, 10
 FORWARDS, FORWARD_ELEMENTS = 100, 1 << 24

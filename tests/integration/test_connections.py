@@ -104,7 +104,9 @@ def test_a_byte_too_many_does_not_end_the_answer_under_way(server: LiveServer, c
     job = {"task": "regression", "data": {"x": [[0], [1], [2], [3]], "y": [0, 1, 2, 3]}}
     job_id = httpx.post(f"{server.url}/jobs", json=job).json()["id"]  # nobody runs it
     connection = connect()
-    connection.sendall(b"GET /jobs/%s?wait=%d HTTP/1.1\r\nHost: service\r\n\r\n\r\n" % (job_id.encode(), HEADERS_S + 2))
+    connection.sendall(
+        b"GET /jobs/%s?wait=%d HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n" % (job_id.encode(), HEADERS_S + 2)
+    )
     connection.sendall(b"\r\n")
     assert answer_of(connection)[0] == 200
     connection.sendall(GET)

@@ -34,6 +34,7 @@ IDLE_PERCENT = 30
 ENVIRONMENT = {
     "DROPOUT_SERVICE_DISPATCHER": "false",
     "DROPOUT_SERVICE_SHUTDOWN_TIMEOUT_S": "1",
+    "DROPOUT_SERVICE_MAX_PREDICTION_OPERATIONS": str(2**60),  # so much that it never ends by itself
     "OPENBLAS_NUM_THREADS": "1",  # an idle one spins for a while
 }
 
