@@ -40,8 +40,8 @@ LONG = {"model": {"hidden": [4000, 4000]}, "batch_size": 2000}
 def attempt_of(server: psutil.Process) -> psutil.Process | None:
     """Return the process that trains now."""
     for dispatcher in server.children():
-        for nursery in dispatcher.children():
-            for attempt in nursery.children():
+        for forkserver in dispatcher.children():
+            for attempt in forkserver.children():
                 if attempt.status() != psutil.STATUS_ZOMBIE:
                     return attempt
     return None

@@ -44,8 +44,8 @@ def running_job(server: LiveServer) -> str:
 
 def attempt_of(server: LiveServer) -> psutil.Process:
     (dispatcher,) = psutil.Process(server.process.pid).children()
-    (nursery,) = dispatcher.children()
-    (attempt,) = nursery.children()
+    (forkserver,) = dispatcher.children()
+    (attempt,) = forkserver.children()
     return attempt
 
 

@@ -110,7 +110,7 @@ class Service:
                 process.wait(PATIENCE_S)
 
 
-def nursery(dispatcher: psutil.Process) -> psutil.Process:
+def forkserver(dispatcher: psutil.Process) -> psutil.Process:
     (child,) = dispatcher.children()
     return child
 
@@ -326,7 +326,7 @@ def test_a_job_waits_for_a_process_to_run_in_and_what_runs_goes_on(alone: Servic
     with alone.dispatcher(prefix=bounded_user()) as process:
         neighbour = alone.submit(epochs=1_000_000)
         wait_for(lambda: alone.jobs.get(neighbour).epoch, "the neighbour's first epoch")
-        bound = [*bounded_user(), "prlimit", f"--pid={nursery(process).pid}"]
+        bound = [*bounded_user(), "prlimit", f"--pid={forkserver(process).pid}"]
         subprocess.run([*bound, "--nproc=1:"], check=True)
         job_id = alone.submit(epochs=1)
         wait_for(lambda: alone.jobs.get(job_id).attempt and alone.jobs.get(job_id).status == "queued", "its return")
@@ -381,11 +381,11 @@ def test_attempts_die_with_a_killed_dispatcher_and_the_next_goes_on_at_once(
         family = [process, *process.children(recursive=True)]
         assert len(family) == 3
         process.kill()
-        wait_for(lambda: gone(family), "the end of the nursery and the attempt")
+        wait_for(lambda: gone(family), "the end of the forkserver and the attempt")
     assert alone.jobs.get(job_id).status == "running"
     with alone.dispatcher(lease_s=600.0) as process:  # it need not wait for the lease: all of the other are gone
         wait_for(lambda: alone.jobs.get(job_id).attempt == 2 and alone.jobs.get(job_id).epoch, "attempt 2")
-        nursery(process).kill()
+        forkserver(process).kill()
         assert alone.result(job_id) == undisturbed
     assert alone.reasons(job_id) == ["lost", "lost"]
 

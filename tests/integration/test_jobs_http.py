@@ -105,8 +105,8 @@ def test_a_killed_training_process_leaves_the_api_alone(live_server: LiveServer,
     wait_for(lambda: client.get(f"/jobs/{job_id}").json()["epoch"], "the first epoch")
     server = psutil.Process(live_server.process.pid)
     (dispatcher,) = server.children()
-    (nursery,) = dispatcher.children()
-    (attempt,) = nursery.children()
+    (forkserver,) = dispatcher.children()
+    (attempt,) = forkserver.children()
     attempt.kill()
     wait_for(lambda: client.get(f"/jobs/{job_id}").json()["attempt"] == 2, "the second attempt")
     assert client.get("/livez").status_code == 200

@@ -190,7 +190,7 @@ def test_a_replica_that_is_killed_loses_nothing(servers: list[LiveServer], pair:
     reader.start()
     wait_for(lambda: all(other.get(f"/jobs/{job_id}").json()["epoch"] > 50 for job_id in jobs), "all jobs to run")
     family = psutil.Process(servers[0].process.pid).children(recursive=True)
-    assert len(family) >= 4, "a dispatcher, its nursery and two attempts"
+    assert len(family) >= 4, "a dispatcher, its forkserver and two attempts"
     for process in (*family, servers[0].process):  # the dispatcher first: nobody may hand a job back
         process.kill()
     _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)

@@ -58,7 +58,7 @@ class DispatcherTree:
                 self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
             )
         self.process = psutil.Process(self._popen.pid)
-        wait_for(lambda: self.process.children() or not alive(self.process), "the nursery")
+        wait_for(lambda: self.process.children() or not alive(self.process), "the forkserver")
         assert alive(self.process), self._log.read_text()[-4000:]
         return self
 
@@ -69,7 +69,7 @@ class DispatcherTree:
 
     def attempts(self) -> list[psutil.Process]:
         """Return the processes of the attempts."""
-        return [child for nursery in self.process.children() for child in nursery.children() if alive(child)]
+        return [child for forkserver in self.process.children() for child in forkserver.children() if alive(child)]
 
     def freeze(self) -> None:
         """Suspend every process of the tree, as a machine that is suspended does.

@@ -78,7 +78,7 @@ def main(folder: Path) -> None:
         attempt,
         Outcome(StopReason.COMPLETED, model=draft.id),
         Report(1.0, epochs),
-        together=lambda connection: models.record(draft, connection),
+        in_transaction=lambda connection: models.record(draft, connection),
     )
     trained = models.load(models.get(draft.id))
     prediction = predict(trained, np.array(ROWS), mc_samples=MC_SAMPLES, seed=1)

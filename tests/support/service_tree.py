@@ -123,12 +123,12 @@ class ServiceTree:
         return process
 
     def dispatcher(self) -> psutil.Process | None:
-        """Return the dispatcher, if it has its nursery by now."""
+        """Return the dispatcher, if it has its forkserver by now."""
         with suppress(psutil.NoSuchProcess):
             return next((child for child in self.api.children() if child.children()), None)
         return None
 
-    def nursery(self) -> psutil.Process | None:
+    def forkserver(self) -> psutil.Process | None:
         with suppress(psutil.NoSuchProcess):
             dispatcher = self.dispatcher()
             return next(iter(dispatcher.children()), None) if dispatcher else None
@@ -137,8 +137,8 @@ class ServiceTree:
     def attempts(self) -> list[psutil.Process]:
         """Return the processes of the attempts."""
         with suppress(psutil.NoSuchProcess):
-            nursery = self.nursery()
-            return [child for child in nursery.children() if alive(child)] if nursery else []
+            forkserver = self.forkserver()
+            return [child for child in forkserver.children() if alive(child)] if forkserver else []
         return []
 
     def kill(self) -> None:

@@ -30,8 +30,8 @@ def _kill_dispatcher(tree: ServiceTree, _rng: random.Random) -> None:
     wait_for(tree.dispatcher, "the dispatcher").kill()
 
 
-def _kill_nursery(tree: ServiceTree, _rng: random.Random) -> None:
-    wait_for(tree.nursery, "the nursery").kill()
+def _kill_forkserver(tree: ServiceTree, _rng: random.Random) -> None:
+    wait_for(tree.forkserver, "the forkserver").kill()
 
 
 def _kill_all(tree: ServiceTree, _rng: random.Random) -> None:
@@ -77,7 +77,7 @@ FAULTS: Mapping[str, tuple[int, Callable[[ServiceTree, random.Random], None]]] =
     "kill_training": (10, _kill_training),
     "pause_and_resume": (6, _pause),
     "kill_dispatcher": (3, _kill_dispatcher),
-    "kill_nursery": (2, _kill_nursery),
+    "kill_forkserver": (2, _kill_forkserver),
     "damage_checkpoint_and_kill": (2, _damage_and_kill),
     "kill_all": (3, _kill_all),
     "sigterm": (3, _stop),

@@ -235,14 +235,14 @@ class DatasetRegistry:
         if connection.execute(held).first() is None:
             raise _no_such(dataset_id)
 
-    def delete(self, dataset_id: str, *, together: Callable[[Connection], None] | None = None) -> None:
+    def delete(self, dataset_id: str, *, in_transaction: Callable[[Connection], None] | None = None) -> None:
         """Remove a dataset and its content.
 
         Parameters
         ----------
         dataset_id
             The dataset.
-        together
+        in_transaction
             Called in the transaction, when nobody holds the dataset; the dataset stays if it raises.
 
         Raises
@@ -257,8 +257,8 @@ class DatasetRegistry:
             blob_key = connection.execute(locked).scalar_one_or_none()
             if blob_key is None:
                 raise _no_such(dataset_id)
-            if together is not None:
-                together(connection)
+            if in_transaction is not None:
+                in_transaction(connection)
             connection.execute(datasets.delete().where(this))
         self._blobs.discard(blob_key)
 

@@ -21,7 +21,7 @@ from dropout_service.dispatch.failures import explain_error
 from dropout_service.dispatch.reporter import Reporter
 from dropout_service.dispatch.threads import set_threads
 from dropout_service.errors import InvalidInputError, NotFoundError, TrainingError, UnavailableError
-from dropout_service.jobs.attempts import Fallback, Outcome, Report, Restored, Verdict
+from dropout_service.jobs.attempts import Command, Fallback, Outcome, Report, Restored
 from dropout_service.jobs.job import StopReason
 from dropout_service.jobs.lifecycle import UNAVAILABLE
 from dropout_service.jobs.sql import SqlJobStore
@@ -220,19 +220,19 @@ class _Run:
     def _leave(self, trainer: Trainer | None, *, reason: str | None = None, message: str = "") -> None:
         """Stop before the end: with nothing when the job is cancelled or lost, else with a checkpoint."""
         jobs, attempt = self._parts.jobs, self._attempt
-        verdict = _insist(attempt, lambda: jobs.verdicts([attempt])[attempt])
+        command = _insist(attempt, lambda: jobs.commands([attempt])[attempt])
         report = self._reporter.stop()
-        if verdict is Verdict.CANCEL:
+        if command is Command.CANCEL:
             _insist(attempt, lambda: jobs.finish(attempt, Outcome(StopReason.CANCELLED)))
-        elif verdict is not Verdict.FENCED:
+        elif command is not Command.FENCED:
             if trainer is not None:
                 report = replace(report, checkpoint=self._write_checkpoint(trainer) or report.checkpoint)
             if reason is None:
                 # Without a signal it left for a pause, which may have been called off meanwhile.
-                reason = "pause" if verdict is Verdict.PAUSE or not self._stop.is_made() else "shutdown"
+                reason = "pause" if command is Command.PAUSE or not self._stop.is_made() else "shutdown"
             told = reason
             _insist(attempt, lambda: jobs.release(attempt, report, reason=told, message=message))
-        logger.info("job %s: attempt %d stopped (%s)", *attempt, verdict)
+        logger.info("job %s: attempt %d stopped (%s)", *attempt, command)
 
     def _save(self, trainer: Trainer, reason: StopReason) -> None:
         jobs, models, attempt = self._parts.jobs, self._parts.models, self._attempt
@@ -246,7 +246,7 @@ class _Run:
                 attempt,
                 Outcome(reason, model=draft.id),
                 report,
-                together=partial(models.record, draft),
+                in_transaction=partial(models.record, draft),
             )
             try:
                 counts = _insist(attempt, finish, for_s=_ARTEFACT_S)
@@ -278,7 +278,7 @@ class _Run:
                 time.sleep(_TRY_AGAIN_S)
 
     def _must_stop(self) -> bool:
-        return self._stop.is_made() or self._reporter.verdict is not Verdict.OK
+        return self._stop.is_made() or self._reporter.command is not Command.OK
 
     def _explain(self, error: Exception) -> tuple[StopReason, Failure]:
         epoch = None if self._trainer is None else self._trainer.epoch

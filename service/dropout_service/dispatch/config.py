@@ -9,7 +9,7 @@ __all__ = ["LOG_FORMAT", "MESSAGE_BYTES", "DispatchConfig"]
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MESSAGE_BYTES = 65_536
-"""Bound of a message between the dispatcher and its nursery."""
+"""Bound of a message between the dispatcher and its forkserver."""
 
 
 @dataclass(frozen=True, slots=True)

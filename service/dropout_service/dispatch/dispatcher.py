@@ -25,7 +25,7 @@ from dropout_service.dispatch.local import LocalEngine
 from dropout_service.dispatch.presence import Presence
 from dropout_service.dispatch.sweep import Sweep, Sweeper
 from dropout_service.errors import NotFoundError, UnavailableError
-from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Report, Verdict
+from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Command, Report
 from dropout_service.jobs.job import BLOB_FOLDER, Failure, StopReason
 from dropout_service.jobs.lifecycle import UNAVAILABLE
 from dropout_service.jobs.sql import SqlJobStore
@@ -137,7 +137,7 @@ class Dispatcher:
         leases = self._jobs.leases()
         self._watch.look(leases)
         began = time.monotonic()
-        for job in self._jobs.expired(sparing=self._watch):
+        for job in self._jobs.expired(exclude=self._watch):
             logger.warning("job %s: attempt %d gave no sign of life; now %s", job.id, job.attempt, job.status)
             self._clean(job)
         if time.monotonic() - began > HELD_UP_S:
@@ -170,8 +170,8 @@ class Dispatcher:
             self._engine.launch(attempt)
 
     def _obey_verdicts(self) -> None:
-        for attempt, verdict in self._jobs.verdicts(self._engine.running()).items():
-            if verdict in {Verdict.CANCEL, Verdict.FENCED}:
+        for attempt, command in self._jobs.commands(self._engine.running()).items():
+            if command in {Command.CANCEL, Command.FENCED}:
                 self._engine.kill(attempt, grace_s=self._config.cancel_grace_s)
 
     def _collect(self, timeout_s: float) -> bool:

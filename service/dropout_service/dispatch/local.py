@@ -1,4 +1,4 @@
-"""``LocalEngine``: one process for each attempt, forked from a warm nursery on this machine."""
+"""``LocalEngine``: one process for each attempt, forked from a warm forkserver on this machine."""
 
 # ruff: noqa: D102 - documented where the protocol is, in dispatch.engine
 
@@ -53,10 +53,10 @@ class LocalEngine:
         self._deadlines: dict[Attempt, float] = {}
         self._refused_until = 0.0
         self._oom_kills = oom_kills()
-        self._start_nursery()
+        self._start_forkserver()
 
     def free(self) -> int:
-        # Not before the nursery is warm: a lease would run out while kernels compile.
+        # Not before the forkserver is warm: a lease would run out while kernels compile.
         if not self._ready or time.monotonic() < self._refused_until:
             return 0
         return self._config.workers - len(self._running)
@@ -83,7 +83,7 @@ class LocalEngine:
             except ConnectionResetError:
                 message = b""
             if not message:
-                return found + self._replace_nursery()
+                return found + self._replace_forkserver()
             told = json.loads(message)
             if "exit" in told:
                 job_id, token, code = told["exit"]
@@ -97,25 +97,25 @@ class LocalEngine:
         return found
 
     def close(self) -> None:
-        self._stop_nursery()
+        self._stop_forkserver()
 
-    def _replace_nursery(self) -> list[Exit]:
-        code = self._nursery.wait()
+    def _replace_forkserver(self) -> list[Exit]:
+        code = self._forkserver.wait()
         if not self._ready:
-            raise RuntimeError(f"the nursery of training processes ended with code {code} before it was ready")
+            raise RuntimeError(f"the forkserver of training processes ended with code {code} before it was ready")
         lost = [self._exit(attempt, None) for attempt in sorted(self._running)]
         self._channel.close()
-        self._start_nursery()
+        self._start_forkserver()
         return lost
 
-    def _start_nursery(self) -> None:
+    def _start_forkserver(self) -> None:
         self._ready = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = ours
         environment = {**os.environ, **SINGLE_THREADED}
         with theirs:
-            command = [sys.executable, "-m", "dropout_service.dispatch.nursery"]
-            self._nursery = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command = [sys.executable, "-m", "dropout_service.dispatch.forkserver"]
+            self._forkserver = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [*command, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno(), *self._inherited],
                 env=environment,
@@ -123,14 +123,14 @@ class LocalEngine:
             )
         self._send({"config": asdict(self._config)})
 
-    def _stop_nursery(self) -> None:
-        """Kill the nursery, and by that every attempt that is left."""
+    def _stop_forkserver(self) -> None:
+        """Kill the forkserver, and by that every attempt that is left."""
         self._channel.close()
-        self._nursery.kill()
-        self._nursery.wait()
+        self._forkserver.kill()
+        self._forkserver.wait()
 
     def _send(self, message: object) -> None:
-        # A nursery that is gone shows as the end of its messages, where its attempts are given up.
+        # A forkserver that is gone shows as the end of its messages, where its attempts are given up.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._channel.send(json.dumps(message).encode())
 

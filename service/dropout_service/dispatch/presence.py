@@ -1,6 +1,6 @@
 """``Presence``: a file that stays locked as long as any process of a dispatcher lives.
 
-The nursery and the attempts inherit the lock, so whoever can take it knows that none of them is left, and need not
+The forkserver and the attempts inherit the lock, so whoever can take it knows that none of them is left, and need not
 wait until their leases run out. A lock is believed only within one boot of one machine, where the kernel keeps it.
 """
 

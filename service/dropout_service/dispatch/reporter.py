@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import UnavailableError
-from dropout_service.jobs.attempts import Report, Verdict
+from dropout_service.jobs.attempts import Command, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class Reporter:
         heartbeat_s: float,
         lease_s: float,
     ) -> None:
-        self.verdict = Verdict.OK
+        self.command = Command.OK
         self._store = store
         self._attempt = attempt
         self._progress = progress
@@ -124,7 +124,7 @@ class Reporter:
             if self._stopped.is_set():
                 return
             try:
-                self.verdict = self._store.heartbeat(self._attempt, report, lease_s=self._lease_s)
+                self.command = self._store.heartbeat(self._attempt, report, lease_s=self._lease_s)
             except OUTAGES as error:
                 logger.warning("job %s: cannot report its progress: %s", self._attempt.job_id, explain_outage(error))
                 self._stopped.wait(max(BATCH_S, self._heartbeat_s))
@@ -147,5 +147,5 @@ class Reporter:
                 self._checkpoint = None
             if report.fallback is not None:
                 self._fallback = None
-        if self.verdict is not Verdict.FENCED:
+        if self.command is not Command.FENCED:
             self._on_report(report)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from dropout_service.jobs.job import Failure, StopReason
 
-__all__ = ["HELD_UP_S", "Attempt", "Fallback", "Lease", "Outcome", "Report", "Restored", "Verdict"]
+__all__ = ["HELD_UP_S", "Attempt", "Command", "Fallback", "Lease", "Outcome", "Report", "Restored"]
 
 HELD_UP_S = 0.5
 """Whoever waits so long for the write lock takes no job back: who has a lease may have waited for it as well."""
@@ -30,7 +30,7 @@ class Lease(NamedTuple):
     heartbeat_at: float
 
 
-class Verdict(StrEnum):
+class Command(StrEnum):
     """What an attempt has to do now."""
 
     OK = "ok"

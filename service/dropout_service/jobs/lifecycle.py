@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dropout_service.errors import ConflictError, NotFoundError
-from dropout_service.jobs.attempts import Verdict
+from dropout_service.jobs.attempts import Command
 from dropout_service.jobs.events import Event, EventType, jsonable
 from dropout_service.jobs.job import MAX_ATTEMPTS, TRANSITIONS, Failure, Job, JobStatus, StopReason
 
@@ -27,6 +27,7 @@ __all__ = [
     "cancel_requested",
     "check_deletable",
     "claimed",
+    "command",
     "crashed",
     "expired",
     "finished",
@@ -38,7 +39,6 @@ __all__ = [
     "reported",
     "resume_requested",
     "submitted",
-    "verdict",
 ]
 
 LONGEST_WAIT_S = 60.0
@@ -116,31 +116,31 @@ def claimed(job: Job, now: float, *, dispatcher: str, lease_s: float) -> Change:
     )
 
 
-def verdict(attempt: int, status: JobStatus, token: int) -> Verdict:
+def command(attempt: int, status: JobStatus, token: int) -> Command:
     """Tell the attempt under ``token`` what to do, from the job's latest attempt and status."""
     if attempt != token or not status.active:
-        return Verdict.FENCED
+        return Command.FENCED
     if status is JobStatus.CANCELLING:
-        return Verdict.CANCEL
-    return Verdict.PAUSE if status is JobStatus.PAUSING else Verdict.OK
+        return Command.CANCEL
+    return Command.PAUSE if status is JobStatus.PAUSING else Command.OK
 
 
 def reported(job: Job, token: int, report: Report, now: float, *, lease_s: float) -> Change | None:
     """Take a sign of life with the progress made; while cancelling too, but then nothing is recorded."""
-    orders = verdict(job.attempt, job.status, token)
-    if orders is Verdict.FENCED:
+    orders = command(job.attempt, job.status, token)
+    if orders is Command.FENCED:
         return None
     change = Change(replace(job, lease_expires_at=now + lease_s, heartbeat_at=now))
-    return change if orders is Verdict.CANCEL else _progressed(change, report, now)
+    return change if orders is Command.CANCEL else _progressed(change, report, now)
 
 
 def finished(job: Job, token: int, outcome: Outcome, report: Report | None, now: float) -> Change | None:
     """End the job with what its attempt achieved. A job that is being cancelled can only end as cancelled."""
-    orders = verdict(job.attempt, job.status, token)
-    if orders is Verdict.FENCED:
+    orders = command(job.attempt, job.status, token)
+    if orders is Command.FENCED:
         return None
-    if orders is Verdict.CANCEL or outcome.stop_reason is StopReason.CANCELLED:
-        return _cancelled(job, now) if orders is Verdict.CANCEL else None
+    if orders is Command.CANCEL or outcome.stop_reason is StopReason.CANCELLED:
+        return _cancelled(job, now) if orders is Command.CANCEL else None
     change = Change(job) if report is None else _progressed(Change(job), report, now)
     return _ended(change, outcome.stop_reason, now, model=outcome.model, failure=outcome.failure)
 
@@ -152,10 +152,10 @@ def has_ended_with(job: Job, outcome: Outcome) -> bool:
 
 def released(job: Job, token: int, report: Report, now: float, *, reason: str, message: str = "") -> Change | None:
     """Hand the job back to the queue, with its progress; this does not count against the attempts."""
-    orders = verdict(job.attempt, job.status, token)
-    if orders is Verdict.FENCED:
+    orders = command(job.attempt, job.status, token)
+    if orders is Command.FENCED:
         return None
-    if orders is Verdict.CANCEL:
+    if orders is Command.CANCEL:
         return _cancelled(job, now)
     wait_s = _AWAY_S if reason == UNAVAILABLE else 0.0
     return _handed_back(_progressed(Change(job), report, now), now, reason=reason, message=message, wait_s=wait_s)
@@ -163,10 +163,10 @@ def released(job: Job, token: int, report: Report, now: float, *, reason: str, m
 
 def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now: float) -> Change | None:
     """Deal with an attempt that died: queue the job again, or give it up when too many died in a row."""
-    orders = verdict(job.attempt, job.status, token)
-    if orders is Verdict.FENCED:
+    orders = command(job.attempt, job.status, token)
+    if orders is Command.FENCED:
         return None
-    if orders is Verdict.CANCEL:
+    if orders is Command.CANCEL:
         return _cancelled(job, now)
     crashes = job.crashes + 1
     change = Change(replace(job, crashes=crashes))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropout_service.database.ids import new_id
 from dropout_service.jobs import lifecycle
-from dropout_service.jobs.attempts import Attempt, Lease, Verdict
+from dropout_service.jobs.attempts import Attempt, Command, Lease
 from dropout_service.jobs.events import EventType
 from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, JobStatus
@@ -31,7 +31,7 @@ __all__ = ["MemoryJobStore"]
 class MemoryJobStore:
     """Jobs in memory; see :class:`~dropout_service.jobs.store.JobStore`.
 
-    ``together`` and ``connection`` are refused: there is no transaction to share.
+    ``in_transaction`` and ``connection`` are refused: there is no transaction to share.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ class MemoryJobStore:
         max_attempts: int = MAX_ATTEMPTS,
         priority: int = 0,
         max_memory_bytes: int | None = None,
-        together: None = None,
+        in_transaction: None = None,
     ) -> Job:
-        _no_transaction(together)
+        _no_transaction(in_transaction)
         with self._lock:
             job_id = new_id("job")
             self._events[job_id] = []
@@ -76,18 +76,18 @@ class MemoryJobStore:
             chosen = sorted(due, key=lambda job: (-job.priority, job.id))[:n]
             return [self._keep(lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s)) for job in chosen]
 
-    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Command:
         with self._lock:
             job = self._jobs.get(attempt.job_id)
             if job is None:
-                return Verdict.FENCED
+                return Command.FENCED
             self._keep(lifecycle.reported(job, attempt.token, report, self._clock(), lease_s=lease_s))
-            return lifecycle.verdict(job.attempt, job.status, attempt.token)
+            return lifecycle.command(job.attempt, job.status, attempt.token)
 
     def finish(
-        self, attempt: Attempt, outcome: Outcome, report: Report | None = None, *, together: None = None
+        self, attempt: Attempt, outcome: Outcome, report: Report | None = None, *, in_transaction: None = None
     ) -> bool:
-        _no_transaction(together)
+        _no_transaction(in_transaction)
         with self._lock:
             job = self._jobs.get(attempt.job_id)
             if job is None:
@@ -121,21 +121,21 @@ class MemoryJobStore:
                 if job.status.active
             ]
 
-    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
+    def expired(self, *, exclude: Container[Attempt] = ()) -> Sequence[Job]:
         with self._lock:
             now = self._clock()
             changes = [
                 lifecycle.expired(job, now)
                 for job in self._jobs.values()
-                if Attempt(job.id, job.attempt) not in sparing
+                if Attempt(job.id, job.attempt) not in exclude
             ]
             return [self._keep(change) for change in changes if change is not None]
 
-    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:
+    def commands(self, attempts: Iterable[Attempt]) -> dict[Attempt, Command]:
         with self._lock:
             found = {attempt: self._jobs.get(attempt.job_id) for attempt in attempts}
         return {
-            attempt: Verdict.FENCED if job is None else lifecycle.verdict(job.attempt, job.status, attempt.token)
+            attempt: Command.FENCED if job is None else lifecycle.command(job.attempt, job.status, attempt.token)
             for attempt, job in found.items()
         }
 

@@ -17,7 +17,7 @@ from dropout_service.database.ids import new_id
 from dropout_service.database.notifications import notify
 from dropout_service.database.references import parts_for_in
 from dropout_service.jobs import lifecycle
-from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Lease, Verdict
+from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Command, Lease
 from dropout_service.jobs.history import attempts_of
 from dropout_service.jobs.job import MAX_ATTEMPTS, Failure, Job, JobStatus, StopReason
 from dropout_service.jobs.rows import STORED, event_of, event_values, job_of, new_values, status_of, values_of
@@ -65,7 +65,7 @@ class SqlJobStore:
         max_attempts: int = MAX_ATTEMPTS,
         priority: int = 0,
         max_memory_bytes: int | None = None,
-        together: Callable[[Connection, Job], None] | None = None,
+        in_transaction: Callable[[Connection, Job], None] | None = None,
     ) -> Job:
         with writing(self._engine) as connection:
             change = lifecycle.submitted(
@@ -78,8 +78,8 @@ class SqlJobStore:
             )
             connection.execute(insert(jobs_table).values(new_values(change.job, spec)))
             _tell(connection, change.events)
-            if together is not None:
-                together(connection, change.job)
+            if in_transaction is not None:
+                in_transaction(connection, change.job)
         return change.job
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
@@ -97,16 +97,16 @@ class SqlJobStore:
                 if not job.unreadable
             ]
 
-    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Command:
         with writing(self._engine) as connection:
             held = _held(connection, attempt)
             if held is None:
-                return Verdict.FENCED
+                return Command.FENCED
             job, now = held
             change = lifecycle.reported(job, attempt.token, report, now, lease_s=lease_s)
             if change is not None:
                 _write(connection, job, change)
-            return lifecycle.verdict(job.attempt, job.status, attempt.token)
+            return lifecycle.command(job.attempt, job.status, attempt.token)
 
     def finish(
         self,
@@ -114,7 +114,7 @@ class SqlJobStore:
         outcome: Outcome,
         report: Report | None = None,
         *,
-        together: Callable[[Connection], None] | None = None,
+        in_transaction: Callable[[Connection], None] | None = None,
     ) -> bool:
         with writing(self._engine) as connection:
             held = _held(connection, attempt)
@@ -125,8 +125,8 @@ class SqlJobStore:
             if change is None:
                 return lifecycle.has_ended_with(job, outcome)
             counts = change.job.stop_reason is outcome.stop_reason
-            if together is not None and change.job.status is JobStatus.SUCCEEDED:
-                together(connection)
+            if in_transaction is not None and change.job.status is JobStatus.SUCCEEDED:
+                in_transaction(connection)
             _write(connection, job, change)
             return counts
 
@@ -156,14 +156,14 @@ class SqlJobStore:
             rows = connection.execute(select(*columns).where(jobs_table.c.status.in_(_ACTIVE))).all()
         return [Lease(Attempt(job_id, token), dispatcher or "", at or 0.0) for job_id, token, dispatcher, at in rows]
 
-    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
+    def expired(self, *, exclude: Container[Attempt] = ()) -> Sequence[Job]:
         over = and_(
             jobs_table.c.status.in_(_ACTIVE),
             or_(jobs_table.c.lease_expires_at < now_s(), jobs_table.c.heartbeat_at > now_s()),
         )
         with reading(self._engine) as connection:  # as in claim
             found = connection.execute(select(jobs_table.c.id, jobs_table.c.attempt).where(over)).all()
-            if all(Attempt(job_id, token) in sparing for job_id, token in found):
+            if all(Attempt(job_id, token) in exclude for job_id, token in found):
                 return []
         began = time.monotonic()
         with writing(self._engine) as connection:
@@ -171,19 +171,19 @@ class SqlJobStore:
                 return []
             # One that is locked is being taken back by another dispatcher, or gives a sign of life right now.
             taken = _lock(connection, select(jobs_table.c.id).where(over), skip_locked=True)
-            silent = [(job, now) for job, now in taken if Attempt(job.id, job.attempt) not in sparing]
+            silent = [(job, now) for job, now in taken if Attempt(job.id, job.attempt) not in exclude]
             changes = [(job, lifecycle.expired(job, now)) for job, now in silent]
             return [_write(connection, job, change) for job, change in changes if change is not None]
 
-    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:
+    def commands(self, attempts: Iterable[Attempt]) -> dict[Attempt, Command]:
         asked = list(attempts)
         columns = (jobs_table.c.id, jobs_table.c.attempt, jobs_table.c.status)
         rows = self._in(columns, [attempt.job_id for attempt in asked])
         found = {row["id"]: (row["attempt"], status_of(row["status"])) for row in rows}
         return {
-            attempt: lifecycle.verdict(*found[attempt.job_id], attempt.token)
+            attempt: lifecycle.command(*found[attempt.job_id], attempt.token)
             if attempt.job_id in found
-            else Verdict.FENCED
+            else Command.FENCED
             for attempt in asked
         }
 

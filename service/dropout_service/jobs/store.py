@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from dropout_service.jobs.attempts import Attempt, Lease, Outcome, Report, Verdict
+    from dropout_service.jobs.attempts import Attempt, Command, Lease, Outcome, Report
     from dropout_service.jobs.events import Event
     from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
@@ -33,7 +33,7 @@ class JobStore(Protocol):
         max_attempts: int = MAX_ATTEMPTS,
         priority: int = 0,
         max_memory_bytes: int | None = None,
-        together: Callable[[Connection, Job], None] | None = None,
+        in_transaction: Callable[[Connection, Job], None] | None = None,
     ) -> Job:
         """Accept a job; when this returns, it survives anything but the loss of the disk.
 
@@ -47,7 +47,7 @@ class JobStore(Protocol):
             Claimed before jobs with a lower one.
         max_memory_bytes
             Address space of an attempt, within what the service grants.
-        together
+        in_transaction
             Called with the open transaction and the job: what it writes is kept if and only if the job is.
         """
         ...
@@ -59,7 +59,7 @@ class JobStore(Protocol):
         """
         ...
 
-    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Command:
         """Give a sign of life with the progress made since the last; learn what to do."""
         ...
 
@@ -69,11 +69,11 @@ class JobStore(Protocol):
         outcome: Outcome,
         report: Report | None = None,
         *,
-        together: Callable[[Connection], None] | None = None,
+        in_transaction: Callable[[Connection], None] | None = None,
     ) -> bool:
         """End the job with the attempt's result; ``False`` when the result does not count.
 
-        ``together`` is called with the open transaction when the job has succeeded: the model's row and the job's
+        ``in_transaction`` is called with the open transaction when the job has succeeded: the model's row and the job's
         state are written both or not at all.
         """
         ...
@@ -93,15 +93,15 @@ class JobStore(Protocol):
         """Name every attempt that holds a job."""
         ...
 
-    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
+    def expired(self, *, exclude: Container[Attempt] = ()) -> Sequence[Job]:
         """Take every job back whose attempt's lease has run out; return them as they are now.
 
         A lease holds from the last sign of life on: it has also run out when that lies in the future, because the
-        clock was set back. ``sparing`` names attempts that are known to live, whatever the clock says.
+        clock was set back. ``exclude`` names attempts that are known to live, whatever the clock says.
         """
         ...
 
-    def verdicts(self, attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:
+    def commands(self, attempts: Iterable[Attempt]) -> dict[Attempt, Command]:
         """Tell what each attempt has to do now, without a sign of life."""
         ...
 

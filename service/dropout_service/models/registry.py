@@ -80,7 +80,7 @@ class ModelRegistry:
     so that an attempt whose result does not count leaves no model::
 
         draft = models.put(trained, job_id=job.id)
-        if not jobs.finish(..., together=lambda connection: models.record(draft, connection)):
+        if not jobs.finish(..., in_transaction=lambda connection: models.record(draft, connection)):
             models.discard(draft)
 
     Parameters

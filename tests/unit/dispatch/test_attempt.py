@@ -17,7 +17,7 @@ from dropout_service.dispatch import attempt as attempts
 from dropout_service.dispatch.attempt import Parts, run_attempt
 from dropout_service.dispatch.config import DispatchConfig
 from dropout_service.dispatch.process import StopRequest
-from dropout_service.jobs.attempts import Attempt, Report, Verdict
+from dropout_service.jobs.attempts import Attempt, Command, Report
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
 from dropout_service.training import identity
@@ -52,7 +52,7 @@ class AwayWhenFinished(SqlJobStore):
 class NeverHears(SqlJobStore):
     """A store that takes results, but no sign of life."""
 
-    def heartbeat(self, *_arguments: Any, **_named: Any) -> Verdict:
+    def heartbeat(self, *_arguments: Any, **_named: Any) -> Command:
         raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
 
 

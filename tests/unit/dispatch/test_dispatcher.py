@@ -48,12 +48,12 @@ class HeldUp(MemoryJobStore):
 
     held_up = False
 
-    def expired(self, *, sparing: Container[Attempt] = ()) -> Sequence[Job]:
-        if not self.held_up and any(lease.attempt not in sparing for lease in self.leases()):
+    def expired(self, *, exclude: Container[Attempt] = ()) -> Sequence[Job]:
+        if not self.held_up and any(lease.attempt not in exclude for lease in self.leases()):
             self.held_up = True
             time.sleep(LOCKED_S)
             return []
-        return super().expired(sparing=sparing)
+        return super().expired(exclude=exclude)
 
 
 class EndsWhenAsked:

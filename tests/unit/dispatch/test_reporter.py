@@ -10,7 +10,7 @@ import waiting
 from sqlalchemy.exc import OperationalError
 
 from dropout_service.dispatch.reporter import Reporter
-from dropout_service.jobs.attempts import Attempt, Fallback, Report, Verdict
+from dropout_service.jobs.attempts import Attempt, Command, Fallback, Report
 from dropout_service.jobs.memory import MemoryJobStore
 from dropout_service.training.spec import TrainingSpec
 
@@ -27,7 +27,7 @@ class CountingStore(MemoryJobStore):
         self.away = 0
         self.unanswered: list[float] = []
 
-    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Verdict:
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Command:
         self.heartbeats += 1
         if self.away > 0:
             self.away -= 1
@@ -104,9 +104,9 @@ def test_a_store_that_is_away_is_asked_no_more_often_than_there_are_signs_of_lif
 def test_the_verdict_is_passed_on(store: CountingStore, attempt: Attempt):
     reports = reporter(store, attempt, heartbeat_s=0.01)
     reports.start()
-    assert reports.verdict is Verdict.OK
+    assert reports.command is Command.OK
     store.request_cancel(attempt.job_id)
-    wait_for(lambda: reports.verdict is Verdict.CANCEL, "the request to cancel")
+    wait_for(lambda: reports.command is Command.CANCEL, "the request to cancel")
     reports.stop()
 
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_a_fenced_attempt_is_not_kept(store: CountingStore, atte
     reports = reporter(store, stale, on_report=kept.append)
     reports.start()
     reports.checkpoint("c1")
-    wait_for(lambda: reports.verdict is Verdict.FENCED, "the refusal")
+    wait_for(lambda: reports.command is Command.FENCED, "the refusal")
     reports.stop()
     assert kept == []
     assert store.get(attempt.job_id).checkpoints == ()

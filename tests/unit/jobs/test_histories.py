@@ -271,7 +271,7 @@ class Histories(RuleBasedStateMachine):
         spared = self.given[-1:] if spare else []
 
         def call(store: JobStore, ids: list[str]) -> list[Job]:
-            found = store.expired(sparing=[Attempt(ids[number], token) for number, token in spared])
+            found = store.expired(exclude=[Attempt(ids[number], token) for number, token in spared])
             return sorted(found, key=lambda job: job.id)
 
         self.all(call)
@@ -351,7 +351,7 @@ class Histories(RuleBasedStateMachine):
     @rule(after=st.integers(0, 5), limit=st.integers(1, 4))
     def read(self, after: int, limit: int) -> None:
         attempts = list(self.given)
-        self.all(lambda store, ids: list(store.verdicts([Attempt(ids[n], token) for n, token in attempts]).values()))
+        self.all(lambda store, ids: list(store.commands([Attempt(ids[n], token) for n, token in attempts]).values()))
         self.all(lambda store, ids: store.sequences(ids))
         self.all(lambda store, _ids: sorted(store.leases()))
         number = attempts[-1][0]

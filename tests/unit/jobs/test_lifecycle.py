@@ -8,7 +8,7 @@ import pytest
 
 from dropout_service.errors import ConflictError
 from dropout_service.jobs import lifecycle
-from dropout_service.jobs.attempts import Outcome, Report, Verdict
+from dropout_service.jobs.attempts import Command, Outcome, Report
 from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
 from dropout_service.training.spec import TrainingSpec
 
@@ -18,7 +18,7 @@ DIED = Failure("crashed", "training", None, "the process died")
 
 
 def test_a_pausing_attempt_is_told_to_pause_and_still_reports():
-    assert lifecycle.verdict(2, JobStatus.PAUSING, 2) is Verdict.PAUSE
+    assert lifecycle.command(2, JobStatus.PAUSING, 2) is Command.PAUSE
     change = lifecycle.reported(PAUSING, 2, Report(0.5, ({"epoch": 1},)), 5.0, lease_s=10)
     assert change is not None
     assert (change.job.lease_expires_at, change.job.epoch) == (15.0, 1)

@@ -37,9 +37,9 @@ def test_what_is_written_together_is_kept_with_the_job(engine: Engine, spec: Tra
 
     store = SqlJobStore(engine)
     with pytest.raises(RuntimeError):
-        store.submit(spec, together=fail)
+        store.submit(spec, in_transaction=fail)
     assert store.list(limit=1) == []
-    job = store.submit(spec, together=lambda connection, job: keep(connection, job.id))
+    job = store.submit(spec, in_transaction=lambda connection, job: keep(connection, job.id))
     assert kept(engine) == [job.id]
 
 
@@ -51,8 +51,8 @@ def test_a_model_is_kept_only_with_the_result_that_counts(engine: Engine, spec: 
     if cancelled:
         store.request_cancel(job.id)
     outcome = Outcome(StopReason.COMPLETED, model="model_1")
-    stale = store.finish(Attempt(job.id, 9), outcome, together=lambda connection: keep(connection, "stale"))
-    counts = store.finish(Attempt(job.id, 1), outcome, together=lambda connection: keep(connection, "mine"))
+    stale = store.finish(Attempt(job.id, 9), outcome, in_transaction=lambda connection: keep(connection, "stale"))
+    counts = store.finish(Attempt(job.id, 1), outcome, in_transaction=lambda connection: keep(connection, "mine"))
     assert (stale, counts) == (False, not cancelled)
     assert kept(engine) == ([] if cancelled else ["mine"])
 
@@ -102,4 +102,4 @@ def test_a_job_is_read_back_by_another_process_as_it_was(engine: Engine, spec: T
 
 def test_the_store_in_memory_refuses_to_share_a_transaction(spec: TrainingSpec):
     with pytest.raises(TypeError, match="no transaction"):
-        MemoryJobStore().submit(spec, together=lambda _connection, _job: None)  # type: ignore[arg-type] - that is what is tested
+        MemoryJobStore().submit(spec, in_transaction=lambda _connection, _job: None)  # type: ignore[arg-type] - that is what is tested

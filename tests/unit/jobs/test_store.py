@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropout_service.errors import ConflictError, NotFoundError
-from dropout_service.jobs.attempts import Attempt, Fallback, Lease, Outcome, Report, Restored, Verdict
+from dropout_service.jobs.attempts import Attempt, Command, Fallback, Lease, Outcome, Report, Restored
 from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def claim(store: JobStore) -> tuple[Job, Attempt]:
     return job, Attempt(job.id, job.attempt)
 
 
-def beat(store: JobStore, attempt: Attempt, progress: float = 0.5, **report: Any) -> Verdict:
+def beat(store: JobStore, attempt: Attempt, progress: float = 0.5, **report: Any) -> Command:
     return store.heartbeat(attempt, Report(progress, **report), lease_s=LEASE_S)
 
 
@@ -161,8 +161,8 @@ def test_cancelling_a_waiting_job_leaves_its_attempts_as_they_were(store: JobSto
 def test_progress_is_recorded_and_read_back(store: JobStore, spec: TrainingSpec):
     store.submit(spec)
     job, attempt = claim(store)
-    assert beat(store, attempt, 0.1, epochs=epochs(1)) is Verdict.OK
-    assert beat(store, attempt, 0.3, epochs=epochs(2, 3), checkpoint="c1") is Verdict.OK
+    assert beat(store, attempt, 0.1, epochs=epochs(1)) is Command.OK
+    assert beat(store, attempt, 0.3, epochs=epochs(2, 3), checkpoint="c1") is Command.OK
     read = store.get(job.id)
     assert (read.progress, read.epoch, read.checkpoints) == (0.3, 3, ("c1",))
     assert read.metrics == epochs(3)[0]
@@ -179,7 +179,7 @@ def test_a_checkpoint_that_cannot_be_read_is_told_of_once_and_forgotten(store: J
     beat(store, attempt, checkpoint="bad")
     fallback = Fallback(("bad",), 4, "its digest is another")
     for _ in range(2):  # as when the answer to the first was lost
-        assert beat(store, attempt, fallback=fallback) is Verdict.OK
+        assert beat(store, attempt, fallback=fallback) is Command.OK
     assert store.get(job.id).checkpoints == ("good",)
     beat(store, attempt, checkpoint="new")
     assert store.get(job.id).checkpoints == ("new", "good")
@@ -246,7 +246,7 @@ def test_nothing_of_a_fenced_attempt_counts(store: JobStore, spec: TrainingSpec)
     store.crash(old, StopReason.LOST, DIED)
     _, new = claim(store)
     before = store.get(job.id), store.events(job.id)
-    assert beat(store, old, epochs=epochs(1), checkpoint="old") is Verdict.FENCED
+    assert beat(store, old, epochs=epochs(1), checkpoint="old") is Command.FENCED
     assert not store.finish(old, Outcome(StopReason.COMPLETED, model="model_old"))
     assert not store.release(old, Report(0.1), reason="shutdown")
     assert store.crash(old, StopReason.LOST, DIED) is None
@@ -254,7 +254,7 @@ def test_nothing_of_a_fenced_attempt_counts(store: JobStore, spec: TrainingSpec)
     assert store.finish(new, Outcome(StopReason.COMPLETED, model="model_new"))
     assert not store.finish(new, Outcome(StopReason.COMPLETED, model="model_twice"))
     assert store.get(job.id).model == "model_new"
-    assert beat(store, Attempt("job_unknown", 1)) is Verdict.FENCED
+    assert beat(store, Attempt("job_unknown", 1)) is Command.FENCED
 
 
 def test_a_released_job_waits_again_and_keeps_its_progress(store: JobStore, spec: TrainingSpec):
@@ -309,11 +309,11 @@ def test_an_attempt_without_a_sign_of_life_is_taken_back(
     assert store.expired() == []
     assert store.leases() == [Lease(attempt, "d", job.heartbeat_at or 0.0)]
     let_leases_run_out()
-    assert store.expired(sparing={attempt}) == []
-    assert [taken.status for taken in store.expired(sparing={Attempt(job.id, 2)})] == ["queued"]
+    assert store.expired(exclude={attempt}) == []
+    assert [taken.status for taken in store.expired(exclude={Attempt(job.id, 2)})] == ["queued"]
     assert store.leases() == []
     assert store.expired() == []
-    assert beat(store, attempt) is Verdict.FENCED
+    assert beat(store, attempt) is Command.FENCED
     assert store.events(job.id)[-1].data["reason"] == "lost"
 
 
@@ -321,7 +321,7 @@ def test_a_sign_of_life_renews_the_lease(store: JobStore, spec: TrainingSpec, le
     store.submit(spec)
     _, attempt = claim(store)
     let_leases_run_out()
-    assert beat(store, attempt) is Verdict.OK
+    assert beat(store, attempt) is Command.OK
     assert store.expired() == []
 
 
@@ -342,8 +342,8 @@ def test_a_running_job_is_cancelled_when_its_attempt_stops(
     job, attempt = claim(store)
     assert store.request_cancel(job.id).status is JobStatus.CANCELLING
     assert store.request_cancel(job.id).status is JobStatus.CANCELLING
-    assert store.verdicts([attempt]) == {attempt: Verdict.CANCEL}
-    assert beat(store, attempt, epochs=epochs(1)) is Verdict.CANCEL
+    assert store.commands([attempt]) == {attempt: Command.CANCEL}
+    assert beat(store, attempt, epochs=epochs(1)) is Command.CANCEL
     if way == "finish":
         assert not store.finish(attempt, Outcome(StopReason.COMPLETED, model="model_1"))
     elif way == "finish-cancelled":
@@ -384,8 +384,8 @@ def test_a_running_job_is_paused_when_its_attempt_has_stopped(
     beat(store, attempt, 0.2, checkpoint="c1")
     assert store.request_pause(job.id).status is JobStatus.PAUSING
     assert store.request_pause(job.id).status is JobStatus.PAUSING
-    assert store.verdicts([attempt]) == {attempt: Verdict.PAUSE}
-    assert beat(store, attempt, epochs=epochs(1)) is Verdict.PAUSE
+    assert store.commands([attempt]) == {attempt: Command.PAUSE}
+    assert beat(store, attempt, epochs=epochs(1)) is Command.PAUSE
     if way == "release":
         assert store.release(attempt, Report(0.5, checkpoint="c2"), reason="pause")
     elif way == "crash":
@@ -397,7 +397,7 @@ def test_a_running_job_is_paused_when_its_attempt_has_stopped(
     assert (read.status, read.dispatcher, read.lease_expires_at) == ("paused", None, None)
     assert read.checkpoints == (("c2", "c1") if way == "release" else ("c1",))
     assert store.expired() == []
-    assert beat(store, attempt) is Verdict.FENCED
+    assert beat(store, attempt) is Command.FENCED
     assert store.claim(1, dispatcher="d", lease_s=LEASE_S) == []
     store.request_resume(job.id)
     _, again = claim(store)
@@ -411,7 +411,7 @@ def test_a_job_that_is_resumed_before_its_attempt_has_stopped_runs_on(store: Job
     store.request_pause(job.id)
     assert store.request_resume(job.id).status is JobStatus.RUNNING
     assert store.request_resume(job.id).status is JobStatus.RUNNING
-    assert beat(store, attempt) is Verdict.OK
+    assert beat(store, attempt) is Command.OK
     assert store.finish(attempt, Outcome(StopReason.COMPLETED, model="model_1"))
     assert types(store, job.id) == ["queued", "started", "pausing", "resumed", "succeeded"]
 
@@ -448,12 +448,12 @@ def test_verdicts_of_several_attempts(store: JobStore, spec: TrainingSpec):
     store.submit(spec)
     _, running = claim(store)
     other, unknown = Attempt(running.job_id, running.token + 1), Attempt("job_unknown", 1)
-    assert store.verdicts([running, other, unknown]) == {
-        running: Verdict.OK,
-        other: Verdict.FENCED,
-        unknown: Verdict.FENCED,
+    assert store.commands([running, other, unknown]) == {
+        running: Command.OK,
+        other: Command.FENCED,
+        unknown: Command.FENCED,
     }
-    assert store.verdicts([]) == {}
+    assert store.commands([]) == {}
 
 
 def test_lists_are_newest_first_in_pages_and_by_status(store: JobStore, spec: TrainingSpec):

@@ -213,6 +213,8 @@ class JobRecord(_Record):
         Those of the latest epoch.
     model
         Id of the model, once the job has succeeded.
+    unreadable
+        Why the version of the service that was asked cannot read the specification, and leaves the job to another one.
     """
 
     id: str
@@ -236,6 +238,7 @@ class JobRecord(_Record):
     metrics: EpochMetrics | None = None
     model: str | None = None
     failure: Failure | None = None
+    unreadable: str | None = None
 
     @property
     def finished(self) -> bool:

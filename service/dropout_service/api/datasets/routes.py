@@ -235,7 +235,7 @@ def delete_dataset(dataset_id: str, datasets: Datasets, jobs: Jobs) -> None:
                 f"a job that has not ended uses dataset `{dataset_id}`; wait for its end, or cancel it, then delete"
             )
 
-    datasets.delete(dataset_id, together=refuse_if_used)
+    datasets.delete(dataset_id, in_transaction=refuse_if_used)
 
 
 def _said_format(request: Request) -> DatasetFormat | None:

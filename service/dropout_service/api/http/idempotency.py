@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-__all__ = ["Idempotent", "InFlightError", "Once"]
+__all__ = ["Idempotent", "IdempotentCall", "InFlightError"]
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -29,16 +29,16 @@ class InFlightError(ConflictError):
     retry_after_s = 4
 
 
-class Once:
+class IdempotentCall:
     """A request that creates something, and perhaps carries a key.
 
     As a context manager it takes the key: what it gives is the answer to repeat, or ``None`` to go on. A block that
     raises has created nothing, and gives the key back::
 
-        with once as repeated:
+        with call as repeated:
             if repeated is not None:
                 return repeated
-            jobs.submit(..., together=lambda connection, job: once.complete(connection, answer))
+            jobs.submit(..., in_transaction=lambda connection, job: call.complete(connection, answer))
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Once:
             idempotency.complete(connection, self._claim, stored)
 
 
-async def _once(
+async def _idempotent_call(
     request: Request,
     idempotency_key: Annotated[
         str | None,
@@ -106,13 +106,13 @@ async def _once(
             json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": f"^{_KEY.pattern}$"},
         ),
     ] = None,
-) -> Once:
+) -> IdempotentCall:
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
         raise InvalidInputError.at("/Idempotency-Key", "a key has 1 to 255 visible ASCII characters")
     body = await request.body() if idempotency_key is not None else b""
     operation = f"{request.method} {request.url.path}"
-    return Once(state_of(request)["database"], operation, idempotency_key, body)
+    return IdempotentCall(state_of(request)["database"], operation, idempotency_key, body)
 
 
-Idempotent = Annotated[Once, Depends(_once)]
+Idempotent = Annotated[IdempotentCall, Depends(_idempotent_call)]
 """A route's parameter: the request as one that may be a repetition. It reads the whole body into memory."""

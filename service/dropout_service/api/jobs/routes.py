@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from dropout_service.api.http.idempotency import Once
+    from dropout_service.api.http.idempotency import IdempotentCall
     from dropout_service.api.state import Limits
     from dropout_service.budgets import Budgets
     from dropout_service.datasets.dataset import Dataset
@@ -127,7 +127,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     },
 )
 async def submit_job(
-    request: Request, *, jobs: Jobs, datasets: Datasets, compute: Compute, limits: RequestLimits, once: Idempotent
+    request: Request, *, jobs: Jobs, datasets: Datasets, compute: Compute, limits: RequestLimits, call: Idempotent
 ) -> Response:
     """Train a network on a stored dataset, or on arrays given in place.
 
@@ -137,7 +137,7 @@ async def submit_job(
     body_media_type(request, [JSON])
 
     async def submission() -> Callable[[], Response]:
-        return partial(_submit, await request.body(), jobs, datasets, limits, once)
+        return partial(_submit, await request.body(), jobs, datasets, limits, call)
 
     if declared_length(request) <= _SMALL_BYTES:
         return await run_in_threadpool(await submission())
@@ -145,8 +145,10 @@ async def submit_job(
         return await place.run(request, await submission())
 
 
-def _submit(content: bytes, jobs: JobStore, datasets: DatasetRegistry, limits: Limits, once: Once) -> Response:
-    with once as repeated:
+def _submit(
+    content: bytes, jobs: JobStore, datasets: DatasetRegistry, limits: Limits, call: IdempotentCall
+) -> Response:
+    with call as repeated:
         if repeated is not None:
             return repeated
         body = validated(JobRequest, read_json_object(content, _EXAMPLE, limits.budgets))
@@ -154,16 +156,16 @@ def _submit(content: bytes, jobs: JobStore, datasets: DatasetRegistry, limits: L
         dataset = _dataset(body, datasets, limits.budgets)
         spec = body.training(_stored_data(body.data, dataset))
 
-        def together(connection: Connection, job: Job) -> None:
+        def in_transaction(connection: Connection, job: Job) -> None:
             _hold(dataset, body.data, datasets, connection)
-            once.complete(connection, _accepted(job))
+            call.complete(connection, _accepted(job))
 
         job = jobs.submit(
             spec,
             max_attempts=body.max_attempts,
             priority=body.priority,
             max_memory_bytes=body.max_memory_bytes,
-            together=together,
+            in_transaction=in_transaction,
         )
         return _accepted(job)
 

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from dropout_service.kernels.codegen.compile_cache import jit
 from dropout_service.kernels.codegen.intrinsics import emits
 
-__all__ = ["BOARD_BYTES", "do", "lend_a_hand"]
+__all__ = ["BOARD_BYTES", "do", "help_out"]
 
 # Places on the board, in bytes. Those that several threads write have a cache line each.
 _TAKEN: Final = 0
@@ -139,7 +139,7 @@ def do(board: int, kernel: int, arguments: bytes, size: int, chunk: int, helpers
 
 
 @jit
-def lend_a_hand(board: int, looks: int) -> int:
+def help_out(board: int, looks: int) -> int:
     """Help with every job that comes, until none has come for so many looks, of some 25 ns; return how many it were."""
     helped = idle = 0
     while idle < looks:

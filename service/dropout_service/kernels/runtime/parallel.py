@@ -25,7 +25,7 @@ from numba import types
 
 from dropout_service.kernels.codegen.compile_cache import warms
 from dropout_service.kernels.runtime import cpus
-from dropout_service.kernels.runtime.board import BOARD_BYTES, do, lend_a_hand
+from dropout_service.kernels.runtime.board import BOARD_BYTES, do, help_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,11 +73,11 @@ class _Team:
             self._grow(helpers)
         for _ in range(helpers):
             try:
-                thread, bed = self._asleep.pop()
+                thread, alarm = self._asleep.pop()
             except IndexError:
                 return
             _keep_off_this_core(thread)
-            bed.release()
+            alarm.release()
 
     def dissolve(self) -> None:
         """End the threads: none must come back from compiled code into an interpreter that is going down."""
@@ -98,14 +98,14 @@ class _Team:
                 self._threads.append(thread)
 
     def _serve(self) -> None:
-        bed = threading.Lock()
-        bed.acquire()
+        alarm = threading.Lock()
+        alarm.acquire()
         while True:
-            lend_a_hand(self.board, _LOOKS)
-            self._asleep.append((threading.get_native_id(), bed))
+            help_out(self.board, _LOOKS)
+            self._asleep.append((threading.get_native_id(), alarm))
             if self._dissolved:
                 return
-            bed.acquire()  # a job that was offered since the last look is done without this helper
+            alarm.acquire()  # a job that was offered since the last look is done without this helper
 
 
 class _State:
@@ -176,4 +176,4 @@ def _entry(kernel: Any) -> int:
 
 @warms
 def _exercise() -> None:
-    lend_a_hand(_state.team.board, 0)
+    help_out(_state.team.board, 0)

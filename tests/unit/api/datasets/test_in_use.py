@@ -10,7 +10,7 @@ import pytest
 import waiting
 from sqlalchemy import text
 
-from dropout_service.api.http.idempotency import Once
+from dropout_service.api.http.idempotency import IdempotentCall
 from dropout_service.api.jobs import routes as jobs
 from dropout_service.database.engine import reading
 from dropout_service.settings import Settings
@@ -99,8 +99,8 @@ def test_arrays_that_were_deleted_before_their_job_was_accepted_can_be_sent_agai
 def test_a_dataset_stays_when_a_job_that_needs_it_is_being_recorded(
     client: httpx.Client, dataset: str, engine: Engine, pause: Pause, monkeypatch: pytest.MonkeyPatch
 ):
-    complete = Once.complete
-    monkeypatch.setattr(Once, "complete", lambda *arguments: (complete(*arguments), pause()))
+    complete = IdempotentCall.complete
+    monkeypatch.setattr(IdempotentCall, "complete", lambda *arguments: (complete(*arguments), pause()))
     with ThreadPoolExecutor(2) as pool:
         submitting = pool.submit(submit, client, {"dataset": dataset})
         assert pause.reached.wait(BOUND_S)

@@ -1,14 +1,14 @@
-"""The nursery: a process that has everything imported and compiled, and forks one child for each attempt.
+"""The forkserver: a process that has everything imported and compiled, and forks one child for each attempt.
 
-A child starts in milliseconds, and its memory is shared with the nursery's until it writes. The nursery runs no job
-itself and has one thread, so there is nothing in it that a fork could break. It talks to the dispatcher over a socket
-that keeps the bounds of messages; each is a JSON object:
+A child starts in milliseconds, and its memory is shared with the forkserver's until it writes. The forkserver runs no
+job itself and has one thread, so there is nothing in it that a fork could break. It talks to the dispatcher over a
+socket that keeps the bounds of messages; each is a JSON object:
 
 - in: ``{"config": ...}`` first, then ``{"launch": [job, token]}`` and ``{"signal": [job, token, number]}``;
 - out: ``{"ready": true}`` once it can fork, then ``{"exit": [job, token, code]}``, the code negative for a signal, or
   ``{"refused": [job, token, why]}`` when the operating system let it have no process.
 
-When the dispatcher dies, however it does, the nursery is killed, and with it every attempt.
+When the dispatcher dies, however it does, the forkserver is killed, and with it every attempt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dropout_service.kernels.codegen import compile_cache
 __all__ = ["main"]
 
 
-class Nursery:
+class Forkserver:
     """Forks attempts, passes signals on, and tells of exits.
 
     Parameters
@@ -90,7 +90,7 @@ class Nursery:
                     os.kill(pid, number)  # not reaped yet, so the number is still this child's
 
     def _become(self, attempt: Attempt, parent: int) -> NoReturn:
-        """Turn a fresh fork into the attempt. It must never return into the nursery's loop."""
+        """Turn a fresh fork into the attempt. It must never return into the forkserver's loop."""
         code = 1
         try:
             process.die_with_parent(signal.SIGKILL, parent)
@@ -127,7 +127,7 @@ def _nothing(*_: object) -> None:
 
 
 def main(descriptor: int, parent_pid: int) -> None:
-    """Run the nursery on an inherited socket."""
+    """Run the forkserver on an inherited socket."""
     process.die_with_parent(signal.SIGKILL, parent_pid)
     # Signals to the whole group (Ctrl-C, a stopping terminal) are the dispatcher's to act on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -138,7 +138,7 @@ def main(descriptor: int, parent_pid: int) -> None:
         logging.basicConfig(level=config.log_level.upper(), format=LOG_FORMAT)
         compile_cache.warm()
         gc.freeze()  # a collection in a child would copy every page that holds an object
-        Nursery(channel, config).serve()
+        Forkserver(channel, config).serve()
 
 
 if __name__ == "__main__":
