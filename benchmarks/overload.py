@@ -31,6 +31,8 @@ import httpx
 import numpy as np
 import psutil
 
+import machine
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from large_model import add_large_model, endless_prediction
@@ -159,6 +161,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement of latencies")
     given = parser.parse_args()
+    machine.describe(packages=("fastapi", "uvicorn"))
     measure_predictions(given.clients, given.seconds)
     measure_forwards()
 

@@ -27,6 +27,7 @@ from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.dispatch.config import DispatchConfig
 from dropout_service.dispatch.launch import CONFIG_VARIABLE
+from dropout_service.jobs.events import TERMINAL
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
 from dropout_service.training.spec import TrainingSpec
@@ -95,7 +96,7 @@ class Service:
         """Return why the job was started again, each time, and check the sequence of its events."""
         events = self.jobs.events(job_id)
         assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-        assert sum(event.type.terminal for event in events) == 1
+        assert sum(event.type in TERMINAL for event in events) == 1
         return [event.data["reason"] for event in events if event.type == "restarted"]
 
     @contextmanager
