@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.dispatch.config import DispatchConfig
 from dropout_service.dispatch.launch import CONFIG_VARIABLE
 from dropout_service.jobs.events import TERMINAL
+from dropout_service.jobs.job import RunOptions
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
 from dropout_service.training.spec import TrainingSpec
@@ -302,7 +303,7 @@ def test_a_training_that_needs_too_much_memory_fails_and_says_so(alone: Service)
 def test_a_training_that_needs_more_memory_than_its_job_may_have_fails_and_says_so(alone: Service):
     spec = alone.spec(model={"hidden": [14_000, 14_000]}, epochs=1)
     with alone.dispatcher() as process:
-        job = alone.ended(alone.jobs.submit(spec, max_memory_bytes=1_500_000_000).id)
+        job = alone.ended(alone.jobs.submit(spec, RunOptions(max_memory_bytes=1_500_000_000)).id)
         after = alone.submit(epochs=1)
         assert alone.ended(after).status == "succeeded"
         assert process.is_running()
@@ -448,8 +449,8 @@ def test_files_that_belong_to_nothing_are_removed_and_no_others(alone: Service):
 
 
 def test_a_job_that_is_killed_more_often_than_it_may_be_says_so(service: Service, dispatcher: psutil.Process):
-    job_id = service.jobs.submit(service.spec(epochs=1_000_000), max_attempts=1).id
-    wait_for(lambda: attempts(dispatcher) and service.jobs.get(job_id).attempt, "its process")
+    job_id = service.jobs.submit(service.spec(epochs=1_000_000), RunOptions(max_attempts=1)).id
+    wait_for(lambda: attempts(dispatcher) and service.jobs.get(job_id).phase == "training", "its training")
     attempts(dispatcher)[-1].kill()
     job = service.ended(job_id)
     assert (job.status, job.stop_reason, job.attempt) == ("failed", "lost", 1)
@@ -458,6 +459,29 @@ def test_a_job_that_is_killed_more_often_than_it_may_be_says_so(service: Service
     assert job.failure.message == "the training process was killed from outside; the training ended this way once"
     assert "max_attempts" in job.failure.hint
     assert job.failure.epoch is not None
+
+
+def test_a_process_that_is_killed_while_it_loads_was_loading(service: Service, dispatcher: psutil.Process):
+    registry = DatasetRegistry(service.database, service.blobs)
+    dataset = registry.add_content(from_arrays([[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]))
+    with service.blobs.as_file(dataset.blob_key) as content:
+        content.unlink()
+        os.mkfifo(content)  # what reads it waits for what is written
+    spec = service.spec(task="regression", data={"dataset": dataset.id})
+    job_id = service.jobs.submit(spec, RunOptions(max_attempts=1)).id
+    writer: list[int] = []
+
+    def is_being_read() -> bool:
+        with suppress(OSError):  # while nobody reads
+            writer.append(os.open(content, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writer)
+
+    wait_for(is_being_read, "it to load")
+    attempts(dispatcher)[-1].kill()
+    failure = service.ended(job_id).failure
+    assert failure is not None
+    assert (failure.code, failure.phase, failure.epoch) == ("lost", "loading", None)
+    os.close(writer[0])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dropout_service.database.migrate import revisions, upgrade
 from dropout_service.datasets.loading import load_training_data
 from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.jobs.attempts import Attempt, Outcome, Report
-from dropout_service.jobs.job import Failure, StopReason
+from dropout_service.jobs.job import Failure, RunOptions, StopReason
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.prediction import predict
 from dropout_service.models.registry import ModelRegistry
@@ -106,7 +106,7 @@ def main(folder: Path) -> None:
     kept["paused"] = attempt.job_id
     # Held by a dispatcher that is gone; and waiting.
     kept["running"] = claimed().job_id
-    kept["queued"] = jobs.submit(spec, priority=5, max_memory_bytes=2_000_000_000, max_attempts=2).id
+    kept["queued"] = jobs.submit(spec, RunOptions(priority=5, max_memory_bytes=2_000_000_000, max_attempts=2)).id
     engine.dispose()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")

@@ -22,7 +22,7 @@ from dropout_service.dispatch.reporter import Reporter
 from dropout_service.dispatch.threads import set_threads
 from dropout_service.errors import InvalidInputError, NotFoundError, TrainingError, UnavailableError
 from dropout_service.jobs.attempts import Command, Fallback, Outcome, Report, Restored
-from dropout_service.jobs.job import StopReason
+from dropout_service.jobs.job import Phase, StopReason
 from dropout_service.jobs.lifecycle import UNAVAILABLE
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
@@ -105,7 +105,6 @@ class _Run:
         self._attempt = attempt
         self._parts = parts
         self._stop = stop
-        self._phase = "loading"
         self._trainer: Trainer | None = None
         self._checkpoints = Checkpoints(parts.blobs, job)
         self._checkpoint_s = config.checkpoint_s
@@ -124,12 +123,12 @@ class _Run:
         try:
             self._reporter.start()
             trainer = self._trainer = self._load()
-            self._phase = "training"
+            self._reporter.phase(Phase.TRAINING)
             self._train(trainer)
             if trainer.stop_reason is None:
                 self._leave(trainer)
                 return
-            self._phase = "saving"
+            self._reporter.phase(Phase.SAVING)
             self._save(trainer, StopReason(trainer.stop_reason))
         except _Left:
             self._leave(self._trainer)
@@ -150,7 +149,7 @@ class _Run:
             _insist(attempt, lambda: jobs.crash(attempt, reason, failure))
 
     def _load(self) -> Trainer:
-        process.limit_memory(self._job.max_memory_bytes)
+        process.limit_memory(self._job.options.max_memory_bytes)
         spec = self._job.training
         set_threads(spec.threads)
         dataset = _insist(self._attempt, lambda: self._parts.datasets.get(spec.data.dataset or ""))
@@ -282,7 +281,7 @@ class _Run:
 
     def _explain(self, error: Exception) -> tuple[StopReason, Failure]:
         epoch = None if self._trainer is None else self._trainer.epoch
-        return explain_error(error, phase=self._phase, epoch=epoch)
+        return explain_error(error, phase=self._reporter.doing, epoch=epoch)
 
 
 def _insist(attempt: Attempt, call: Callable[[], T], *, for_s: float = math.inf) -> T:

@@ -26,7 +26,7 @@ from dropout_service.dispatch.presence import Presence
 from dropout_service.dispatch.sweep import Sweep, Sweeper
 from dropout_service.errors import NotFoundError, UnavailableError
 from dropout_service.jobs.attempts import HELD_UP_S, Attempt, Command, Report
-from dropout_service.jobs.job import BLOB_FOLDER, Failure, StopReason
+from dropout_service.jobs.job import BLOB_FOLDER, Failure, Phase, StopReason
 from dropout_service.jobs.lifecycle import UNAVAILABLE
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.tables import models as models_table
@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 _DISPATCHER_GONE = Failure(
     code="lost",
-    phase="training",
+    phase=None,
     epoch=None,
     message="the dispatcher that ran it went away",
     hint="It was started again from its last checkpoint each time; look at the log of the service.",
@@ -200,10 +200,10 @@ class Dispatcher:
         if job.status.active and job.attempt == attempt.token:
             if self._stopping:
                 # It did not get to write its checkpoint in time; that is not the job's fault.
-                self._jobs.release(attempt, Report(job.progress), reason="shutdown")
+                self._jobs.release(attempt, _as_it_was(job), reason="shutdown")
             elif not gone.began:
                 told = gone.failure.message
-                self._jobs.release(attempt, Report(job.progress), reason=UNAVAILABLE, message=told)
+                self._jobs.release(attempt, _as_it_was(job), reason=UNAVAILABLE, message=told)
                 logger.warning("job %s: %s. %s", job.id, told, gone.failure.hint)
             else:
                 job = self._jobs.crash(attempt, gone.stop_reason, gone.failure) or job
@@ -240,6 +240,11 @@ class Dispatcher:
             self._settle()
         except OUTAGES as error:
             logger.warning("%s; leases will run out instead", explain_outage(error))
+
+
+def _as_it_was(job: Job) -> Report:
+    """Report for an attempt that could not, with nothing that the store does not know."""
+    return Report(job.progress, phase=job.phase or Phase.LOADING)
 
 
 def main(config: DispatchConfig, *, parent_pid: int | None = None) -> None:

@@ -50,4 +50,4 @@ def explain_refusal(why: str) -> tuple[StopReason, Failure]:
 
 
 def _failure(code: str, message: str, hint: str) -> Failure:
-    return Failure(code=code, phase="training", epoch=None, message=message, hint=hint)
+    return Failure(code=code, phase=None, epoch=None, message=message, hint=hint)

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from dropout_service.errors import InvalidInputError, NotFoundError, ServiceError, TrainingError, without_paths
-from dropout_service.jobs.job import Failure, StopReason
+from dropout_service.jobs.job import Failure, Phase, StopReason
 
 __all__ = ["explain_error", "safe_traceback"]
 
@@ -20,7 +20,7 @@ _HINTS: dict[type[ServiceError], str] = {
 _PACKAGE = Path(__file__).parents[1]
 
 
-def explain_error(error: Exception, *, phase: str, epoch: int | None) -> tuple[StopReason, Failure]:
+def explain_error(error: Exception, *, phase: Phase, epoch: int | None) -> tuple[StopReason, Failure]:
     """Say what an exception means for the job.
 
     Parameters

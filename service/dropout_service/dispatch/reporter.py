@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from dropout_service.database.outages import OUTAGES, explain_outage
 from dropout_service.errors import UnavailableError
 from dropout_service.jobs.attempts import Command, Report
+from dropout_service.jobs.job import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dropout_service.jobs.attempts import Attempt, Fallback, Restored
-    from dropout_service.jobs.store import JobStore
+    from dropout_service.jobs.store import AttemptReports
 
 __all__ = ["Reporter"]
 
@@ -43,7 +44,7 @@ class Reporter:
 
     def __init__(
         self,
-        store: JobStore,
+        store: AttemptReports,
         attempt: Attempt,
         *,
         progress: Callable[[], float],
@@ -52,12 +53,14 @@ class Reporter:
         lease_s: float,
     ) -> None:
         self.command = Command.OK
+        self.doing = Phase.LOADING
         self._store = store
         self._attempt = attempt
         self._progress = progress
         self._on_report = on_report
         self._heartbeat_s = heartbeat_s
         self._lease_s = lease_s
+        self._told = Phase.LOADING  # by the claim
         self._epochs: list[dict[str, Any]] = []
         self._checkpoint: str | None = None
         self._fallback: Fallback | None = None
@@ -78,6 +81,12 @@ class Reporter:
             self._thread.start()
         except RuntimeError as error:
             raise UnavailableError(f"the training process got no thread to report by ({error})") from error
+
+    def phase(self, phase: Phase) -> None:
+        """Report what the attempt does from now on."""
+        with self._news:
+            self.doing = phase
+            self._news.notify()
 
     def restored(self, restored: Restored) -> None:
         """Report the checkpoint from which the attempt goes on."""
@@ -133,13 +142,19 @@ class Reporter:
                 self._stopped.wait(BATCH_S)
 
     def _has_news(self) -> bool:
-        return bool(self._stopped.is_set() or self._epochs or self._checkpoint or self._fallback or self._restored)
+        told = self.doing is self._told
+        return bool(
+            self._stopped.is_set() or not told or self._epochs or self._checkpoint or self._fallback or self._restored
+        )
 
     def _pending(self) -> Report:
-        return Report(self._progress(), tuple(self._epochs), self._checkpoint, self._fallback, self._restored)
+        return Report(
+            self._progress(), tuple(self._epochs), self._checkpoint, self._fallback, self._restored, self.doing
+        )
 
     def _reported(self, report: Report) -> None:
         with self._news:
+            self._told = report.phase
             del self._epochs[: len(report.epochs)]
             if report.restored is not None:
                 self._restored = None

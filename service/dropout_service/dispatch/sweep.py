@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dropout_service.blobs import BlobStore
     from dropout_service.database.references import Owners
-    from dropout_service.jobs.store import JobStore
+    from dropout_service.jobs.store import JobReads
 
 __all__ = ["Sweep", "Sweeper"]
 
@@ -49,7 +49,7 @@ class Sweep:
     def __init__(
         self,
         blobs: BlobStore,
-        jobs: JobStore,
+        jobs: JobReads,
         datasets: Owners,
         models: Owners,
         *,

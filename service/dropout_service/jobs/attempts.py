@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dropout_service.jobs.job import Phase
+
 if TYPE_CHECKING:
     from dropout_service.jobs.job import Failure, StopReason
 
@@ -85,6 +87,8 @@ class Report:
         Told once, at the beginning of an attempt that could not resume from the latest checkpoint.
     restored
         The checkpoint from which this attempt goes on; told once, before the first epoch.
+    phase
+        What the attempt is doing.
     """
 
     progress: float
@@ -92,6 +96,7 @@ class Report:
     checkpoint: str | None = None
     fallback: Fallback | None = None
     restored: Restored | None = None
+    phase: Phase = Phase.TRAINING
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.stored import UnreadableSpec
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOB_FOLDER",
+    "DEFAULT_OPTIONS",
     "MAX_ATTEMPTS",
     "MIN_MEMORY_BYTES",
     "MOST_ATTEMPTS",
@@ -37,6 +38,8 @@ __all__ = [
     "Failure",
     "Job",
     "JobStatus",
+    "Phase",
+    "RunOptions",
     "StopReason",
 ]
 
@@ -114,6 +117,14 @@ class StopReason(StrEnum):
         return JobStatus.CANCELLED if self is StopReason.CANCELLED else JobStatus.FAILED
 
 
+class Phase(StrEnum):
+    """What an attempt is doing."""
+
+    LOADING = "loading"
+    TRAINING = "training"
+    SAVING = "saving"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong, for the person who submitted the job.
@@ -124,7 +135,7 @@ class Failure:
         Stable and machine-readable: ``diverged``, ``invalid-input``, ``not-found``, ``out-of-memory``, ``lost``,
         ``crashed``, ``internal-error``.
     phase
-        What the attempt was doing: ``loading``, ``training`` or ``saving``.
+        What the attempt was doing; ``None`` from who only saw its process end: the store knows what it told last.
     epoch
         The epoch (from 1) in which it happened, if training had begun.
     message
@@ -136,11 +147,34 @@ class Failure:
     """
 
     code: str
-    phase: str
+    phase: Phase | None
     epoch: int | None
     message: str
     hint: str = ""
     traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a job is run; its result does not depend on it.
+
+    Parameters
+    ----------
+    priority
+        The job with the highest is claimed first; among equals the oldest.
+    max_memory_bytes
+        Address space of an attempt; ``None`` for as much as the service grants.
+    max_attempts
+        Attempts that may die in a row without a new checkpoint.
+    """
+
+    priority: int = 0
+    max_memory_bytes: int | None = None
+    max_attempts: int = MAX_ATTEMPTS
+
+
+DEFAULT_OPTIONS: Final = RunOptions()
+"""What a job gets that asks for nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +193,12 @@ class Job:
         When it was accepted, first claimed, and ended.
     attempt
         Number of the latest attempt, and its fencing token: a write under another number does not count.
-    priority
-        The job with the highest is claimed first; among equals the oldest.
-    max_memory_bytes
-        Address space of an attempt; ``None`` for as much as the service grants.
-    max_attempts, crashes
-        Attempts that may die in a row without a new checkpoint, and how many have.
+    phase
+        What the latest attempt is doing, or was when it ended; ``None`` before the first.
+    options
+        How it is run.
+    crashes
+        Attempts that have died in a row without a new checkpoint.
     retry_at
         When it may be claimed at the earliest, after attempts that died.
     restored_step
@@ -188,15 +222,14 @@ class Job:
     spec: TrainingSpec | UnreadableSpec
     status: JobStatus
     created_at: float
-    priority: int = 0
-    max_memory_bytes: int | None = None
-    max_attempts: int = MAX_ATTEMPTS
+    options: RunOptions = DEFAULT_OPTIONS
     stop_reason: StopReason | None = None
     failure: Failure | None = None
     model: str | None = None
     started_at: float | None = None
     finished_at: float | None = None
     attempt: int = 0
+    phase: Phase | None = None
     crashes: int = 0
     retry_at: float | None = None
     restored_step: int | None = None

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs.attempts import Command
 from dropout_service.jobs.events import Event, EventType, jsonable
-from dropout_service.jobs.job import MAX_ATTEMPTS, TRANSITIONS, Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.job import TRANSITIONS, Failure, Job, JobStatus, Phase, StopReason
 
 if TYPE_CHECKING:
     from dropout_service.jobs.attempts import Fallback, Outcome, Report
+    from dropout_service.jobs.job import RunOptions
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = [
@@ -70,25 +71,9 @@ class Change:
         return Change(job, (*self.events, Event(job.id, job.last_sequence, kind, now, jsonable(data))))
 
 
-def submitted(
-    job_id: str,
-    spec: TrainingSpec,
-    now: float,
-    *,
-    max_attempts: int = MAX_ATTEMPTS,
-    priority: int = 0,
-    max_memory_bytes: int | None = None,
-) -> Change:
+def submitted(job_id: str, spec: TrainingSpec, options: RunOptions, now: float) -> Change:
     """Accept a job."""
-    job = Job(
-        id=job_id,
-        spec=spec,
-        status=JobStatus.QUEUED,
-        created_at=now,
-        max_attempts=max_attempts,
-        priority=priority,
-        max_memory_bytes=max_memory_bytes,
-    )
+    job = Job(id=job_id, spec=spec, status=JobStatus.QUEUED, created_at=now, options=options)
     return Change(job).tell(EventType.QUEUED, now)
 
 
@@ -104,6 +89,7 @@ def claimed(job: Job, now: float, *, dispatcher: str, lease_s: float) -> Change:
         .to(
             JobStatus.RUNNING,
             attempt=job.attempt + 1,
+            phase=Phase.LOADING,
             started_at=now if job.started_at is None else job.started_at,
             dispatcher=dispatcher,
             lease_expires_at=now + lease_s,
@@ -170,15 +156,17 @@ def crashed(job: Job, token: int, stop_reason: StopReason, failure: Failure, now
         return _cancelled(job, now)
     crashes = job.crashes + 1
     change = Change(replace(job, crashes=crashes))
-    if crashes < job.max_attempts:
+    if crashes < job.options.max_attempts:
         # The first death may be an accident of the machine; from the second on the job is suspected.
         wait_s = min(2.0 ** (crashes - 2), LONGEST_WAIT_S) if crashes > 1 else 0.0
         return _handed_back(change, now, reason=stop_reason, message=failure.message, wait_s=wait_s)
     times = "once" if crashes == 1 else f"{crashes} times in a row without a new checkpoint"
-    epoch = failure.epoch
-    if epoch is None and failure.phase == "training":  # told by somebody who saw no more than the end of a process
+    phase, epoch = failure.phase or job.phase, failure.epoch
+    if epoch is None and phase is Phase.TRAINING:
         epoch = min(job.epoch + 1, job.epochs)
-    given_up = replace(failure, epoch=epoch, message=f"{failure.message}; the training ended this way {times}")
+    given_up = replace(
+        failure, phase=phase, epoch=epoch, message=f"{failure.message}; the training ended this way {times}"
+    )
     return _ended(change, stop_reason, now, failure=given_up)
 
 
@@ -193,7 +181,7 @@ def expired(job: Job, now: float) -> Change | None:
         return None
     failure = Failure(
         code="lost",
-        phase="training",
+        phase=None,
         epoch=None,
         message=f"attempt {job.attempt} gave no more sign of life",
         hint="The machine or the dispatcher that ran it went away. Submit the job again once it is back.",
@@ -306,6 +294,7 @@ def _progressed(change: Change, report: Report, now: float) -> Change:
         job=replace(
             job,
             progress=report.progress,
+            phase=report.phase,
             rate_since=now if first else job.rate_since,
             rate_progress=report.progress if first else job.rate_progress,
             checkpoints=checkpoints,

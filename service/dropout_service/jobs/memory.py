@@ -13,7 +13,7 @@ from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import Attempt, Command, Lease
 from dropout_service.jobs.events import EventType
 from dropout_service.jobs.history import attempts_of
-from dropout_service.jobs.job import MAX_ATTEMPTS, JobStatus
+from dropout_service.jobs.job import DEFAULT_OPTIONS, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dropout_service.jobs.attempts import Outcome, Report
     from dropout_service.jobs.events import Event
     from dropout_service.jobs.history import AttemptRecord
-    from dropout_service.jobs.job import Failure, Job, StopReason
+    from dropout_service.jobs.job import Failure, Job, RunOptions, StopReason
     from dropout_service.jobs.lifecycle import Change
     from dropout_service.training.spec import TrainingSpec
 
@@ -48,32 +48,22 @@ class MemoryJobStore:
     def submit(
         self,
         spec: TrainingSpec,
+        options: RunOptions = DEFAULT_OPTIONS,
         *,
-        max_attempts: int = MAX_ATTEMPTS,
-        priority: int = 0,
-        max_memory_bytes: int | None = None,
         in_transaction: None = None,
     ) -> Job:
         _no_transaction(in_transaction)
         with self._lock:
             job_id = new_id("job")
             self._events[job_id] = []
-            change = lifecycle.submitted(
-                job_id,
-                spec,
-                self._clock(),
-                max_attempts=max_attempts,
-                priority=priority,
-                max_memory_bytes=max_memory_bytes,
-            )
-            return self._keep(change)
+            return self._keep(lifecycle.submitted(job_id, spec, options, self._clock()))
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
         with self._lock:
             now = self._clock()
             queued = (job for job in self._jobs.values() if job.status is JobStatus.QUEUED)
             due = [job for job in queued if lifecycle.is_due(job, now)]
-            chosen = sorted(due, key=lambda job: (-job.priority, job.id))[:n]
+            chosen = sorted(due, key=lambda job: (-job.options.priority, job.id))[:n]
             return [self._keep(lifecycle.claimed(job, now, dispatcher=dispatcher, lease_s=lease_s)) for job in chosen]
 
     def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Command:

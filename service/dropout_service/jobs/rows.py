@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from dropout_service.jobs.events import Event, EventType
-from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.job import Failure, Job, JobStatus, Phase, RunOptions, StopReason
 from dropout_service.training.stored import read_spec, version_of, write_spec
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["STORED", "event_of", "event_values", "job_of", "new_values", "status_of", "values_of"]
 
-STORED = [field.name for field in fields(Job) if field.name != "metrics"]
-"""Fields of a job with a column; the metrics are those of the event ``metrics_sequence``."""
+_OPTIONS = [field.name for field in fields(RunOptions)]
+STORED = [field.name for field in fields(Job) if field.name not in {"metrics", "options"}]
+"""Fields of a job with a column that changes; the metrics are those of the event ``metrics_sequence``."""
 
 _DAMAGED = Failure(
     code="unreadable",
-    phase="loading",
+    phase=Phase.LOADING,
     epoch=None,
     message="the stored state of the job is none that this version of the service knows",
     hint="Run the version of the service that wrote it, or delete the job and submit it again.",
@@ -43,6 +44,8 @@ def job_of(row: RowMapping) -> Job:
         "status": status,
         "stop_reason": None if reason is None else _STOP_REASONS.get(reason, StopReason.ERROR),
         "failure": failure,
+        "phase": _PHASES.get(values["phase"] or ""),
+        "options": RunOptions(**{name: row[name] for name in _OPTIONS}),
         "checkpoints": tuple(values["checkpoints"] or ()),
         "metrics": row["metrics"],
     }
@@ -64,7 +67,13 @@ def new_values(job: Job, spec: TrainingSpec) -> dict[str, Any]:
     """Give the columns of a job that is accepted."""
     stored = write_spec(spec)
     values = values_of(job, [name for name in STORED if name != "spec"])
-    return {**values, "spec": stored, "spec_version": version_of(stored), "dataset": spec.data.dataset}
+    return {
+        **values,
+        **asdict(job.options),
+        "spec": stored,
+        "spec_version": version_of(stored),
+        "dataset": spec.data.dataset,
+    }
 
 
 def values_of(job: Job, names: Iterable[str]) -> dict[str, Any]:
@@ -85,10 +94,13 @@ def event_values(event: Event) -> dict[str, Any]:
 def _failure(stored: Mapping[str, Any] | None) -> Failure | None:
     if stored is None:
         return None
-    return Failure(**{name: stored[name] for name in _FAILURE_FIELDS if name in stored})
+    told: dict[str, Any] = {name: stored[name] for name in _FAILURE_FIELDS if name in stored}
+    told["phase"] = _PHASES.get(stored.get("phase", ""))
+    return Failure(**told)
 
 
 _STATUSES = {status.value: status for status in JobStatus}
 _STOP_REASONS = {reason.value: reason for reason in StopReason}
+_PHASES = {phase.value: phase for phase in Phase}
 _EVENT_TYPES = {kind.value: kind for kind in EventType}
 _FAILURE_FIELDS = [field.name for field in fields(Failure)]

@@ -1,10 +1,11 @@
-"""``JobStore``: decides what runs, when, and whose result counts."""
+"""``JobStore``: decides what runs, when, and whose result counts. Its methods by who calls them.
+
+Every method is one transaction; methods block and may be called by any thread.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
-
-from dropout_service.jobs.job import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -14,25 +15,20 @@ if TYPE_CHECKING:
     from dropout_service.jobs.attempts import Attempt, Command, Lease, Outcome, Report
     from dropout_service.jobs.events import Event
     from dropout_service.jobs.history import AttemptRecord
-    from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+    from dropout_service.jobs.job import Failure, Job, JobStatus, RunOptions, StopReason
     from dropout_service.training.spec import TrainingSpec
 
-__all__ = ["JobStore"]
+__all__ = ["AttemptReports", "JobQueue", "JobReads", "JobRequests", "JobStore"]
 
 
-class JobStore(Protocol):
-    """Jobs and their events. Every method is one transaction; methods block and may be called by any thread.
-
-    A write of an attempt names its token and does nothing when the job belongs to another attempt by now.
-    """
+class JobRequests(Protocol):
+    """What people ask for."""
 
     def submit(
         self,
         spec: TrainingSpec,
+        options: RunOptions = ...,
         *,
-        max_attempts: int = MAX_ATTEMPTS,
-        priority: int = 0,
-        max_memory_bytes: int | None = None,
         in_transaction: Callable[[Connection, Job], None] | None = None,
     ) -> Job:
         """Accept a job; when this returns, it survives anything but the loss of the disk.
@@ -41,68 +37,11 @@ class JobStore(Protocol):
         ----------
         spec
             What to train; its data must be a stored dataset.
-        max_attempts
-            Attempts that may die in a row without a new checkpoint.
-        priority
-            Claimed before jobs with a lower one.
-        max_memory_bytes
-            Address space of an attempt, within what the service grants.
+        options
+            How to run it.
         in_transaction
             Called with the open transaction and the job: what it writes is kept if and only if the job is.
         """
-        ...
-
-    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
-        """Take up to ``n`` queued jobs that are due; each now runs under the token ``job.attempt``.
-
-        Those of the highest priority come first, and among them the oldest.
-        """
-        ...
-
-    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Command:
-        """Give a sign of life with the progress made since the last; learn what to do."""
-        ...
-
-    def finish(
-        self,
-        attempt: Attempt,
-        outcome: Outcome,
-        report: Report | None = None,
-        *,
-        in_transaction: Callable[[Connection], None] | None = None,
-    ) -> bool:
-        """End the job with the attempt's result; ``False`` when the result does not count.
-
-        ``in_transaction`` is called with the open transaction when the job has succeeded: the model's row and the job's
-        state are written both or not at all.
-        """
-        ...
-
-    def release(self, attempt: Attempt, report: Report, *, reason: str, message: str = "") -> bool:
-        """Hand a job back to the queue, to be resumed from its checkpoint; ``False`` when it was not held.
-
-        ``reason``, a word, and ``message``, a sentence for the user, are told by the event.
-        """
-        ...
-
-    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:
-        """Report an attempt that died: the job is queued again or given up; ``None`` when it was not held."""
-        ...
-
-    def leases(self) -> Sequence[Lease]:
-        """Name every attempt that holds a job."""
-        ...
-
-    def expired(self, *, exclude: Container[Attempt] = ()) -> Sequence[Job]:
-        """Take every job back whose attempt's lease has run out; return them as they are now.
-
-        A lease holds from the last sign of life on: it has also run out when that lies in the future, because the
-        clock was set back. ``exclude`` names attempts that are known to live, whatever the clock says.
-        """
-        ...
-
-    def commands(self, attempts: Iterable[Attempt]) -> dict[Attempt, Command]:
-        """Tell what each attempt has to do now, without a sign of life."""
         ...
 
     def request_cancel(self, job_id: str) -> Job:
@@ -141,6 +80,22 @@ class JobStore(Protocol):
         """
         ...
 
+    def delete(self, job_id: str) -> None:
+        """Delete a job with its events.
+
+        Raises
+        ------
+        NotFoundError
+            No such job.
+        ConflictError
+            The job has not ended.
+        """
+        ...
+
+
+class JobReads(Protocol):
+    """What is known of jobs."""
+
     def get(self, job_id: str) -> Job:
         """Read a job.
 
@@ -153,18 +108,6 @@ class JobStore(Protocol):
 
     def list(self, *, limit: int, after: str | None = None, status: JobStatus | None = None) -> Sequence[Job]:
         """Read up to ``limit`` jobs, newest first, that come after the id ``after`` in that order."""
-        ...
-
-    def delete(self, job_id: str) -> None:
-        """Delete a job with its events.
-
-        Raises
-        ------
-        NotFoundError
-            No such job.
-        ConflictError
-            The job has not ended.
-        """
         ...
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
@@ -204,3 +147,71 @@ class JobStore(Protocol):
     def uses_dataset(self, dataset_id: str, *, connection: Connection | None = None) -> bool:
         """Tell whether a job that has not ended needs the dataset; by `connection`, within its transaction."""
         ...
+
+
+class JobQueue(Protocol):
+    """What a dispatcher gives to attempts, and takes back from those that died."""
+
+    def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
+        """Take up to ``n`` queued jobs that are due; each now runs under the token ``job.attempt``.
+
+        Those of the highest priority come first, and among them the oldest.
+        """
+        ...
+
+    def leases(self) -> Sequence[Lease]:
+        """Name every attempt that holds a job."""
+        ...
+
+    def expired(self, *, exclude: Container[Attempt] = ()) -> Sequence[Job]:
+        """Take every job back whose attempt's lease has run out; return them as they are now.
+
+        A lease holds from the last sign of life on: it has also run out when that lies in the future, because the
+        clock was set back. ``exclude`` names attempts that are known to live, whatever the clock says.
+        """
+        ...
+
+    def crash(self, attempt: Attempt, stop_reason: StopReason, failure: Failure) -> Job | None:
+        """Report an attempt that died: the job is queued again or given up; ``None`` when it was not held."""
+        ...
+
+
+class AttemptReports(Protocol):
+    """What an attempt tells, and what it is told.
+
+    A write of an attempt names its token and does nothing when the job belongs to another attempt by now.
+    """
+
+    def heartbeat(self, attempt: Attempt, report: Report, *, lease_s: float) -> Command:
+        """Give a sign of life with the progress made since the last; learn what to do."""
+        ...
+
+    def commands(self, attempts: Iterable[Attempt]) -> dict[Attempt, Command]:
+        """Tell what each attempt has to do now, without a sign of life."""
+        ...
+
+    def release(self, attempt: Attempt, report: Report, *, reason: str, message: str = "") -> bool:
+        """Hand a job back to the queue, to be resumed from its checkpoint; ``False`` when it was not held.
+
+        ``reason``, a word, and ``message``, a sentence for the user, are told by the event.
+        """
+        ...
+
+    def finish(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        report: Report | None = None,
+        *,
+        in_transaction: Callable[[Connection], None] | None = None,
+    ) -> bool:
+        """End the job with the attempt's result; ``False`` when the result does not count.
+
+        ``in_transaction`` is called with the open transaction when the job has succeeded: the model's row and the job's
+        state are written both or not at all.
+        """
+        ...
+
+
+class JobStore(JobRequests, JobReads, JobQueue, AttemptReports, Protocol):
+    """Jobs and their events."""

@@ -24,6 +24,7 @@ jobs = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("attempt", Integer, nullable=False),
+    Column("phase", String(16)),
     Column("max_attempts", Integer, nullable=False),
     Column("crashes", Integer, nullable=False),
     Column("dispatcher", String(64)),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,8 @@ def test_jobs_survive_the_way_down_to_the_first_revision_and_up(url: str, spec: 
     jobs = [store.submit(spec) for _ in range(3)]
     store.claim(1, dispatcher="d", lease_s=60)
     store.request_cancel(jobs[1].id)
-    before = [(store.get(job.id), store.events(job.id)) for job in jobs]
+    # The first revision has no place for the phase.
+    before = [(replace(store.get(job.id), phase=None), store.events(job.id)) for job in jobs]
     engine.dispose()
     migrate(url, revisions()[1])
     upgrade(url)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from dropout_service.dispatch.reporter import Reporter
 from dropout_service.jobs.attempts import Attempt, Command, Fallback, Report
+from dropout_service.jobs.job import Phase
 from dropout_service.jobs.memory import MemoryJobStore
 from dropout_service.training.spec import TrainingSpec
 
@@ -66,6 +67,15 @@ def test_many_short_epochs_take_few_writes_and_none_is_lost(store: CountingStore
     assert store.heartbeats <= 10
 
 
+def test_what_the_attempt_does_is_told_at_once(store: CountingStore, attempt: Attempt):
+    reports = reporter(store, attempt)
+    reports.start()
+    for phase in (Phase.TRAINING, Phase.SAVING):
+        reports.phase(phase)
+        wait_for(lambda phase=phase: store.get(attempt.job_id).phase is phase, phase)
+    assert reports.stop() == Report(0.5, phase=Phase.SAVING)
+
+
 def test_without_news_there_is_a_sign_of_life(store: CountingStore, attempt: Attempt):
     reports = reporter(store, attempt, heartbeat_s=0.01)
     reports.start()
@@ -82,7 +92,7 @@ def test_what_the_store_did_not_take_is_told_later(store: CountingStore, attempt
     reports.epoch({"epoch": 1})
     reports.checkpoint("c1")
     wait_for(lambda: store.get(attempt.job_id).checkpoints, "the checkpoint")
-    assert reports.stop() == Report(0.5)
+    assert reports.stop() == Report(0.5, phase=Phase.LOADING)
     assert [entry["epoch"] for entry in store.metrics(attempt.job_id)] == [1]
     assert [report.checkpoint for report in kept if report.checkpoint] == ["c1"]
 

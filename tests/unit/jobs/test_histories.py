@@ -27,7 +27,7 @@ from sqlalchemy import delete, event
 from dropout_service.database.engine import open_database, writing
 from dropout_service.errors import ServiceError
 from dropout_service.jobs.attempts import Attempt, Fallback, Outcome, Report, Restored
-from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.job import Failure, Job, JobStatus, RunOptions, StopReason
 from dropout_service.jobs.memory import MemoryJobStore
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.jobs.tables import jobs as jobs_table
@@ -59,7 +59,7 @@ CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql
 PICKS = st.integers(0, 255)
 PRIORITIES = st.integers(-1, 1)
 ACTIVE = [status for status in JobStatus if status.active]
-DIED = Failure(code="crashed", phase="training", epoch=None, message="the process died")
+DIED = Failure(code="crashed", phase=None, epoch=None, message="the process died")
 
 
 class Clock:
@@ -226,7 +226,7 @@ class Histories(RuleBasedStateMachine):
     @rule(max_attempts=st.integers(1, 4), priority=PRIORITIES)
     def submit(self, max_attempts: int, priority: int) -> None:
         def call(store: JobStore, ids: list[str]) -> Job:
-            job = store.submit(self.world.spec, max_attempts=max_attempts, priority=priority)
+            job = store.submit(self.world.spec, RunOptions(max_attempts=max_attempts, priority=priority))
             ids.append(job.id)
             return job
 

@@ -9,7 +9,7 @@ import pytest
 from dropout_service.errors import ConflictError
 from dropout_service.jobs import lifecycle
 from dropout_service.jobs.attempts import Command, Outcome, Report
-from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.job import Failure, Job, JobStatus, Phase, RunOptions, StopReason
 from dropout_service.training.spec import TrainingSpec
 
 SPEC = TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "sha256-4f2a"}})
@@ -39,15 +39,20 @@ def test_a_pausing_job_is_paused_when_its_attempt_is_gone(way: str):
 
 @pytest.mark.parametrize(
     ("phase", "epoch", "told"),
-    [("training", None, 10), ("training", 4, 4), ("loading", None, None), ("saving", 10, 10)],
+    [(Phase.TRAINING, None, 10), (Phase.TRAINING, 4, 4), (Phase.LOADING, None, None), (Phase.SAVING, 10, 10)],
 )
 @pytest.mark.parametrize("done", [9, 10])
+@pytest.mark.parametrize("teller", ["the attempt", "who saw its process end"])
 def test_a_job_that_is_given_up_names_an_epoch_that_had_begun(
-    phase: str, epoch: int | None, told: int | None, done: int
+    phase: Phase, epoch: int | None, told: int | None, done: int, teller: str
 ):
     spec = SPEC.model_copy(update={"epochs": 10})
-    job = replace(PAUSING, spec=spec, status=JobStatus.RUNNING, max_attempts=1, epoch=done)
-    change = lifecycle.crashed(job, 2, StopReason.ERROR, replace(DIED, phase=phase, epoch=epoch), 5.0)
+    job = replace(PAUSING, spec=spec, status=JobStatus.RUNNING, options=RunOptions(max_attempts=1), epoch=done)
+    if teller == "the attempt":
+        failure = replace(DIED, phase=phase, epoch=epoch)
+    else:
+        job, failure = replace(job, phase=phase), replace(DIED, phase=None, epoch=epoch)
+    change = lifecycle.crashed(job, 2, StopReason.ERROR, failure, 5.0)
     assert change is not None
     assert change.job.failure is not None
     assert (change.job.failure.phase, change.job.failure.epoch) == (phase, told)

@@ -9,7 +9,7 @@ import pytest
 
 from dropout_service.errors import ConflictError, NotFoundError
 from dropout_service.jobs.attempts import Attempt, Command, Fallback, Lease, Outcome, Report, Restored
-from dropout_service.jobs.job import Failure, Job, JobStatus, StopReason
+from dropout_service.jobs.job import Failure, Job, JobStatus, Phase, RunOptions, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dropout_service.training.spec import TrainingSpec
 
 LEASE_S = 60.0
-DIED = Failure(code="crashed", phase="training", epoch=None, message="the process died")
+DIED = Failure(code="crashed", phase=None, epoch=None, message="the process died")
 
 
 def claim(store: JobStore) -> tuple[Job, Attempt]:
@@ -61,26 +61,54 @@ def test_jobs_are_claimed_oldest_first_and_once(store: JobStore, spec: TrainingS
 
 def test_the_highest_priority_is_claimed_first_and_then_the_oldest(store: JobStore, spec: TrainingSpec):
     by_priority = {
-        priority: [store.submit(spec, priority=priority).id for _ in range(2)] for priority in (0, -3, 5, 100)
+        options.priority: [store.submit(spec, options).id for _ in range(2)]
+        for options in map(RunOptions, (0, -3, 5, 100))
     }
     expected = [job_id for priority in sorted(by_priority, reverse=True) for job_id in by_priority[priority]]
     claimed = [store.claim(3, dispatcher="d", lease_s=LEASE_S) for _ in range(3)]
     assert [job.id for jobs in claimed for job in jobs] == expected
-    assert [job.priority for job in claimed[0]] == [100, 100, 5]
+    assert [job.options.priority for job in claimed[0]] == [100, 100, 5]
 
 
 def test_how_a_job_is_run_is_kept(store: JobStore, spec: TrainingSpec):
-    job = store.submit(spec, priority=-7, max_attempts=5, max_memory_bytes=2**40)
-    assert (job.priority, job.max_attempts, job.max_memory_bytes) == (-7, 5, 2**40)
+    job = store.submit(spec, RunOptions(priority=-7, max_attempts=5, max_memory_bytes=2**40))
+    assert job.options == RunOptions(priority=-7, max_attempts=5, max_memory_bytes=2**40)
     assert store.get(job.id) == job
     plain = store.submit(spec)
-    assert (plain.priority, plain.max_attempts, plain.max_memory_bytes) == (0, 3, None)
+    assert plain.options == RunOptions(priority=0, max_attempts=3, max_memory_bytes=None)
+
+
+def test_a_death_is_told_with_what_the_attempt_was_last_known_to_do(store: JobStore, spec: TrainingSpec):
+    told: list[Phase | None] = []
+    for phase in (None, Phase.TRAINING, Phase.SAVING):
+        store.submit(spec, RunOptions(max_attempts=1))
+        job, attempt = claim(store)
+        assert job.phase is Phase.LOADING
+        if phase is not None:
+            beat(store, attempt, phase=phase)
+            assert store.get(job.id).phase is phase
+        died = store.crash(attempt, StopReason.LOST, DIED)
+        assert died == store.get(job.id)
+        assert died.failure is not None
+        told.append(died.failure.phase)
+    assert told == [Phase.LOADING, Phase.TRAINING, Phase.SAVING]
+
+
+def test_a_new_attempt_loads_again(store: JobStore, spec: TrainingSpec):
+    job_id = store.submit(spec).id
+    assert store.get(job_id).phase is None
+    _, attempt = claim(store)
+    beat(store, attempt, phase=Phase.TRAINING)
+    store.crash(attempt, StopReason.LOST, DIED)
+    assert store.get(job_id).phase is Phase.TRAINING
+    again, _ = claim(store)
+    assert again.phase is Phase.LOADING
 
 
 def test_a_job_that_dies_again_waits_before_it_is_tried_again(
     store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]
 ):
-    store.submit(spec, max_attempts=20)
+    store.submit(spec, RunOptions(max_attempts=20))
     waits: list[float] = []
     for _ in range(12):
         job, attempt = claim(store)
@@ -112,7 +140,7 @@ def test_resuming_a_job_that_waits_for_a_retry_lets_it_run_at_once(store: JobSto
 def test_each_attempt_tells_how_it_began_and_ended(
     store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]
 ):
-    submitted = store.submit(spec, max_attempts=9)
+    submitted = store.submit(spec, RunOptions(max_attempts=9))
     assert store.attempts(submitted.id) == ()
     job, attempt = claim(store)
     beat(store, attempt, epochs=epochs(1, 2), checkpoint="c1")
@@ -258,7 +286,7 @@ def test_nothing_of_a_fenced_attempt_counts(store: JobStore, spec: TrainingSpec)
 
 
 def test_a_released_job_waits_again_and_keeps_its_progress(store: JobStore, spec: TrainingSpec):
-    store.submit(spec, max_attempts=1)
+    store.submit(spec, RunOptions(max_attempts=1))
     job, attempt = claim(store)
     beat(store, attempt, 0.2)
     assert store.release(attempt, Report(0.4, epochs(1), "c1"), reason="shutdown")
@@ -276,7 +304,7 @@ def test_a_released_job_waits_again_and_keeps_its_progress(store: JobStore, spec
 def test_a_job_that_dies_each_time_is_given_up(
     store: JobStore, spec: TrainingSpec, let_leases_run_out: Callable[[], None]
 ):
-    job = store.submit(spec, max_attempts=3)
+    job = store.submit(spec, RunOptions(max_attempts=3))
     for expected in ("queued", "queued", "failed"):
         _, attempt = claim(store)
         after = store.crash(attempt, StopReason.OUT_OF_MEMORY, DIED)
@@ -292,7 +320,7 @@ def test_a_job_that_dies_each_time_is_given_up(
 
 
 def test_a_new_checkpoint_begins_a_new_row_of_crashes(store: JobStore, spec: TrainingSpec):
-    job = store.submit(spec, max_attempts=2)
+    job = store.submit(spec, RunOptions(max_attempts=2))
     for number in range(5):
         _, attempt = claim(store)
         beat(store, attempt, checkpoint=f"c{number}")

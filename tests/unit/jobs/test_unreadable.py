@@ -9,9 +9,8 @@ from sqlalchemy import update
 
 from dropout_service.database.engine import writing
 from dropout_service.errors import InvalidInputError
-from dropout_service.jobs import sql
-from dropout_service.jobs.job import JobStatus
-from dropout_service.jobs.sql import SqlJobStore
+from dropout_service.jobs.job import JobStatus, RunOptions
+from dropout_service.jobs.sql import SqlJobStore, queue
 from dropout_service.jobs.tables import events, jobs
 from dropout_service.training.stored import SPEC_VERSION
 
@@ -49,7 +48,7 @@ def test_one_that_cannot_be_read_is_set_aside_and_the_next_begins(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    unreadable, other = store.submit(spec, priority=9), store.submit(spec)
+    unreadable, other = store.submit(spec, RunOptions(priority=9)), store.submit(spec)
     change(engine, unreadable.id, spec=document(spec, task="poetry"))
     assert store.claim(1, dispatcher="d", lease_s=60) == [], "its place is used up once"
     assert f"job {unreadable.id} waits for another version of the service" in caplog.text
@@ -62,7 +61,7 @@ def test_one_that_cannot_be_read_is_set_aside_and_the_next_begins(
     assert {job.id for job in store.list(limit=10)} == {unreadable.id, other.id}
     # A later version can read more, and takes it.
     change(engine, unreadable.id, spec=document(spec))
-    monkeypatch.setattr(sql, "SPEC_VERSION", SPEC_VERSION + 1)
+    monkeypatch.setattr(queue, "SPEC_VERSION", SPEC_VERSION + 1)
     assert [job.id for job in store.claim(1, dispatcher="d", lease_s=60)] == [unreadable.id]
 
 

@@ -34,8 +34,9 @@ def display(*, progress: bool) -> Generator[Show | None]:
 
 
 def standing(job: JobRecord) -> str:
-    """Write the job's status, and why it has it where that is known."""
-    return job.status if job.stop_reason is None else f"{job.status} ({job.stop_reason})"
+    """Write the job's status, with why it ended or what it is doing where that is known."""
+    detail = job.stop_reason or (job.phase if job.status == "running" else None)
+    return job.status if detail is None else f"{job.status} ({detail})"
 
 
 def describe(job: JobRecord) -> str:

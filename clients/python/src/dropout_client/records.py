@@ -205,6 +205,8 @@ class JobRecord(_Record):
         Why it ended: ``completed``, ``early_stopped``, ``max_runtime``, ``cancelled``, ``diverged``, ...
     attempts
         How each attempt began and ended; empty in lists.
+    phase
+        What the latest attempt is doing, or did last: ``loading``, ``training`` or ``saving``.
     retry_at
         When the next attempt may begin, after attempts that died.
     progress
@@ -226,6 +228,7 @@ class JobRecord(_Record):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     attempt: int = 0
+    phase: str | None = None
     max_attempts: int | None = None
     attempts: tuple[JobAttempt, ...] = ()
     retry_at: datetime | None = None

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dropout_service.jobs.events import Event
     from dropout_service.jobs.history import AttemptRecord
     from dropout_service.jobs.job import Job
-    from dropout_service.jobs.store import JobStore
+    from dropout_service.jobs.store import JobReads, JobRequests
     from dropout_service.jobs.watch import Watcher
 
 __all__ = ["router"]
@@ -146,7 +146,7 @@ async def submit_job(
 
 
 def _submit(
-    content: bytes, jobs: JobStore, datasets: DatasetRegistry, limits: Limits, call: IdempotentCall
+    content: bytes, jobs: JobRequests, datasets: DatasetRegistry, limits: Limits, call: IdempotentCall
 ) -> Response:
     with call as repeated:
         if repeated is not None:
@@ -160,14 +160,7 @@ def _submit(
             _hold(dataset, body.data, datasets, connection)
             call.complete(connection, _accepted(job))
 
-        job = jobs.submit(
-            spec,
-            max_attempts=body.max_attempts,
-            priority=body.priority,
-            max_memory_bytes=body.max_memory_bytes,
-            in_transaction=in_transaction,
-        )
-        return _accepted(job)
+        return _accepted(jobs.submit(spec, body.options, in_transaction=in_transaction))
 
 
 @router.get("", operation_id="list_jobs", summary="List jobs", responses=problem_responses())
@@ -282,11 +275,11 @@ def _check_position(since: int, last_sequence: int, last_event_id: int | None) -
         )
 
 
-def _read(job_id: str, jobs: JobStore) -> tuple[Job, Sequence[AttemptRecord]]:
+def _read(job_id: str, jobs: JobReads) -> tuple[Job, Sequence[AttemptRecord]]:
     return jobs.get(job_id), jobs.attempts(job_id)
 
 
-async def _stream(job_id: str, after: int, jobs: JobStore, watch: Watcher) -> AsyncGenerator[bytes]:
+async def _stream(job_id: str, after: int, jobs: JobReads, watch: Watcher) -> AsyncGenerator[bytes]:
     """Yield the events as frames; between two reads, this holds neither a thread nor a connection."""
     while True:
         try:

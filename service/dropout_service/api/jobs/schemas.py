@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, WrapValidator
 
 from dropout_service.jobs.events import EventType
 from dropout_service.jobs.job import (
@@ -14,6 +15,8 @@ from dropout_service.jobs.job import (
     MOST_ATTEMPTS,
     MOST_PRIORITY,
     JobStatus,
+    Phase,
+    RunOptions,
     StopReason,
 )
 from dropout_service.training.spec import DataSpec, TrainingSpec
@@ -63,7 +66,7 @@ class FailureReport(_Report):
     """What went wrong."""
 
     code: str = Field(description="Stable and made for programs.", examples=["diverged"])
-    phase: str = Field(description="What was being done: `loading`, `training` or `saving`.")
+    phase: Phase | None = Field(description="What was being done; null if that is not known.")
     epoch: int | None = Field(description="The epoch (from 1) in which it happened, if training had begun.")
     message: str = Field(description="What happened.")
     hint: str = Field(description="What can be done about it.")
@@ -108,6 +111,11 @@ class JobRequest(TrainingSpec):
         description="Attempts that may die in a row without a new checkpoint before the job is given up.",
     )
 
+    @property
+    def options(self) -> RunOptions:
+        """Take how it is to be run."""
+        return RunOptions(**{field.name: getattr(self, field.name) for field in fields(RunOptions)})
+
     def training(self, data: DataSpec) -> TrainingSpec:
         """Take what decides the result, on other data."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in TrainingSpec.model_fields}
@@ -138,15 +146,22 @@ class JobReport(_Report):
     started_at: datetime | None = Field(description="When its first attempt began.")
     finished_at: datetime | None = Field(description="When it ended.")
     attempt: int = Field(description="Number of its latest attempt; 0 before the first.")
-    max_attempts: int = Field(description="Attempts that may die in a row without a new checkpoint.")
+    phase: Phase | None = Field(description="What that attempt is doing, or did last; null before the first.")
+    max_attempts: int = Field(
+        validation_alias=AliasPath("options", "max_attempts"),
+        description="Attempts that may die in a row without a new checkpoint.",
+    )
     attempts: list[AttemptReport] | None = Field(
         default=None,
         description="How each attempt began and ended; the latest 100. Null in lists.",
     )
     retry_at: datetime | None = Field(description="When the next attempt may begin, after attempts that died.")
-    priority: int = Field(description="Jobs with a higher one start earlier.")
+    priority: int = Field(
+        validation_alias=AliasPath("options", "priority"), description="Jobs with a higher one start earlier."
+    )
     max_memory_bytes: int | None = Field(
-        description="Address space of its training process; null for as much as the service grants."
+        validation_alias=AliasPath("options", "max_memory_bytes"),
+        description="Address space of its training process; null for as much as the service grants.",
     )
     progress: float = Field(description="Part of the training that is done, 0 to 1.")
     epoch: int = Field(description="Epochs that are complete.")
