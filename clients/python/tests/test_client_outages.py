@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dropout_client.errors import DropoutError
+    from dropout_client.records import JobRecord
 
     Flow = Callable[[], Any]
     Reply = Callable[[Request | Read], Response | bytes | DropoutError]
@@ -71,7 +72,11 @@ def events() -> Any:
 
 
 def waiting() -> Any:
-    return follow_job("job_1", every_s=30, timeout=None)
+    """Give the states that are told, as a stream."""
+    told: list[JobRecord] = []
+    yield from follow_job("job_1", told.append, every_s=30, timeout=None)
+    for record in told:
+        yield Emit(record)
 
 
 def streams(count: int, chunks: Sequence[bytes], clock: Clock, *, chunk_s: float = 0.0) -> Reply:

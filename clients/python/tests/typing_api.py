@@ -51,6 +51,9 @@ def blocking(client: Client, x: NDArray[np.float32]) -> None:
     assert_type(job.attempts, tuple[JobAttempt, ...])
     assert_type(job.pause(), Job)
     assert_type(job.resume(), Job)
+    assert_type(job.refresh(), Job)
+    assert_type(job.model(), Model)
+    assert_type(job.model().download("weights.safetensors"), Path)
     assert_type(job.events(), Iterator[Event])
     assert_type(job.metrics(), tuple[EpochMetrics, ...])
     assert_type(job.result(), Model)
@@ -63,6 +66,8 @@ def blocking(client: Client, x: NDArray[np.float32]) -> None:
 
     # Mistakes, each told as such: where one is accepted after all, its comment is an error.
     client.jobs.submit(task="clustering")  # pyright: ignore[reportArgumentType]
+    job.wait(time=3)  # pyright: ignore[reportCallIssue]
+    client.models.get("model_1").predict(x, samples=3)  # pyright: ignore[reportCallIssue]
     client.jobs.submit(epoch=3)  # pyright: ignore[reportCallIssue]
     client.dropout.forward(x, p=0.5)  # pyright: ignore[reportCallIssue]
     client.dropout.forward(x, scaling="none")  # pyright: ignore[reportArgumentType]
@@ -79,6 +84,8 @@ async def awaiting(client: AsyncClient, x: NDArray[np.float32]) -> None:
     assert_type(await job.wait(), AsyncJob)
     assert_type(await job.pause(), AsyncJob)
     assert_type(await job.resume(), AsyncJob)
+    assert_type(await job.refresh(), AsyncJob)
+    assert_type(await job.metrics(), tuple[EpochMetrics, ...])
     assert_type(job.events(), AsyncIterator[Event])
     assert_type(await job.result(), AsyncModel)
     assert_type(client.jobs.list(), AsyncIterator[AsyncJob])

@@ -18,7 +18,7 @@ from dropout_client.retries import backoff_s
 from dropout_client.sse import FrameDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dropout_client.flows import Flow, Response, Stream
     from dropout_client.spec import DataSpec, JobRequest, TrainingSpec
@@ -162,8 +162,8 @@ def job_metrics(job_id: str) -> Flow[tuple[EpochMetrics, ...]]:
     return tuple(metrics)
 
 
-def follow_job(job_id: str, *, every_s: float, timeout: float | None) -> Stream[JobRecord]:
-    """Give the job's state now and then, and last when it has ended.
+def follow_job(job_id: str, tell: Callable[[JobRecord], None], *, every_s: float, timeout: float | None) -> Flow[None]:
+    """Tell the job's state now and then, and last when it has ended.
 
     A service that is away for a while, because it is being restarted, say, does not end the waiting: jobs outlive it.
 
@@ -171,6 +171,8 @@ def follow_job(job_id: str, *, every_s: float, timeout: float | None) -> Stream[
     ----------
     job_id
         The job.
+    tell
+        Called with each state.
     every_s
         Longest time between two states. The end is told at once, whatever this is.
     timeout
@@ -195,7 +197,7 @@ def follow_job(job_id: str, *, every_s: float, timeout: float | None) -> Stream[
             yield contact.pause()
             continue
         contact.heard()
-        yield Emit(job)
+        tell(job)
         if job.finished:
             return
         if left_s == 0:

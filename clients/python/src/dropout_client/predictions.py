@@ -90,7 +90,7 @@ _TIMEOUT_S = 600.0
 
 
 def predict(model_id: str, x: ArrayLike, *, mc_samples: int | None = None, seed: int = 0) -> Flow[Prediction]:
-    """Let a model predict; see :meth:`dropout_client.Model.predict`."""
+    """Let a model predict; see ``model_handle.predict``."""
     response = yield from send(
         Request(
             method="POST",
