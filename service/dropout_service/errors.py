@@ -106,7 +106,7 @@ class InvalidInputError(ServiceError, ValueError):
         return cls(message, errors=(FieldError(pointer, message),))
 
     def within(self, pointer: str) -> InvalidInputError:
-        """Return the error as whoever was given more tells it: its places are below a place there.
+        """Return the error with its pointers prefixed by a pointer.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class OverloadedError(UnavailableError):
 
 
 class StorageFullError(UnavailableError):
-    """There is no room left to write; it may succeed once somebody has made some."""
+    """There is no space left to write; it may succeed once some has been freed."""
 
     code = "storage-full"
 

@@ -19,7 +19,7 @@ from dropout_client import (
     UnavailableError,
 )
 from dropout_client.errors import retry_after_s
-from dropout_client.flows import Attempt, Pause, Request, Response
+from dropout_client.flows import Pause, Request, Response, SendOnce
 from dropout_client.retries import LONGEST_PAUSE_S, Options, attempts, backoff_s
 
 REQUEST = Request(method="POST", path="/jobs", headers={"Idempotency-Key": "k"})
@@ -37,10 +37,10 @@ def answer(status: int, **headers: str) -> Response:
 
 def play(
     outcomes: list[Response | DropoutError], options: Options = PATIENT, request: Request = REQUEST
-) -> tuple[Response | DropoutError, list[Attempt], list[float]]:
+) -> tuple[Response | DropoutError, list[SendOnce], list[float]]:
     """Give each attempt the next outcome; collect the attempts and the pauses between them."""
     flow = attempts(request, options)
-    tried: list[Attempt] = []
+    tried: list[SendOnce] = []
     pauses: list[float] = []
     remaining = iter(outcomes)
     try:
@@ -50,7 +50,7 @@ def play(
                 pauses.append(effect.seconds)
                 effect = flow.send(None)
                 continue
-            assert isinstance(effect, Attempt)
+            assert isinstance(effect, SendOnce)
             tried.append(effect)
             outcome = next(remaining)
             effect = flow.throw(outcome) if isinstance(outcome, DropoutError) else flow.send(outcome)
@@ -173,7 +173,7 @@ def test_an_attempt_gets_no_more_time_than_is_left():
 def test_a_held_back_answer_is_given_its_time():
     flow = attempts(Request(method="GET", path="/jobs/1", patience_s=30), Options(timeout=10))
     effect = next(flow)
-    assert isinstance(effect, Attempt)
+    assert isinstance(effect, SendOnce)
     assert effect.timeout_s == 40
 
 

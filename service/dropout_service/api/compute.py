@@ -62,7 +62,7 @@ class ComputePool:
 
     @contextmanager
     def place(self) -> Generator[Place]:
-        """Take a place before anything of the request is read: whoever has one is computed, however long that takes.
+        """Take a place before anything of the request is read. Who has one is computed, however long it takes.
 
         Raises
         ------

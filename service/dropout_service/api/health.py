@@ -1,4 +1,4 @@
-"""Liveness and readiness, for whoever restarts and routes."""
+"""Liveness and readiness probes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ __all__ = ["ChangeDetector", "detect_changes"]
 
 
 class ChangeDetector(Protocol):
-    """Tells whether anything was committed since the last call; a context manager, used by one thread."""
+    """Detects whether anything was committed since the last call. A context manager, for one thread."""
 
     def changed(self) -> bool:
         """Whether there may be anything new since the last call; the first call answers yes."""

@@ -1,4 +1,4 @@
-"""``LISTEN`` and ``NOTIFY``: PostgreSQL tells every replica of a commit, in the moment of the commit.
+"""``LISTEN`` and ``NOTIFY``: PostgreSQL notifies every replica of a commit, in the moment of the commit.
 
 A notification is part of the transaction that makes the change: it is delivered if and only if that is committed, and
 after that. It says that something has changed, not what: who waits looks that up, in one query for all.

@@ -1,4 +1,4 @@
-"""Failures of the database that pass by themselves, and what to tell whoever asked meanwhile."""
+"""Failures of the database that pass by themselves, and the errors that users see meanwhile."""
 
 from __future__ import annotations
 

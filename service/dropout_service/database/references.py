@@ -1,4 +1,4 @@
-"""Which blobs the rows of a column name, and how many values one statement may ask for."""
+"""Which blobs the rows of a column name, and how many values one statement may hold."""
 
 from __future__ import annotations
 

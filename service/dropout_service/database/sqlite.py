@@ -97,7 +97,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _explain_damage(context: ExceptionContext) -> None:
-    """Tell a damaged file as what it is to its users: a database that does not answer, until somebody restores it.
+    """Turn the error of a damaged file into an outage: the database does not answer until it is restored.
 
     The driver raises its most general error then, which is also the base of mistakes in our own statements.
     """

@@ -157,7 +157,7 @@ class DatasetRegistry:
         return _dataset({**row, "created_at": created}), True
 
     def _has_content(self, known: Dataset) -> bool:
-        """Whether the content is where it was put: a disk may have lost it, or somebody removed it."""
+        """Whether the content is still stored: a disk may have lost it, or a person removed it."""
         try:
             return self._blobs.size(known.blob_key) == known.size_bytes
         except NotFoundError:
@@ -214,7 +214,7 @@ class DatasetRegistry:
             return [_dataset(row) for row in connection.execute(query).mappings()]
 
     def fitting(self, *, limit: int, after: str | None = None) -> int:
-        """Return how many of the datasets that `list` gives fit into one answer: descriptions of tables may be large.
+        """Return how many of the datasets that `list` gives fit into one response: schemas may be large.
 
         One always does.
         """

@@ -34,7 +34,7 @@ __all__ = ["main"]
 
 
 class Forkserver:
-    """Forks attempts, passes signals on, and tells of exits.
+    """Forks attempts, passes signals on, and reports exits.
 
     Parameters
     ----------

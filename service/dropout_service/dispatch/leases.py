@@ -1,4 +1,4 @@
-"""``LeaseWatch``: whose silence counts. A lease is told by a clock, and clocks jump; a watch is not fooled by that."""
+"""``LeaseWatch``: measures the silence of attempts by a clock that does not jump, as the clock of a lease may."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Watched:
 
 
 class LeaseWatch:
-    """Tells which attempts to spare although their lease is over by the database's clock.
+    """Decides which attempts keep their job although their lease is over by the database's clock.
 
     It contains the attempts to spare. An attempt is spared until this process has itself watched it for a while without
     a sign of life. So nothing that lives is taken for lost when a clock jumps, nor by a process that was itself
@@ -68,5 +68,5 @@ class LeaseWatch:
         return watched is None or watched.silent_s < self._patience_s
 
     def restart(self) -> None:
-        """Forget all silence: the database was away, and whoever lives could not say so."""
+        """Forget all silence: the database was away, so living attempts could not report."""
         self._watched = {}

@@ -1,4 +1,4 @@
-"""What an attempt tells the store, and what it is told."""
+"""What attempts and the store exchange: reports, outcomes, commands and leases."""
 
 from __future__ import annotations
 

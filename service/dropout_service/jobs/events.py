@@ -15,7 +15,7 @@ __all__ = ["TERMINAL", "Event", "EventType", "jsonable"]
 
 
 class EventType(StrEnum):
-    """What an event tells."""
+    """What happened."""
 
     QUEUED = "queued"
     STARTED = "started"

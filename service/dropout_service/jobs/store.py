@@ -22,7 +22,7 @@ __all__ = ["AttemptReports", "JobQueue", "JobReads", "JobRequests", "JobStore"]
 
 
 class JobRequests(Protocol):
-    """What people ask for."""
+    """Requests of users."""
 
     def submit(
         self,
@@ -94,7 +94,7 @@ class JobRequests(Protocol):
 
 
 class JobReads(Protocol):
-    """What is known of jobs."""
+    """Queries."""
 
     def get(self, job_id: str) -> Job:
         """Read a job.
@@ -150,7 +150,7 @@ class JobReads(Protocol):
 
 
 class JobQueue(Protocol):
-    """What a dispatcher gives to attempts, and takes back from those that died."""
+    """Calls of a dispatcher."""
 
     def claim(self, n: int, *, dispatcher: str, lease_s: float) -> Sequence[Job]:
         """Take up to ``n`` queued jobs that are due; each now runs under the token ``job.attempt``.
@@ -177,7 +177,7 @@ class JobQueue(Protocol):
 
 
 class AttemptReports(Protocol):
-    """What an attempt tells, and what it is told.
+    """Calls of an attempt.
 
     A write of an attempt names its token and does nothing when the job belongs to another attempt by now.
     """

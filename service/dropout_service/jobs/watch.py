@@ -135,7 +135,7 @@ class Watcher:
                 self._newcomers.discard(waiter)
 
     def close(self) -> None:
-        """Wake whoever waits, and let nobody wait any more; may be called by any thread."""
+        """Wake all waiters and refuse new ones; may be called by any thread."""
         with self._lock:
             self._closed = True
             waiters = list(self._waiters)

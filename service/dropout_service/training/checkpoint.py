@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 
     from dropout_service.training.identity import Identity
 
-__all__ = ["Position", "StopReason", "load", "save"]
+__all__ = ["Position", "TrainingEnd", "load", "save"]
 
 _FORMAT = 2
 _POSITION = ("epoch", "batch", "step", "sums", "running_s", "metrics", "best", "stop_reason")
 """What a position of format 2 has at least."""
 
-StopReason = Literal["completed", "early_stopped", "max_runtime"]
+TrainingEnd = Literal["completed", "early_stopped", "max_runtime"]
+"""How a training ended that left a model; one of the stop reasons of a job."""
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Position:
     running_s: float = 0.0
     metrics: EpochMetrics | None = None
     best: EpochMetrics | None = None
-    stop_reason: StopReason | None = None
+    stop_reason: TrainingEnd | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values; every float survives exactly."""

@@ -130,7 +130,7 @@ def hidden_dropouts(model: ModelSpec) -> tuple[float | DropoutSpec, ...]:
 
 
 def _of_all_layers(fault: FieldError) -> FieldError:
-    """Return a fault of the dropout that was given once for all layers: at its place, with the layer in words."""
+    """Return a fault of a dropout that all layers share: with the pointer of that dropout, and the layer in words."""
     _, place, *below = fault.pointer.split("/")
     if place != "dropout":
         return fault

@@ -68,7 +68,7 @@ def split(data: TrainingData, fraction: float, *, seed: int) -> tuple[NDArray[np
 
 
 def _shares(sizes: list[int], spare: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
-    """Return how many rows each group gives: largest remainders, so that the total is the rounded fraction."""
+    """Return the number of rows of each group, by largest remainders, so that the total is the rounded fraction."""
     wanted = np.array(sizes) * fraction
     counts = np.minimum(np.floor(wanted).astype(np.int64), spare)
     total = min(max(1, round(sum(sizes) * fraction)), int(spare.sum()))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropout_service.training.checkpoint import StopReason
+    from dropout_service.training.checkpoint import TrainingEnd
     from dropout_service.training.data import TrainingData
     from dropout_service.training.spec import TrainingSpec
 
@@ -146,7 +146,7 @@ class Trainer:
         return "validating" if self._position.batch == self._steps_per_epoch else "training"
 
     @property
-    def stop_reason(self) -> StopReason | None:
+    def stop_reason(self) -> TrainingEnd | None:
         """Why the training has ended; ``None`` before that, and so after an interruption."""
         return self._position.stop_reason
 

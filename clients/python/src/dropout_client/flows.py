@@ -16,7 +16,6 @@ from typing import Any, Generic, TypeVar
 from dropout_client.errors import UnexpectedResponseError
 
 __all__ = [
-    "Attempt",
     "Body",
     "Call",
     "Emit",
@@ -25,6 +24,7 @@ __all__ = [
     "Read",
     "Request",
     "Response",
+    "SendOnce",
     "Stream",
     "call",
     "read",
@@ -99,7 +99,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class SendOnce:
     """An effect: send the request once and answer with the :class:`Response`, whatever its status.
 
     Parameters
@@ -143,7 +143,7 @@ class Emit(Generic[T]):
     item: T
 
 
-Effect = Request | Attempt | Pause | Read | Call
+Effect = Request | SendOnce | Pause | Read | Call
 Flow = Generator[Effect, Any, T]
 """An operation that ends in a result."""
 Stream = Generator[Effect | Emit[T], Any, None]

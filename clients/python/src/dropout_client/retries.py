@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dropout_client.errors import APIConnectionError, APITimeoutError, DropoutError, status_error
-from dropout_client.flows import Attempt, Pause, Response
+from dropout_client.flows import Pause, Response, SendOnce
 
 if TYPE_CHECKING:
     from dropout_client.flows import Flow, Request
@@ -84,7 +84,7 @@ def attempts(request: Request, options: Options) -> Flow[Response]:
     for retry in range(options.max_retries + 1):
         asked_s: float | None = None
         try:
-            response: Response = yield Attempt(request, _at_most(timeout_s, deadline), deadline)
+            response: Response = yield SendOnce(request, _at_most(timeout_s, deadline), deadline)
         except APIConnectionError as error:
             failure: DropoutError = error
             may_be_done = may_be_done or error.may_have_arrived

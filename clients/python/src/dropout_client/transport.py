@@ -17,7 +17,7 @@ import anyio
 import httpx
 
 from dropout_client.errors import APIConnectionError, APITimeoutError, DropoutError
-from dropout_client.flows import Attempt, Call, Emit, Pause, Read, Request, Response
+from dropout_client.flows import Call, Emit, Pause, Read, Request, Response, SendOnce
 from dropout_client.retries import attempts
 from dropout_client.version import __version__
 
@@ -148,8 +148,8 @@ class _Exchange:
             case Request():
                 step = self.advance(attempts(effect, self._runner.options))
                 return step.result if isinstance(step, _Done) else None
-            case Attempt():
-                return self._attempt(effect)
+            case SendOnce():
+                return self._send_once(effect)
             case Pause():
                 return time.sleep(effect.seconds)
             case Read():
@@ -158,7 +158,7 @@ class _Exchange:
             case Call():
                 return effect.function()
 
-    def _attempt(self, attempt: Attempt) -> Response:
+    def _send_once(self, attempt: SendOnce) -> Response:
         self._close()
         with _translated(), _Content(attempt.request) as content:
             response = self._runner.http.send(_build(self._runner.http, attempt, content.blocking()), stream=True)
@@ -216,8 +216,8 @@ class _AsyncExchange:
             case Request():
                 step = await self.advance(attempts(effect, self._runner.options))
                 return step.result if isinstance(step, _Done) else None
-            case Attempt():
-                return await self._attempt(effect)
+            case SendOnce():
+                return await self._send_once(effect)
             case Pause():
                 return await anyio.sleep(effect.seconds)
             case Read():
@@ -226,7 +226,7 @@ class _AsyncExchange:
             case Call():
                 return await anyio.to_thread.run_sync(effect.function)
 
-    async def _attempt(self, attempt: Attempt) -> Response:
+    async def _send_once(self, attempt: SendOnce) -> Response:
         await self._close()
         with _translated(), _Content(attempt.request) as content:
             response = await self._runner.http.send(_build(self._runner.http, attempt, content.awaiting()), stream=True)
@@ -319,7 +319,7 @@ def _size(body: Body | None) -> int | None:
 
 def _build(
     http: httpx.Client | httpx.AsyncClient,
-    attempt: Attempt,
+    attempt: SendOnce,
     content: bytes | Iterator[bytes] | AsyncIterator[bytes] | None,
 ) -> httpx.Request:
     request = attempt.request

@@ -169,7 +169,7 @@ def _decode(value: Any, leaves: frozenset[type], dtype: np.dtype[Any], pointer: 
 
 
 def _is_regular(value: Any, shape: tuple[int, ...], leaves: frozenset[type]) -> bool:
-    """Whether all lists have the lengths of the shape and all leaves a right type, told at the speed of C.
+    """Whether all lists have the lengths of the shape and all leaves an allowed type. Runs at the speed of C.
 
     The rare rest, which is wrong or has names of non-finite numbers, is left to the walk that finds the place.
     """

@@ -27,9 +27,9 @@ from dropout_service.api.dropout.parameters import read_query, read_texts
 from dropout_service.api.dropout.schemas import (
     BackwardParameters,
     BackwardRequest,
+    DropoutParameters,
     ForwardParameters,
     ForwardRequest,
-    Parameters,
 )
 from dropout_service.api.dropout.variants import own_parameters, validated_parameters, variant_of
 from dropout_service.api.http.bodies import PartsResponse
@@ -64,12 +64,12 @@ FORMS: Final = (JSON, NPY, SAFETENSORS)
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What tells the forward pass from the backward pass on the wire."""
+    """How the forward and the backward pass differ on the wire."""
 
     input: str
     output: str
-    parameters: type[Parameters]
-    request: type[Parameters]
+    parameters: type[DropoutParameters]
+    request: type[DropoutParameters]
     backward: bool
     example: str
 
@@ -103,7 +103,7 @@ class Inputs:
         Whether JSON held the array as encoded bytes; its answer then does too.
     """
 
-    parameters: Parameters
+    parameters: DropoutParameters
     array: NDArray[Any]
     mask: NDArray[np.bool] | None = None
     x: NDArray[Any] | None = None
@@ -132,7 +132,7 @@ def decode_inputs(operation: Operation, form: str, body: Any, query_string: byte
     body
         ``bytes`` of JSON, otherwise a writable ``memoryview``.
     query_string
-        Parameters of a binary body.
+        DropoutParameters of a binary body.
     budgets
         Bounds of what is made of it.
     """
@@ -277,7 +277,7 @@ def _decode_safetensors(operation: Operation, body: memoryview, query_string: by
     return Inputs(parameters, array, mask, x)
 
 
-def _check_names(operation: Operation, parameters: Parameters, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _check_names(operation: Operation, parameters: DropoutParameters, arrays: Mapping[str, NDArray[Any]]) -> None:
     expected = [operation.input]
     if operation.backward:
         expected += ["mask", "x"] if variant_of(parameters).needs_x else ["mask"]
@@ -293,7 +293,7 @@ def _check_names(operation: Operation, parameters: Parameters, arrays: Mapping[s
 
 
 def _tensor_mask(
-    mask: NDArray[Any], given_shape: str | None, shape: tuple[int, ...], parameters: Parameters, budgets: Budgets
+    mask: NDArray[Any], given_shape: str | None, shape: tuple[int, ...], parameters: DropoutParameters, budgets: Budgets
 ) -> NDArray[np.bool]:
     """Take a BOOL tensor as it is, and the bits of a U8 tensor."""
     if mask.dtype == np.bool:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropout_service.api.dropout.schemas import Parameters
+    from dropout_service.api.dropout.schemas import DropoutParameters
     from dropout_service.api.state import Limits
     from dropout_service.kernels.variants import Variant
 
@@ -212,7 +212,7 @@ def _in_place(array: NDArray[Any]) -> NDArray[Any] | None:
     return array if array.flags.writeable and array.flags.c_contiguous else None
 
 
-def _facts(parameters: Parameters, seed: int | None) -> dict[str, Any]:
+def _facts(parameters: DropoutParameters, seed: int | None) -> dict[str, Any]:
     variant = variant_of(parameters)
     return {
         "variant": variant.name,

@@ -17,10 +17,10 @@ __all__ = [
     "BackwardAnswer",
     "BackwardParameters",
     "BackwardRequest",
+    "DropoutParameters",
     "ForwardAnswer",
     "ForwardParameters",
     "ForwardRequest",
-    "Parameters",
     "VariantEntry",
     "VariantList",
     "VariantParameter",
@@ -29,7 +29,7 @@ __all__ = [
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
 
-class Parameters(BaseModel):
+class DropoutParameters(BaseModel):
     """What dropout does, apart from the array it does it to."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -60,7 +60,7 @@ class Parameters(BaseModel):
     )
 
 
-class ForwardParameters(Parameters):
+class ForwardParameters(DropoutParameters):
     """What the forward pass does."""
 
     return_mask: Literal["none", "bool", "packed"] = Field(
@@ -70,7 +70,7 @@ class ForwardParameters(Parameters):
     )
 
 
-class BackwardParameters(Parameters):
+class BackwardParameters(DropoutParameters):
     """What the backward pass does; the same values as its forward pass had."""
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, RootModel, create_model
 
 from dropout_service.api.arrays.base import MAX_DIMENSIONS
 from dropout_service.api.arrays.schemas import Numbers
-from dropout_service.api.dropout.schemas import BackwardRequest, Parameters
+from dropout_service.api.dropout.schemas import BackwardRequest, DropoutParameters
 from dropout_service.api.http.validation_errors import summary, validated
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.variants import VARIANTS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["documented", "own_parameters", "validated_parameters", "variant_of"]
 
-ModelT = TypeVar("ModelT", bound=Parameters)
+ModelT = TypeVar("ModelT", bound=DropoutParameters)
 
 _MAX_QUOTED: Final = 40
 _X_OF_BACKWARD: Final = "The input of the forward pass, for the gradient with regard to the rate."
@@ -82,12 +82,12 @@ def validated_parameters(model: type[ModelT], values: Mapping[str, Any]) -> Mode
     return validated(_model_of(model, name), values)
 
 
-def variant_of(parameters: Parameters) -> Variant:
+def variant_of(parameters: DropoutParameters) -> Variant:
     """Return the variant that validated parameters name."""
     return VARIANTS[parameters.variant]
 
 
-def own_parameters(parameters: Parameters) -> dict[str, Any]:
+def own_parameters(parameters: DropoutParameters) -> dict[str, Any]:
     """Return the variant's own parameters, the defaults filled in."""
     return {one.name: getattr(parameters, one.name) for one in variant_of(parameters).parameters}
 

@@ -20,7 +20,7 @@ __all__ = ["PartsResponse", "declared_length", "read_buffer"]
 
 
 def declared_length(request: Request) -> float:
-    """Return the bytes that the body has by its ``Content-Length``; infinity where that is not told."""
+    """Return the length of the body in bytes by its ``Content-Length``; infinity without one."""
     declared = request.headers.get("content-length", "")
     return int(declared) if declared.isascii() and declared.isdigit() else math.inf
 

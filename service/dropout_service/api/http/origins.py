@@ -77,7 +77,7 @@ class OriginMiddleware:
         return host in self._hosts or (bool(self._suffixes) and host.endswith(self._suffixes))
 
     def _foreign_page(self, scope: Scope, host: str) -> str | None:
-        """Name the page that the write comes from, if it is none of ours; whoever is no browser names none."""
+        """Return the origin of the page that the write comes from, if it is not ours; only browsers send one."""
         origin = _header(scope, b"origin")
         if not origin:
             return None if _header(scope, b"sec-fetch-site") in _OF_THE_SAME_SITE else "another site"

@@ -130,7 +130,7 @@ def problem_response(
     excess: Excess | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Build the answer that tells of a problem."""
+    """Build the response for a problem."""
     document = ProblemDetails(
         type=f"urn:dropout-service:problem:{code}",
         title=problem.title,
@@ -147,7 +147,7 @@ def problem_response(
 
 
 def error_response(scope: Scope, error: ServiceError) -> Response:
-    """Build the answer that tells of one of our errors."""
+    """Build the response for one of our errors."""
     problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:

@@ -1,4 +1,4 @@
-"""What Pydantic found, told with JSON pointers and in the words of this API."""
+"""Validation errors of Pydantic as ours: with JSON pointers, and in the words of this API."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def field_errors(errors: Iterable[Mapping[str, Any]], payload: Any, *, known: Se
 
 
 def summary(errors: Sequence[FieldError]) -> str:
-    """Tell the first fault, and how many there are."""
+    """Return the message of the first fault and the number of all."""
     first = errors[0]
     where = f"{first.pointer}: " if first.pointer else ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -151,7 +151,7 @@ def _joined(messages: list[str]) -> str:
 
 
 def validated(model: type[ModelT], values: Mapping[str, Any], *, strict: bool | None = None) -> ModelT:
-    """Validate values by a model, with faults told as problems are.
+    """Validate values by a model; what is invalid raises ``InvalidInputError`` with JSON pointers.
 
     Parameters
     ----------

@@ -321,7 +321,7 @@ def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> D
 
 
 def _hold(dataset: Dataset, given: DataSpec, datasets: DatasetRegistry, connection: Connection) -> None:
-    """Let nobody delete the dataset before the job is recorded; who asks then is told of the job."""
+    """Lock the dataset, so that it is not deleted before the job that needs it is recorded."""
     try:
         datasets.hold(connection, dataset.id)
     except NotFoundError as error:

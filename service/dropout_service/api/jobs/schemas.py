@@ -1,4 +1,4 @@
-"""Jobs and events as the API tells of them."""
+"""Jobs, events and metrics in requests and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue of jobs on SQL."""
+"""The calls of dispatchers, on SQL."""
 
 # ruff: noqa: D102 - documented where the protocol is, in jobs.store
 

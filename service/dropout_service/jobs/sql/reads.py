@@ -1,4 +1,4 @@
-"""What is known of jobs, from SQL."""
+"""The queries, on SQL."""
 
 # ruff: noqa: D102 - documented where the protocol is, in jobs.store
 

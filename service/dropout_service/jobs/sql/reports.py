@@ -1,4 +1,4 @@
-"""What attempts tell, on SQL."""
+"""The calls of attempts, on SQL."""
 
 # ruff: noqa: D102 - documented where the protocol is, in jobs.store
 

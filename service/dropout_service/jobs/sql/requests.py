@@ -1,4 +1,4 @@
-"""What people ask of jobs, on SQL."""
+"""The requests of users, on SQL."""
 
 # ruff: noqa: D102 - documented where the protocol is, in jobs.store
 

@@ -1,4 +1,4 @@
-"""What every transaction on jobs does: read a job under its lock, write what changed, tell of it."""
+"""Steps of every transaction on jobs: lock and read a job, write what changed, append its events."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def write(connection: Connection, before: Job, change: Change) -> Job:
 
 
 def tell(connection: Connection, told: Sequence[Event]) -> None:
-    """Write events, and wake whoever waits for them once this transaction is through."""
+    """Write events, and notify all who wait for changes when this transaction commits."""
     if told:
         connection.execute(insert(events_table), [event_values(event) for event in told])
         notify(connection)

@@ -105,7 +105,7 @@ class Cipher(Protocol):
 
 
 def blocks_at_once() -> int:
-    """Return how many blocks the CPU that is compiled for encrypts in an instruction; 0 where tables have to do."""
+    """Return how many blocks one instruction of the target CPU encrypts; 0 if it has none, and tables are used."""
     if cpu_has("vaes"):
         return 4 if cpu_has("avx512f") else 2
     return 1 if cpu_has("aes") else 0

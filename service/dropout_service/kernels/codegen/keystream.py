@@ -108,7 +108,7 @@ def _chosen(builder: Any, low: Any, high: Any, lanes: list[int]) -> Any:
 
 
 def batch() -> int:
-    """Return how many groups to emit side by side for the CPU that is compiled for.
+    """Return how many groups to emit side by side for the target CPU.
 
     A round has a latency of a few cycles. With AVX-512 a group is two registers, and two groups hide more of it than
     one; more were no faster. Elsewhere a group is four registers or eight already.

@@ -136,7 +136,7 @@ def _select(_context: Any, builder: Any, format_: Any, keep: Any, x: Any, y: Any
 
 
 def _abreast(code: int) -> int:
-    """Return how many groups a loop works at the same time; float64 is bound by memory, more code would be in vain."""
+    """Return the groups of one iteration; float64 is bound by memory, so more code would not help."""
     return batch() if SIZES[code] <= _WORD_BYTES else 1
 
 

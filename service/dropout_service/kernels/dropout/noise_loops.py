@@ -300,7 +300,7 @@ def concrete(arguments: int, start: int, stop: int) -> None:
 
 @jit
 def concrete_backward(arguments: int, start: int, stop: int) -> None:
-    """Write the gradient of `concrete` and add up what the rate's is made of; ``start`` begins a sum."""
+    """Write the gradient of `concrete` by its input, and sum the terms of that by the rate; ``start`` begins a sum."""
     packed = _unpack_concrete_backward(arguments)
     item_bytes, grad_output, x, grad_input, sums, odds, sharpness, scale, slope, offset, seed = packed
     keys = keyed(room(), offset, seed)

@@ -140,7 +140,7 @@ def do(board: int, kernel: int, arguments: bytes, size: int, chunk: int, helpers
 
 @jit
 def help_out(board: int, looks: int) -> int:
-    """Help with every job that comes, until none has come for so many looks, of some 25 ns; return how many it were."""
+    """Help with every job that comes, until none has come for so many looks, of some 25 ns; return their number."""
     helped = idle = 0
     while idle < looks:
         idle += 1

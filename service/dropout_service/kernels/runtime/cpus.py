@@ -1,4 +1,4 @@
-"""How many CPUs this process may keep busy."""
+"""Number of CPUs that this process may use."""
 
 from __future__ import annotations
 

@@ -128,12 +128,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def set_threads(threads: int) -> None:
-    """Set how many threads a kernel may use when a call does not say."""
+    """Set the default number of threads of a kernel."""
     _state.threads = max(1, threads)
 
 
 def threads_in_use() -> int:
-    """Return how many threads a kernel may use when a call does not say; at first, the CPUs of this process."""
+    """Return the default number of threads of a kernel; at first, the CPUs of this process."""
     return _state.threads
 
 

@@ -1,4 +1,4 @@
-"""What a layer is, and the buffers of rows that layers lend."""
+"""The base class of layers, and the buffers in which they return rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Layer(abc.ABC):
-    """What a network is made of.
+    """A layer of a network.
 
     A layer owns the arrays that it computes into, so that a training step allocates nothing. What ``forward`` and
     ``backward`` return is lent: it holds until the next call of the same layer.

@@ -1,4 +1,4 @@
-"""Arrays in place, as lists: looked through at the speed of C, and not told more of than their first fault.
+"""Arrays in place, as lists: checked at the speed of C; only the first fault is reported.
 
 Element by element, a schema takes a kilobyte for each fault, and a copy of what is right.
 """
