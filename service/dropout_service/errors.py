@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ConflictError",
@@ -42,6 +42,7 @@ __all__ = [
     "TrainingError",
     "UnavailableError",
     "UnsupportedMediaTypeError",
+    "pointer_to",
     "without_paths",
 ]
 
@@ -229,6 +230,11 @@ class TrainingError(ServiceError):
         self.reason = reason
         self.epoch = epoch
         self.hint = hint
+
+
+def pointer_to(steps: Iterable[str | int]) -> str:
+    """Write a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def without_paths(text: str) -> str:

@@ -17,6 +17,7 @@ from dropout_service.settings import Settings
 
 SCHEMAS: dict[str, Any] = create_app(Settings(data_dir=Path("unused"))).openapi()["components"]["schemas"]
 MATCHES: dict[type, tuple[str, ...]] = {
+    spec.ColumnSpec: ("ColumnSpec",),
     spec.DataSpec: ("DataSpec",),
     spec.DropoutSpec: ("DropoutSpec",),
     spec.EarlyStoppingSpec: ("EarlyStoppingSpec",),
@@ -63,7 +64,11 @@ def test_the_choices_are_those_of_the_service(typed: type, names: tuple[str, ...
 
 
 def choices(schema: dict[str, Any]) -> set[str]:
-    return {schema["const"]} if "const" in schema else set(schema.get("enum", ()))
+    """The texts that a field takes, null aside."""
+    of_one = {schema["const"]} if "const" in schema else set(schema.get("enum", ()))
+    if "null" in {one.get("type") for one in schema.get("anyOf", ())}:
+        return of_one.union(*map(choices, schema["anyOf"]))
+    return of_one
 
 
 def literals(annotation: Any) -> set[str]:

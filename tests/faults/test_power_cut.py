@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from service_tree import ServiceTree, service_tree
+from service_tree import OCTETS, ServiceTree, service_tree
 from trainings import DATASETS
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Writers:
                 name = f"{writer}-{number}"
                 if rng.random() < 0.2:
                     content = f"a,y\n{writer},0\n{number},1\n".encode()
-                    self._insist(http, "/datasets", lambda answer: self.datasets.add(answer["id"]), content=content)
+                    self._insist(http, "/datasets", lambda answer: self.datasets.add(answer["id"]),
+                                 content=content, headers=OCTETS)  # fmt: skip
                     continue
                 spec: dict[str, Any] = {
                     "name": name,

@@ -98,7 +98,7 @@ def test_a_result_waits_for_room(tree: ServiceTree, disk: SmallDisk, ledger: Led
     wait_for(lambda: tree.job(job_id)["epoch"] >= 1, "the first epoch")
     disk.fill()
     ledger.count("faults_injected.disk_full")
-    wait_for(lambda: f"{job_id}: cannot write blob" in tree.log.read_text(), "the attempt to save the model")
+    wait_for(lambda: f"{job_id} waits: cannot write blob" in tree.log.read_text(), "the attempt to save the model")
     time.sleep(6)  # longer than its lease: that is what is tried
     assert tree.job(job_id)["finished_at"] is None
     disk.make_room()
@@ -145,7 +145,7 @@ def test_a_data_folder_that_becomes_read_only_loses_nothing(tree: ServiceTree, d
     assert_told(tree.http.post("/datasets", content=large_dataset(), headers=OCTETS), 503, "unavailable")
     assert tree.http.get("/jobs").status_code == http.HTTPStatus.OK
     wait_for(lambda: "no checkpoint: cannot write" in tree.log.read_text(), "a checkpoint that cannot be written")
-    wait_for(lambda: "; trying again" in tree.log.read_text(), "a model that cannot be saved")
+    wait_for(lambda: " waits: " in tree.log.read_text(), "a model that cannot be saved")
     assert {tree.job(job_id)["finished_at"] for job_id in (*running, *waiting)} == {None}
     disk.make_writable(disk.folder)
     undisturbed.confirm(tree, running | waiting, ledger, "read_only")

@@ -118,7 +118,8 @@ def test_from_a_request_over_interruptions_to_a_prediction(client: httpx.Client,
     assert answer.status_code == 200, answer.text
     stored = parts.models.load(parts.models.get(job["model"]))
     lowered = evaluate(
-        lower(stored.bare_layers(), stored.head), {"x": stored.input_scaling.apply(X[:5]), **stored.tensors}
+        lower(stored.bare_layers(), stored.head),
+        {"x": stored.encoders.encode(X[:5], overflow=AssertionError), **stored.tensors},
     )
     np.testing.assert_allclose(answer.json()["probabilities"], lowered["probabilities"], rtol=1e-4)
     sampled = client.post(f"/models/{job['model']}/predict", json={"x": X[:5].tolist(), "mc_samples": 9})

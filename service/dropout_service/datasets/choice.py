@@ -1,4 +1,4 @@
-"""Which columns of a table a ``TrainingSpec`` chooses, and whether a training can use them.
+"""Which columns of a table a ``TrainingSpec`` chooses, how they are used, and whether a training can use them so.
 
 The schema is all that is needed, so that a job that cannot work is refused when it is submitted.
 """
@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.datasets.decisions import unusable
+from dropout_service.errors import FieldError, InvalidInputError, pointer_to
+from dropout_service.training.columns.category import MOST_CATEGORIES
+from dropout_service.training.columns.date import MOST_DATE_COLUMNS
+from dropout_service.training.columns.text import TEXT_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dropout_service.datasets.dataset import Column, TableSchema
-    from dropout_service.training.spec import TrainingSpec
+    from dropout_service.training.spec import ColumnKind, TrainingSpec
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "no_column"]
 
 _MAX_FLOAT_CLASSES: Final = 20
 _MAX_CLASSES: Final = 1000
@@ -28,10 +32,24 @@ _MAX_NAME_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The columns that a spec chooses from a table."""
+    """The columns that a spec chooses from a table.
+
+    Parameters
+    ----------
+    features, target
+        The columns.
+    kinds
+        How each feature is used: a kind of ``training.columns.ENCODERS``.
+    """
 
     features: tuple[Column, ...]
     target: Column
+    kinds: tuple[ColumnKind, ...]
+
+    @property
+    def width(self) -> int:
+        """Columns that the network reads, at most; exactly where all features are numbers without gaps."""
+        return sum(_width(column, kind) for column, kind in zip(self.features, self.kinds, strict=True))
 
 
 def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
@@ -45,25 +63,25 @@ def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
     target_name = schema.target if spec.data.target is None else spec.data.target
     target = schema.column(target_name)
     if target is None:
-        raise InvalidInputError.at("/data/target", _no_column(schema, target_name))
-    features, pointers = _features(schema, spec, target_name)
+        raise InvalidInputError.at("/data/target", no_column(schema, target_name))
     _check_target(schema, spec, target)
     _check_rows(schema, spec, target)
-    faults = [fault for column in features for fault in _feature_faults(column, pointers.get(column.name))]
+    features, pointers = _features(schema, spec, target_name)
+    kinds: tuple[ColumnKind, ...] = tuple(spec.data.kind_of(column.name, default="number") for column in features)
+    faults = [
+        fault
+        for column, kind in zip(features, kinds, strict=True)
+        for fault in _feature_faults(column, kind, pointers.get(column.name))
+    ]
     if faults:
         raise InvalidInputError(_summary(faults, len(features)), errors=faults)
-    return Choice(features, target)
+    return Choice(features, target, kinds)
 
 
 def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[tuple[Column, ...], dict[str, str]]:
     """Find the feature columns, and where in the spec each of them is named."""
     if spec.data.features is None:
-        features = tuple(column for column in schema.columns if column.name != target_name)
-        if not features:
-            raise InvalidInputError.at(
-                "/data/target", f"`{target_name}` is the only column; there is none to predict it from"
-            )
-        return features, {}
+        return _all_but(schema, spec, target_name), {}
     if not spec.data.features:
         raise InvalidInputError.at("/data/features", "name at least one feature column, or leave `features` out")
     by_name = {column.name: column for column in schema.columns}
@@ -76,7 +94,7 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
         if name == target_name:
             faults.append(FieldError(pointer, f"`{name}` is the target; it cannot be a feature too"))
         elif name not in by_name:
-            faults.append(FieldError(pointer, _no_column(schema, name)))
+            faults.append(FieldError(pointer, no_column(schema, name)))
         elif name in pointers:
             faults.append(FieldError(pointer, f"`{name}` is named twice"))
         else:
@@ -86,39 +104,52 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
     return tuple(by_name[name] for name in spec.data.features), pointers
 
 
-def _feature_faults(column: Column, pointer: str | None) -> list[FieldError]:
-    leave_out = "leave it out of `features`" if pointer else "name the other columns in `features` to leave it out"
-    if column.type == "text":
-        message = f"column `{column.name}` is text, and text features are not supported yet; {leave_out}"
-    elif column.type == "empty":
-        message = f"column `{column.name}` has no values; {leave_out}"
-    elif column.bad:
-        message = f"column `{column.name}` has {_cells(column.bad)} that {_are(column.bad)} no finite number"
-    elif column.missing:
-        message = f"column `{column.name}` has {_cells(column.missing)} without a value; fill them in, or {leave_out}"
-    else:
-        return []
-    return [FieldError(pointer or "/data/features", message)]
+def _all_but(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[Column, ...]:
+    others = tuple(column for column in schema.columns if column.name != target_name)
+    if not others:
+        raise InvalidInputError.at("/data/target", f"`{target_name}` is the only column; there is none to predict from")
+    left_out = {name for name, chosen in (spec.data.columns or {}).items() if not chosen.use}
+    features = tuple(column for column in others if column.name not in left_out)
+    if not features:
+        message = (
+            f"none of the {len(others):,} columns beside `{target_name}` is used: each is empty, constant, an "
+            "identifier, or left out by `columns`; name those to use in `features`"
+        )
+        raise InvalidInputError.at("/data/columns", message)
+    return features
+
+
+def _feature_faults(column: Column, kind: ColumnKind, pointer: str | None) -> list[FieldError]:
+    message = unusable(column, kind)
+    return [] if message is None else [FieldError(pointer or pointer_to(("data", "columns", column.name)), message)]
+
+
+def _width(column: Column, kind: ColumnKind) -> int:
+    gaps = int(column.missing > 0)
+    return {
+        "number": 1 + gaps,
+        "boolean": 1 + gaps,
+        "category": min(column.distinct, MOST_CATEGORIES) + 1 + gaps,
+        "date": MOST_DATE_COLUMNS,
+        "text": TEXT_COLUMNS,
+    }[kind]
 
 
 def _check_rows(schema: TableSchema, spec: TrainingSpec, target: Column) -> None:
-    if schema.rows < 2:  # noqa: PLR2004 - one row has no variance
-        raise InvalidInputError.at("/data", f"the dataset has {schema.rows} row; a training needs at least 2")
-    if spec.task == "classification" and spec.validation_fraction > 0 and target.distinct == schema.rows:
+    rows = schema.rows - target.missing
+    if rows < 2:  # noqa: PLR2004 - one row has no variance
+        having = " with a value of the target" if target.missing else ""
+        raise InvalidInputError.at("/data", f"the dataset has {rows} row{having}; a training needs at least 2")
+    if spec.task == "classification" and spec.validation_fraction > 0 and target.distinct == rows:
         raise InvalidInputError.at(
             "/validation_fraction",
-            f"each of the {schema.rows:,} rows has a class of its own, so none can be held out for validation; "
+            f"each of the {rows:,} rows has a class of its own, so none can be held out for validation; "
             "give more rows, or set it to 0",
         )
 
 
 def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> None:
     pointer, name = "/data/target", target.name
-    if target.missing:
-        raise InvalidInputError.at(
-            pointer,
-            f"target `{name}` has {_cells(target.missing)} without a value, of {schema.rows:,}; remove those rows",
-        )
     if target.bad:
         raise InvalidInputError.at(
             pointer, f"target `{name}` has {_cells(target.bad)} that {_are(target.bad)} no finite number"
@@ -145,7 +176,8 @@ def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> No
         )
 
 
-def _no_column(schema: TableSchema, name: str) -> str:
+def no_column(schema: TableSchema, name: str) -> str:
+    """Say that there is no column of a name, with the closest that there is."""
     names = [column.name for column in schema.columns]
     name = name[:_MAX_NAME_CHARS]
     close = get_close_matches(name, names, n=1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dropout_service.datasets.arrays import open_npy, read_npz
-from dropout_service.datasets.cells import TRUTH, numbers
+from dropout_service.datasets.cells import is_missing
 from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.datasets.dataset import FORMATS
+from dropout_service.datasets.features import RawFeature, numbers_of
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.check import check_size, check_spec
 from dropout_service.training.data import Label, TrainingData
@@ -41,7 +43,7 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
     schema
         What is in the table.
     spec
-        The training.
+        The training, as ``resolve`` returned it.
     budgets
         Bounds of its network.
 
@@ -54,26 +56,36 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
         The network is too large.
     """
     choice = choose(schema, spec)
-    check_spec(spec, len(choice.features))
+    check_spec(spec, choice.width)
     classes = choice.target.distinct if spec.task == "classification" else None
     outputs = output_units(resolve_loss(spec, classes), classes)
-    check_size(spec, inputs=len(choice.features), outputs=outputs, rows=schema.rows, budgets=budgets)
+    check_size(spec, inputs=choice.width, outputs=outputs, rows=schema.rows, budgets=budgets)
 
 
 def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -> TrainingData:
-    """Read the columns that the spec chooses.
+    """Read the columns that the spec chooses, of the rows whose target has a value.
+
+    Parameters
+    ----------
+    dataset, blobs
+        What to read, and where its content is.
+    spec
+        As ``resolve`` returned it; a feature of which its `columns` say nothing is a number.
 
     Raises
     ------
     InvalidInputError
-        As ``check``.
+        As ``check``; or a cell of a date that is none.
     NotFoundError
         The content of the dataset has been deleted.
     """
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
-    features = [position[column.name] for column in choice.features]
+    features = [
+        RawFeature(position[column.name], column, kind)
+        for column, kind in zip(choice.features, choice.kinds, strict=True)
+    ]
     target = position[choice.target.name]
     with blobs.as_file(dataset.blob_key) as path:
         if dataset.format == "csv":
@@ -82,6 +94,10 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
             x, values = _columns_of(open_npy(path), features, target)
         else:
             x, values = _read_npz(path, features, target)
+    if choice.target.missing:
+        there = np.array([not is_missing(value) for value in values] if isinstance(values, list) else ~np.isnan(values))
+        x = x[there]
+        values = list(compress(values, there)) if isinstance(values, list) else values[there]
     if spec.task == "regression":
         y, classes = np.asarray(values, np.float64), None
     else:
@@ -92,6 +108,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
         feature_names=tuple(column.name for column in choice.features),
         target_name=choice.target.name,
         classes=classes,
+        labels={feature.column.name: feature.labels for feature in features if feature.has_labels},
     )
 
 
@@ -113,7 +130,7 @@ def check_readable(dataset: Dataset) -> None:
         )
 
 
-def _read_csv(path: Path, dataset: Dataset, features: Sequence[int], target: int) -> _Arrays:
+def _read_csv(path: Path, dataset: Dataset, features: Sequence[RawFeature], target: int) -> _Arrays:
     columns, rows = dataset.schema.columns, dataset.schema.rows
     x = np.empty((rows, len(features)))
     is_text = columns[target].type == "text"
@@ -121,36 +138,42 @@ def _read_csv(path: Path, dataset: Dataset, features: Sequence[int], target: int
     y = np.empty(0 if is_text else rows)
     for first_row, block in CsvTable(path).blocks():
         start, stop = first_row - 1, first_row - 1 + len(block[0])
-        for position, index in enumerate(features):
-            x[start:stop, position] = _numbers(block[index], columns[index])
+        for position, feature in enumerate(features):
+            x[start:stop, position] = feature.of_cells(block[feature.index], first_row)
         if is_text:
             labels += [cell.strip() for cell in block[target]]
         else:
-            y[start:stop] = _numbers(block[target], columns[target])
+            y[start:stop] = numbers_of(block[target], columns[target])
     return x, labels if is_text else y
 
 
-def _numbers(cells: Sequence[str], column: Column) -> NDArray[np.float64]:
-    if column.type == "boolean":
-        return np.array([TRUTH[cell.strip().lower()] for cell in cells], np.float64)
-    return numbers(cells)[0]
-
-
-def _read_npz(path: Path, features: Sequence[int], target: int) -> _Arrays:
+def _read_npz(path: Path, features: Sequence[RawFeature], target: int) -> _Arrays:
     content = read_npz(path)
     width = content.x.shape[1]
-    if width in features:  # `y`, numeric then, as a feature of something else
-        return _columns_of(np.column_stack([content.x, content.y]), features, target)
+    if any(feature.index == width for feature in features):  # `y` as a feature of something else
+        y = content.y if content.y.dtype.kind != "U" else np.zeros(len(content.y))
+        x, values = _columns_of(np.column_stack([content.x, y]), features, target)
+        if content.y.dtype.kind == "U":
+            position = next(i for i, feature in enumerate(features) if feature.index == width)
+            x[:, position] = features[position].of_cells(content.y.tolist(), 1)
+        return x, values
     if target < width:
         return _columns_of(content.x, features, target)
-    x = np.ascontiguousarray(content.x[:, features], np.float64)
+    x = _features_of(content.x, features)
     if content.y.dtype.kind == "U":
         return x, [label.strip() for label in content.y.tolist()]
     return x, content.y.astype(np.float64)
 
 
-def _columns_of(array: NDArray[np.generic], features: Sequence[int], target: int) -> _Arrays:
-    return np.ascontiguousarray(array[:, features], np.float64), array[:, target].astype(np.float64)
+def _columns_of(array: NDArray[np.generic], features: Sequence[RawFeature], target: int) -> _Arrays:
+    return _features_of(array, features), array[:, target].astype(np.float64)
+
+
+def _features_of(array: NDArray[np.generic], features: Sequence[RawFeature]) -> NDArray[np.float64]:
+    x = np.ascontiguousarray(array[:, [feature.index for feature in features]], np.float64)
+    for position, feature in enumerate(features):
+        x[:, position] = feature.of_numbers(x[:, position])
+    return x
 
 
 def _encoded(values: NDArray[np.float64] | list[str], column: Column) -> tuple[NDArray[np.int64], tuple[Label, ...]]:

@@ -2,9 +2,9 @@
 
 Reading one validates all of it, so a file from anywhere is safe to load: it either is a model or an error says why.
 
-Format 1. A later version may add keys anywhere, which an earlier one leaves aside, and which have defaults where they
-are missing. What must not be left aside, because it changes what a model computes, comes with another format, another
-kind of layer or another loss.
+Format 1, or 2 for a model that reads more than plain numbers. A later version may add keys anywhere, which an earlier
+one leaves aside, and which have defaults where they are missing. What must not be left aside, because it changes what a
+model computes, comes with another format, another kind of layer or another loss.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.nn.layers import LAYERS
 from dropout_service.nn.network import buffer_shapes, parameter_shapes
 from dropout_service.training.check import check_spec
+from dropout_service.training.columns import Encoders, NumberEncoder
 from dropout_service.training.data import Label
 from dropout_service.training.metrics import EpochMetrics
 from dropout_service.training.networks import resolve_loss
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "description", "dump", "load"]
 
-FORMAT = 1
-"""Version of the artefact's layout; a reader refuses others."""
+FORMAT = 2
+"""Latest version of the artefact's layout; a reader refuses later ones."""
+_PLAIN = 1
+"""The layout of a model whose features are numbers, centred and scaled: what all versions of the service read."""
 
 
 class _ScalingFields(BaseModel):
@@ -72,7 +75,8 @@ class _Description(BaseModel):
     feature_names: list[str] = Field(min_length=1)
     target_name: str
     classes: list[Label] | None
-    input_scaling: _ScalingFields
+    input_scaling: _ScalingFields | None = None
+    columns: list[dict[str, Any]] | None = None
     target_scaling: _ScalingFields | None
     layers: list[dict[str, Any]]
     weights_digest: str
@@ -82,13 +86,13 @@ class _Description(BaseModel):
 def description(model: TrainedModel) -> dict[str, Any]:
     """Return all of a model but its weights, as JSON values."""
     return {
-        "format": FORMAT,
+        "format": _PLAIN if model.encoders.are_plain else FORMAT,
         "spec": write_spec(model.spec),
         "loss": model.loss,
         "feature_names": list(model.feature_names),
         "target_name": model.target_name,
         "classes": None if model.classes is None else list(model.classes),
-        "input_scaling": model.input_scaling.to_json(),
+        **_columns_json(model.encoders),
         "target_scaling": None if model.target_scaling is None else model.target_scaling.to_json(),
         "layers": list(model.layers),
         "weights_digest": model.weights_digest,
@@ -125,9 +129,9 @@ def load(data: bytes) -> TrainedModel:
 
 
 def _read(tensors: dict[str, NDArray[Any]], fields: dict[str, Any]) -> TrainedModel:
-    if fields.get("format") != FORMAT:
+    if fields.get("format") not in range(_PLAIN, FORMAT + 1):
         raise InvalidInputError.at(
-            "/artifact/format", f"model format {fields.get('format')!r}; this version reads {FORMAT}"
+            "/artifact/format", f"model format {fields.get('format')!r}; this version reads up to {FORMAT}"
         )
     try:
         read = _Description.model_validate(fields)
@@ -145,7 +149,7 @@ def _read(tensors: dict[str, NDArray[Any]], fields: dict[str, Any]) -> TrainedMo
         feature_names=tuple(read.feature_names),
         target_name=read.target_name,
         classes=None if read.classes is None else tuple(read.classes),
-        input_scaling=_scaling(read.input_scaling, len(read.feature_names), "/artifact/input_scaling"),
+        encoders=_encoders(read),
         target_scaling=None
         if read.target_scaling is None
         else _scaling(read.target_scaling, 1, "/artifact/target_scaling"),
@@ -158,6 +162,31 @@ def _read(tensors: dict[str, NDArray[Any]], fields: dict[str, Any]) -> TrainedMo
         params={name: tensor for name, tensor in tensors.items() if name not in buffers},
         buffers={name: tensors[name] for name in buffers},
     )
+
+
+def _columns_json(encoders: Encoders) -> dict[str, Any]:
+    """Return how features are encoded: as every version reads it where that is all there is to say."""
+    if not encoders.are_plain:
+        return {"columns": encoders.to_json()}
+    numbers = [encoder for encoder in encoders.columns if isinstance(encoder, NumberEncoder)]
+    scaling = {"mean": [one.center for one in numbers], "scale": [one.scale for one in numbers]}
+    return {"input_scaling": scaling}
+
+
+def _encoders(read: _Description) -> Encoders:
+    features = len(read.feature_names)
+    if read.columns is not None:
+        if len(read.columns) != features:
+            raise InvalidInputError.at("/artifact/columns", f"{len(read.columns)} columns for {features} features")
+        try:
+            return Encoders.from_json(read.columns)
+        except ValueError as error:
+            raise InvalidInputError.at("/artifact/columns", str(error)) from error
+    if read.input_scaling is None:
+        raise InvalidInputError.at("/artifact/columns", "not a description of a model: the columns are missing")
+    scaling = _scaling(read.input_scaling, features, "/artifact/input_scaling")
+    mean, scale = scaling.mean.tolist(), scaling.scale.tolist()
+    return Encoders(tuple(map(NumberEncoder, mean, scale, mean)))
 
 
 def _scaling(fields: _ScalingFields, columns: int, pointer: str) -> Standardization:
@@ -182,7 +211,7 @@ def _check(model: TrainedModel, read: _Description) -> set[str]:
     if loss != model.loss or (classes is None) != (model.target_scaling is not None):
         raise InvalidInputError.at("/artifact/loss", "loss, classes and scaling do not fit the specification")
     try:
-        check_spec(model.spec, len(model.feature_names))
+        check_spec(model.spec, model.encoders.width)
     except InvalidInputError as error:
         raise error.within("/artifact/spec") from error
     layers = model.bare_layers()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.models.rows import Rows, rows_of_array
 from dropout_service.nn.mode import EVALUATION, Mode
 
 if TYPE_CHECKING:
@@ -77,21 +78,21 @@ class Prediction:
 
 def predict(
     model: TrainedModel,
-    x: NDArray[Any],
+    x: NDArray[Any] | Rows,
     *,
     mc_samples: int | None = None,
     seed: int = 0,
     budgets: Budgets | None = None,
     before_pass: Callable[[], None] = lambda: None,
 ) -> Prediction:
-    """Predict rows of raw (not standardised) input.
+    """Predict raw rows: as they stand in a table, not encoded.
 
     Parameters
     ----------
     model
         The model.
     x
-        Features, shape (n, features), numeric and finite.
+        The rows; an array as ``rows_of_array`` takes it.
     mc_samples
         Number of passes with dropout active; ``None``: one pass without dropout.
     seed
@@ -111,15 +112,15 @@ def predict(
     Raises
     ------
     InvalidInputError
-        ``/x``: not of shape (n, features), not numeric, or not finite; ``/mc_samples``: below 1;
+        ``/x``: see ``rows_of_array``, or values beyond float32 once they are scaled; ``/mc_samples``: below 1;
         ``/seed``: not an unsigned 64-bit integer.
     OverBudgetError
         So many rows and samples of so large a network are too much.
     """
-    _check_shape(model, x)
+    count = len(x.x) if isinstance(x, Rows) else x.size // max(1, len(model.feature_names))
     if budgets is not None:
-        _check_budgets(model, len(x), mc_samples, budgets)
-    _check_finite(model, x)
+        _check_budgets(model, count, mc_samples, budgets)
+    rows = x if isinstance(x, Rows) else rows_of_array(model, x)
     if mc_samples is not None and mc_samples < 1:
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
@@ -127,12 +128,9 @@ def predict(
     network, scaling = model.network(), model.target_scaling
     unit = {} if scaling is None else {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
     parts: list[dict[str, Values]] = []
-    for begin in range(0, len(x), _CHUNK_ROWS):
-        rows = x[begin : begin + _CHUNK_ROWS].astype(np.float64)
-        with np.errstate(over="ignore"):
-            scaled = model.input_scaling.apply(rows).astype(np.float32)
-        if not np.isfinite(scaled).all():
-            raise InvalidInputError.at("/x", "values exceed float32 after standardisation; check their unit")
+    for begin in range(0, len(rows.x), _CHUNK_ROWS):
+        chosen = np.arange(begin, min(begin + _CHUNK_ROWS, len(rows.x)))
+        scaled = model.encoders.encode(rows.x, rows.texts, chosen, overflow=_overflow)
         if mc_samples is None:
             before_pass()
             passes = iter([network.forward(scaled, EVALUATION)])
@@ -154,14 +152,8 @@ def _modes(seed: int, samples: int, *, first_row: int, before_each: Callable[[],
         yield Mode.monte_carlo(seed, sample, first_row=first_row)
 
 
-def _check_shape(model: TrainedModel, x: NDArray[Any]) -> None:
-    features = len(model.feature_names)
-    if x.ndim != 2 or x.shape[1] != features:  # noqa: PLR2004 - rows and columns
-        raise InvalidInputError.at("/x", f"shape {x.shape}; the model takes (rows, {features})")
-    if not x.shape[0]:
-        raise InvalidInputError.at("/x", "no rows; give one or more")
-    if x.dtype.kind not in "fiub":
-        raise InvalidInputError.at("/x", f"dtype {x.dtype}; the model takes real numbers")
+def _overflow(_feature: int) -> InvalidInputError:
+    return InvalidInputError.at("/x", "values exceed float32 after standardisation; check their unit")
 
 
 def _check_budgets(model: TrainedModel, rows: int, mc_samples: int | None, budgets: Budgets) -> None:
@@ -172,15 +164,3 @@ def _check_budgets(model: TrainedModel, rows: int, mc_samples: int | None, budge
     operations = rows * (mc_samples or 1) * size
     pointer, fewer = ("/x", "rows") if mc_samples is None else ("/mc_samples", "samples, or fewer rows at a time")
     budgets.check("prediction_operations", operations, pointer=pointer, remedy=f"ask for fewer {fewer}")
-
-
-def _check_finite(model: TrainedModel, x: NDArray[Any]) -> None:
-    for begin in range(0, len(x), _CHUNK_ROWS):
-        rows = x[begin : begin + _CHUNK_ROWS]
-        finite = np.isfinite(rows)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            raise InvalidInputError.at(
-                f"/x/{begin + row}/{column}",
-                f"{float(rows[row, column])} (column `{model.feature_names[column]}`) is not finite",
-            )

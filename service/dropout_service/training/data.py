@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -17,12 +19,13 @@ Label = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Features and targets, checked: finite, of equal length, at least one row and one column.
+    """Features and targets of equal length, at least one row and one column; no value is infinite.
 
     Parameters
     ----------
     x
-        Features, shape (rows, features), float64, C-contiguous.
+        Features, shape (rows, features), float64, C-contiguous: raw values of ``training.columns.RawColumn``, which
+        are NaN where a cell has none.
     y
         Targets, shape (rows,): float64 values of a regression, or int64 class indices.
     feature_names
@@ -31,6 +34,8 @@ class TrainingData:
         Name of the target.
     classes
         The labels that the class indices stand for, in sorted order; ``None`` for a regression.
+    labels
+        For each feature that is text, by its name, the texts that its values are indices of.
     """
 
     x: NDArray[np.float64]
@@ -38,3 +43,9 @@ class TrainingData:
     feature_names: tuple[str, ...]
     target_name: str
     classes: tuple[Label, ...] | None
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    @property
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """For each feature its labels; empty where it is none of text."""
+        return tuple(self.labels.get(name, ()) for name in self.feature_names)

@@ -1,4 +1,4 @@
-"""From the rows of a dataset to what the network sees: split, standardised, float32."""
+"""From the rows of a dataset to what the network sees: split, encoded, float32."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.training.columns import Encoders
 from dropout_service.training.split import split
-from dropout_service.training.standardization import Standardization, blocks
+from dropout_service.training.standardization import Standardization
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,10 +28,10 @@ class PreparedData:
     Parameters
     ----------
     x, y
-        Training part: features (rows, features) float32; class indices int64 or values float32, (rows,).
+        Training part: encoded features (rows, width) float32; class indices int64 or values float32, (rows,).
     x_validation, y_validation
         Validation part, possibly without rows.
-    input_scaling
+    encoders
         What was applied to the features.
     target_scaling
         What was applied to the values of a regression.
@@ -40,12 +41,12 @@ class PreparedData:
     y: NDArray[Any]
     x_validation: NDArray[np.float32]
     y_validation: NDArray[Any]
-    input_scaling: Standardization
+    encoders: Encoders
     target_scaling: Standardization | None
 
 
 def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
-    """Split and scale; what is fitted is fitted on the training part only.
+    """Split, encode and scale; what is fitted is fitted on the training part only.
 
     Raises
     ------
@@ -53,37 +54,32 @@ def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
         No possible split, or values beyond float32.
     """
     train, validation = split(data, spec.validation_fraction, seed=spec.seed)
-    inputs = Standardization.identity(data.x.shape[1])
+    encoders = Encoders.fit(data, train, _kinds(spec, data), spec.scaling if spec.standardize else "none")
     target = None if data.classes is not None else Standardization.identity(1)
-    if spec.standardize:
-        inputs = Standardization.fit(data.x, train, names=data.feature_names, pointer="/data")
-        if target is not None:
-            target = Standardization.fit(
-                data.y[:, np.newaxis].astype(np.float64), train, names=(data.target_name,), pointer="/data/target"
-            )
+    if spec.standardize and target is not None:
+        target = Standardization.fit(
+            data.y[:, np.newaxis].astype(np.float64), train, names=(data.target_name,), pointer="/data/target"
+        )
+
+    def overflow(feature: int) -> InvalidInputError:
+        message = f"values of column `{data.feature_names[feature]}` exceed float32; use a larger unit"
+        return InvalidInputError.at("/data", message)
+
     return PreparedData(
-        _features(data, train, inputs),
+        encoders.encode(data.x, data.texts, train, overflow=overflow),
         _targets(data, train, target),
-        _features(data, validation, inputs),
+        encoders.encode(data.x, data.texts, validation, overflow=overflow),
         _targets(data, validation, target),
-        inputs,
+        encoders,
         target,
     )
 
 
-def _features(data: TrainingData, rows: NDArray[np.intp], scaling: Standardization) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        x = np.empty((rows.size, data.x.shape[1]), np.float32)
-        begin = 0
-        for part in blocks(data.x, rows):
-            x[begin : begin + len(part)] = scaling.apply(part)
-            begin += len(part)
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=0))
-    if bad.size:
-        raise InvalidInputError.at(
-            "/data", f"values of column `{data.feature_names[bad[0]]}` exceed float32; use a larger unit"
-        )
-    return x
+def _kinds(spec: TrainingSpec, data: TrainingData) -> list[str]:
+    """Return how each feature is used: as the specification says, or as what it is."""
+    return [
+        spec.data.kind_of(name, default="category" if name in data.labels else "number") for name in data.feature_names
+    ]
 
 
 def _targets(data: TrainingData, rows: NDArray[np.intp], scaling: Standardization | None) -> NDArray[Any]:

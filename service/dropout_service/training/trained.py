@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dropout_service.nn.heads import Head
     from dropout_service.nn.layers.base import Layer
+    from dropout_service.training.columns import Encoders
     from dropout_service.training.data import Label
     from dropout_service.training.metrics import EpochMetrics
     from dropout_service.training.spec import TrainingSpec
@@ -43,8 +44,8 @@ class TrainedModel:
         Names of the columns.
     classes
         Labels in the order of the outputs; ``None`` for a regression.
-    input_scaling
-        Standardisation of the features.
+    encoders
+        From raw features to what the network reads.
     target_scaling
         Standardisation of the target; ``None`` for a classification.
     params
@@ -60,7 +61,7 @@ class TrainedModel:
     feature_names: tuple[str, ...]
     target_name: str
     classes: tuple[Label, ...] | None
-    input_scaling: Standardization
+    encoders: Encoders
     target_scaling: Standardization | None
     params: Mapping[str, NDArray[np.float32]]
     metrics: EpochMetrics
@@ -95,7 +96,7 @@ class TrainedModel:
             The specification does not fit the features.
         """
         classes = None if self.classes is None else len(self.classes)
-        return build_layers(self.spec.model, len(self.feature_names), output_units(self.loss, classes))
+        return build_layers(self.spec.model, self.encoders.width, output_units(self.loss, classes))
 
     def sampling_layers(self) -> tuple[Layer, ...]:
         """Return ``bare_layers`` at the dropout rates that the training ended with.

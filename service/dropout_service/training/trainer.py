@@ -84,8 +84,8 @@ class Trainer:
         self._data = data
         self._loss_name = resolve_loss(spec, classes)
         self._loss = LOSSES[self._loss_name]
-        self._network = build_network(spec, data.x.shape[1], output_units(self._loss_name, classes))
         self._rows = prepare(spec, data)
+        self._network = build_network(spec, self._rows.encoders.width, output_units(self._loss_name, classes))
 
         self._network.initialize(spec.model.initializer, seed=spec.seed)
         self._optimizer = build_optimizer(spec, self._network)
@@ -212,7 +212,7 @@ class Trainer:
             feature_names=self._data.feature_names,
             target_name=self._data.target_name,
             classes=self._data.classes,
-            input_scaling=self._rows.input_scaling,
+            encoders=self._rows.encoders,
             target_scaling=self._rows.target_scaling,
             params={name: view.astype(np.float32) for name, view in network.parameters.views(kept["params"]).items()},
             metrics=position.best or position.metrics,

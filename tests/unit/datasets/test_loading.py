@@ -9,6 +9,7 @@ import pytest
 from dropout_service.budgets import Budgets
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check, load_training_data
+from dropout_service.datasets.resolution import resolve
 from dropout_service.errors import InvalidInputError, NotFoundError
 from dropout_service.training.spec import TrainingSpec
 
@@ -33,7 +34,7 @@ def spec(task: str = "classification", *, validation_fraction: float = 0.25, **d
 
 def faults(dataset: Dataset, checked: TrainingSpec) -> dict[str, str]:
     with pytest.raises(InvalidInputError) as caught:
-        check(dataset.schema, checked, Budgets())
+        check(dataset.schema, resolve(dataset.schema, dataset.format, checked), Budgets())
     found: dict[str, str] = {}
     for error in caught.value.errors:
         found[error.pointer] = f"{found.get(error.pointer, '')}{error.message}\n"
@@ -43,6 +44,51 @@ def faults(dataset: Dataset, checked: TrainingSpec) -> dict[str, str]:
 @pytest.fixture
 def houses(registry: DatasetRegistry) -> Dataset:
     return registry.add_content(HOUSES)
+
+
+def test_a_table_with_texts_gaps_and_dates(registry: DatasetRegistry, blobs: BlobStore):
+    content = """when,city,size,member,code,price
+2024-01-01,Ulm,50,true,1,100
+2024-01-02, Bonn ,,false,2,
+2024-01-03,Ulm,70,,1.0,300
+,NA,80,true,2,400
+"""
+    dataset = registry.add_content(content.encode())
+    checked = spec("regression", columns={"when": {"kind": "date"}, "code": {"kind": "category"}})
+    resolved = resolve(dataset.schema, dataset.format, checked)
+    check(dataset.schema, resolved, Budgets())
+    data = load_training_data(dataset, blobs, resolved)
+    assert data.feature_names == ("when", "city", "size", "member", "code")
+    assert data.labels == {"city": ("Ulm", "Bonn"), "code": ("1", "2")}
+    day_s, nan = 86_400, np.nan
+    first = 19_723 * day_s
+    np.testing.assert_array_equal(
+        data.x, [[first, 0, 50, 1, 0], [first + 2 * day_s, 0, 70, nan, 0], [nan, nan, 80, 1, 1]]
+    )
+    np.testing.assert_array_equal(data.y, [100, 300, 400]), "rows without a target are left out"
+
+
+def test_a_cell_that_is_no_date_is_told_with_its_row(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(b"when,y\n2024-01-01,1\n24.12.2024,2\n")
+    checked = spec("regression", columns={"when": {"kind": "date"}})
+    with pytest.raises(
+        InvalidInputError, match=r"row 2, column `when`: '24.12.2024' is not a date or time of ISO 8601"
+    ):
+        load_training_data(dataset, blobs, checked)
+
+
+def test_a_text_target_without_a_value_leaves_the_row_out(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(b"a,y\n1,u\n2,\n3,v\n4,u\n")
+    data = load_training_data(dataset, blobs, spec(validation_fraction=0))
+    assert (data.x[:, 0].tolist(), data.y.tolist(), data.classes) == ([1, 3, 4], [0, 1, 0], ("u", "v"))
+
+
+def test_numbers_of_an_array_may_be_categories(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(from_arrays([[3.0, 1], [5.5, 2], [3.0, 3], [5.5, 4]], [1.0, 2, 3, 4]))
+    checked = spec("regression", columns={"x0": {"kind": "category"}})
+    data = load_training_data(dataset, blobs, resolve(dataset.schema, dataset.format, checked))
+    assert data.labels == {"x0": ("3", "5.5")}
+    np.testing.assert_array_equal(data.x, [[0, 1], [1, 2], [0, 3], [1, 4]])
 
 
 def test_regression_by_names(houses: Dataset, blobs: BlobStore):
@@ -148,8 +194,22 @@ def test_deleted_content_is_told(houses: Dataset, registry: DatasetRegistry, blo
                 "/data/features/3": "twice",
             },
         ),
-        (spec("regression", features=["area", "city"]), {"/data/features/1": "`city` is text, and text features"}),
-        (spec("regression"), {"/data/features": "`city` is text.*name the other columns in `features`"}),
+        (
+            spec("regression", features=["area", "city"], columns={"city": {"kind": "number"}}),
+            {"/data/features/1": "`city` is text, no number; use the column as a category"},
+        ),
+        (
+            spec("regression", columns={"city": {"kind": "boolean"}, "rooms": {"kind": "boolean"}}),
+            {"/data/columns/city": "`city` is text, no boolean", "/data/columns/rooms": "other values than true and"},
+        ),
+        (spec("regression", columns={"area": {"kind": "date"}}), {"/data/columns/area": "is one of numbers, no date"}),
+        (spec("regression", columns={"aera": {}}), {"/data/columns/aera": 'did you mean "area"'}),
+        (spec("regression", columns={"price": {}}), {"/data/columns/price": "is the target"}),
+        (spec("regression", features=["area"], columns={"rooms": {}}), {"/data/columns/rooms": "not among `features`"}),
+        (
+            spec("regression", features=["area"], columns={"area": {"use": False}}),
+            {"/data/columns/area": "is among `features`; leave it out there"},
+        ),
         (spec("regression", features=[]), {"/data/features": "at least one feature"}),
         (spec("regression", target="city", features=["area"]), {"/task": "is text .*use task `classification`"}),
         (spec(target="rooms", features=["area"]), {"/validation_fraction": "has a class of its own"}),
@@ -166,13 +226,23 @@ def test_faults_point_into_the_spec(houses: Dataset, checked: TrainingSpec, expe
 @pytest.mark.parametrize(
     ("content", "checked", "pointer", "message"),
     [
-        ("a,b,y\n1,,0\n2,3,1\nNA,NA,1\n4,5,0\n", spec(), "/data/features", "column `b` has 2 cells without a value"),
-        ("a,y\n1,0\n2,\n3,1\n", spec(), "/data/target", "target `y` has 1 cell without a value, of 3"),
-        ("a,y\n" + "1,0\n" * 20 + "x,1\n", spec(), "/data/features", "column `a` has 1 cell that is no finite number"),
+        (
+            "a,y\n1,0\n2,\n3,\n",
+            spec("regression"),
+            "/data",
+            "has 1 row with a value of the target; a training needs at least 2",
+        ),
+        (
+            "a,y\n" + "1,0\n2,0\n" * 20 + "x,1\n",
+            spec(),
+            "/data/columns/a",
+            "column `a` has 1 cell that is no finite number; correct them, or use the column as a category",
+        ),
         ("a,y\n" + "1,2\n" * 20 + "1,inf\n", spec("regression"), "/data/target", "1 cell that is no finite number"),
-        ("a,e,y\n1,,0\n2,,1\n3,,1\n", spec(), "/data/features", "column `e` has no values"),
+        ("a,e,y\n1,,0\n2,,1\n3,,1\n", spec(features=["a", "e"]), "/data/features/1", "column `e` has no values"),
+        ("e,c,y\n,2,0\n,2,1\n,2,1\n", spec(), "/data/columns", "none of the 2 columns beside `y` is used"),
         ("a,y\n1,0\n2,0\n", spec(), "/data/target", "has the same value; a classification needs two classes"),
-        ("y\n1\n2\n", spec(), "/data/target", "the only column"),
+        ("y\n1\n2\n", spec("regression"), "/data/target", "the only column"),
         ("a,y\n1,2\n", spec("regression"), "/data", "has 1 row; a training needs at least 2"),
         (
             "a,y\n" + "".join(f"{i},{i / 7}\n" for i in range(900)),
@@ -202,10 +272,10 @@ def test_what_a_training_cannot_use(
 
 
 def test_all_unusable_features_are_named_in_one_message(registry: DatasetRegistry):
-    dataset = registry.add_content(b"a,b,c,y\n1,,u,0\n2,3,v,1\n3,4,w,1\n")
+    dataset = registry.add_content(b"a,b,c,y\n1,t,u,0\n2,s,v,1\n3,t,w,1\n")
     with pytest.raises(InvalidInputError) as caught:
-        check(dataset.schema, spec(), Budgets())
-    assert caught.value.message.startswith("2 of 3 feature columns cannot be used: column `b` has 1 cell without")
+        check(dataset.schema, spec(columns={"b": {"kind": "number"}, "c": {"kind": "number"}}), Budgets())
+    assert caught.value.message.startswith("2 of 3 feature columns cannot be used: column `b` is text, no number")
     assert len(caught.value.errors) == 2
 
 

@@ -63,7 +63,7 @@ def test_classes_are_the_most_probable_labels(make_model: Callable[..., TrainedM
 def test_raw_input_is_standardised_as_in_training(make_model: Callable[..., TrainedModel], loss: str):
     """The plain composition in float64: scaling, layers, and the way back to the target's unit."""
     model = make_model(loss)
-    h = (X - model.input_scaling.mean) / model.input_scaling.scale
+    h = model.encoders.encode(X, overflow=AssertionError).astype(np.float64)
     for i in range(3):
         h = h @ model.params[f"layers.{i}.weight"] + model.params[f"layers.{i}.bias"]
         h = np.maximum(h, 0) if i < 2 else h
@@ -150,7 +150,7 @@ def test_every_variant_gives_samples(make_model: Callable[..., TrainedModel], va
 def test_without_samples_a_prediction_is_the_plain_network(make_model: Callable[..., TrainedModel], variant: str):
     """In evaluation nothing is left of any variant: the composition in float64."""
     model = make_model("squared_error", model=model_with(variant), epochs=3)
-    h = (X - model.input_scaling.mean) / model.input_scaling.scale
+    h = model.encoders.encode(X, overflow=AssertionError).astype(np.float64)
     for i in range(3):
         z = h @ model.params[f"layers.{i}.weight"] + model.params[f"layers.{i}.bias"]
         past = h if i == 1 and model.spec.model.residual else 0

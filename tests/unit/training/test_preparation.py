@@ -24,7 +24,7 @@ def test_scaling_is_fitted_on_the_training_part_only(
     data.x[validation] += 1000
     data.y[validation] += 1000
     rows = prepare(make_spec(), data)
-    assert rows.input_scaling.mean.tolist() == pytest.approx(data.x[train].mean(axis=0).tolist())
+    assert [encoder.center for encoder in rows.encoders.columns] == pytest.approx(data.x[train].mean(axis=0).tolist())
     assert rows.target_scaling.scale[0] == pytest.approx(data.y[train].std())
     np.testing.assert_allclose(rows.x.mean(axis=0), 0, atol=1e-6)
     assert rows.x_validation.min() > 10

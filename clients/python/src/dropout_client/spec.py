@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dropout_client.dropout import VariantName
 
 __all__ = [
+    "ColumnSpec",
     "DataSpec",
     "DropoutSpec",
     "EarlyStoppingSpec",
@@ -25,6 +26,13 @@ __all__ = [
     "ScheduleSpec",
     "TrainingSpec",
 ]
+
+
+class ColumnSpec(TypedDict, total=False):
+    """How a column is used."""
+
+    kind: Literal["number", "boolean", "category", "date", "text"]
+    use: bool
 
 
 class DataSpec(TypedDict, total=False):
@@ -42,6 +50,8 @@ class DataSpec(TypedDict, total=False):
     """Name of the target column."""
     features: Sequence[str]
     """Names of the feature columns."""
+    columns: Mapping[str, ColumnSpec]
+    """How columns are used, where that is to differ from what the schema suggests."""
 
 
 class RateScheduleSpec(TypedDict, total=False):
@@ -128,6 +138,7 @@ class TrainingSpec(TypedDict, total=False):
     validation_fraction: float
     early_stopping: EarlyStoppingSpec | None
     standardize: bool
+    scaling: Literal["standard", "robust"]
     seed: int
     threads: int
     max_runtime_s: float | None

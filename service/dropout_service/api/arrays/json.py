@@ -16,8 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dropout_service.api.arrays.base import FLOAT_DTYPES, MAX_DIMENSIONS, as_array, little_endian_bytes
-from dropout_service.api.http.validation_errors import pointer_to
-from dropout_service.errors import InvalidInputError
+from dropout_service.errors import InvalidInputError, pointer_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
-from dropout_service.api.http.validation_errors import MOST_NAMES, pointer_to
-from dropout_service.errors import InvalidInputError
+from dropout_service.api.http.validation_errors import MOST_NAMES
+from dropout_service.errors import InvalidInputError, pointer_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

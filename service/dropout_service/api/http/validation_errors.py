@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 
-from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.errors import FieldError, InvalidInputError, pointer_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
-__all__ = ["MOST_ERRORS", "MOST_NAMES", "field_errors", "pointer_to", "summary", "validated"]
+__all__ = ["MOST_ERRORS", "MOST_NAMES", "field_errors", "summary", "validated"]
 
 ModelT = TypeVar("ModelT", bound="BaseModel")
 
@@ -69,11 +69,6 @@ def summary(errors: Sequence[FieldError]) -> str:
     where = f"{first.pointer}: " if first.pointer else ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}{first.message}{more}"
-
-
-def pointer_to(steps: Iterable[str | int]) -> str:
-    """Write a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _steps_into(payload: Any, location: tuple[str | int, ...], *, last: bool) -> list[str | int]:

@@ -22,6 +22,7 @@ from dropout_service.api.jobs import control
 from dropout_service.api.jobs.schemas import EventPage, EventReport, JobReport, JobRequest, MetricsPage
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check, check_readable
+from dropout_service.datasets.resolution import resolve
 from dropout_service.errors import ConflictError, InvalidInputError, NotFoundError
 from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
 from dropout_service.training.spec import DataSpec
@@ -153,8 +154,8 @@ def _submit(
             return repeated
         body = validated(JobRequest, read_json_object(content, _EXAMPLE, limits.budgets))
         _check_memory(body, limits.job_memory_bytes)
-        dataset = _dataset(body, datasets, limits.budgets)
-        spec = body.training(_stored_data(body.data, dataset))
+        resolved, dataset = _dataset(body, datasets, limits.budgets)
+        spec = resolved.training(_stored_data(resolved.data, dataset))
 
         def in_transaction(connection: Connection, job: Job) -> None:
             _hold(dataset, body.data, datasets, connection)
@@ -303,12 +304,15 @@ def _frame(event: Event) -> bytes:
     return format_sse_event(data_str=report.model_dump_json(), event=event.type, id=str(event.sequence))
 
 
-def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> Dataset:
-    """Return the dataset of a job once the training is known to fit it; arrays in place are stored only then."""
+def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> tuple[JobRequest, Dataset]:
+    """Return the dataset of a job, and the job with every decision about it, once the training is known to fit it.
+
+    Arrays in place are stored only then.
+    """
     data = spec.data
     if data.x is not None and data.y is not None:
         budgets.check("columns", 1 + len(data.x[0]) if data.x else 0, pointer="/data/x")
-        return datasets.add_content(
+        return spec, datasets.add_content(
             from_arrays(data.x, data.y), name=spec.name, accept=lambda schema: check(schema, spec, budgets)
         )
     try:
@@ -316,8 +320,9 @@ def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> D
     except NotFoundError as error:
         raise InvalidInputError.at("/data/dataset", error.message) from error
     check_readable(dataset)
-    check(dataset.schema, spec, budgets)
-    return dataset
+    resolved = resolve(dataset.schema, dataset.format, spec)
+    check(dataset.schema, resolved, budgets)
+    return resolved, dataset
 
 
 def _hold(dataset: Dataset, given: DataSpec, datasets: DatasetRegistry, connection: Connection) -> None:

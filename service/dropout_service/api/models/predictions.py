@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -25,6 +25,7 @@ from dropout_service.api.http.problems import problem_responses
 from dropout_service.api.http.validation_errors import validated
 from dropout_service.errors import InvalidInputError
 from dropout_service.models.prediction import predict
+from dropout_service.models.rows import Rows, rows_of_array, rows_of_records
 from dropout_service.training.data import Label
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ router = APIRouter()
 
 _FORMS: Final = (JSON, NPY, SAFETENSORS)
 _ANSWERS: Final = (JSON, SAFETENSORS)
-_EXAMPLE: Final = '{"x": [[5.1, 3.5]]}'
+_EXAMPLE: Final = '{"records": [{"length": 5.1, "island": "Biscoe"}]} or {"x": [[5.1, 3.5]]}'
 _CLASSIFICATION: Final = (
     "classes",
     "probabilities",
@@ -73,9 +74,20 @@ class PredictionParameters(BaseModel):
 
 
 class PredictionRequest(PredictionParameters):
-    """Rows to predict."""
+    """Rows to predict: `records`, or `x`."""
 
-    x: Numbers = Field(description="Rows of features as they are in the data: not scaled.", examples=[[[5.1, 3.5]]])
+    records: list[dict[str, Any]] | None = Field(
+        default=None,
+        description="One object for each row, with a value for each feature by its name, in any order; null where "
+        "there is none. A category may be one that no training row had. Other names are left aside.",
+        examples=[[{"bill_length_mm": 39.1, "island": "Biscoe", "sex": None}]],
+    )
+    x: Numbers | None = Field(
+        default=None,
+        description="Rows of features in their order, as they are in the data: not scaled. For models all of whose "
+        "features are numbers or truth values.",
+        examples=[[[5.1, 3.5]]],
+    )
 
 
 class _Answer(BaseModel):
@@ -118,7 +130,16 @@ _ROW: Final = np.array([[5.1, 3.5]])
             "content": {
                 JSON: {
                     "schema": {"$ref": "#/components/schemas/PredictionRequest"},
-                    "example": {"x": [[5.1, 3.5]], "mc_samples": 50},
+                    "examples": {
+                        "records": {
+                            "summary": "A row by the names of its columns",
+                            "value": {"records": [{"x0": 5.1, "x1": None}, {"x1": 3.5, "x0": 4.9}]},
+                        },
+                        "array": {
+                            "summary": "A row of numbers, with its uncertainty",
+                            "value": {"x": [[5.1, 3.5]], "mc_samples": 50},
+                        },
+                    },
                 },
                 NPY: binary_body("The rows.", rows=binary_example("One row", encode_npy(_ROW), "mc_samples=50")),
                 SAFETENSORS: binary_body(
@@ -141,6 +162,7 @@ async def predict_rows(
 ) -> Response:
     """Predict rows of raw features: classes with probabilities, or values.
 
+    `records` takes rows as a table has them: columns by name, gaps and unknown categories included.
     `mc_samples` keeps dropout on and says how sure the model is. npy: the array, parameters in the query.
     safetensors: a tensor `x`, parameters in the query or the metadata; both are answered with safetensors, unless
     `Accept` says JSON: tensors by the names of the JSON fields, the other fields as JSON in the metadata.
@@ -166,15 +188,15 @@ def _answer(
     before_pass: Callable[[], None],
 ) -> Response:
     model = models.load(models.get(model_id))
-    x, given = _read(form, body, budgets)
+    rows, given = _read(form, body, model, budgets)
     for name in given.keys() & query.keys():
         raise InvalidInputError.at(f"/{name}", "given in the query and in the body; give it once")
     parameters = validated(PredictionParameters, {**query, **given}, strict=form == JSON)
     if answer_form == JSON:
-        _check_values(len(x) if x.ndim else 0, model, parameters, budgets)
+        _check_values(len(rows.x), model, parameters, budgets)
     prediction = predict(
         model,
-        x,
+        rows,
         mc_samples=parameters.mc_samples,
         seed=parameters.seed,
         budgets=budgets,
@@ -191,19 +213,35 @@ def _check_values(rows: int, model: TrainedModel, parameters: PredictionParamete
     budgets.check("json_values", values, pointer="/x", remedy=f"accept {SAFETENSORS}, or send fewer rows at a time")
 
 
-def _read(form: str, body: bytes | memoryview, budgets: Budgets) -> tuple[NDArray[Any], dict[str, Any]]:
+def _read(form: str, body: bytes | memoryview, model: TrainedModel, budgets: Budgets) -> tuple[Rows, dict[str, Any]]:
     """Return the rows and the parameters of a body."""
     if form == JSON:
         fields = read_json_object(bytes(body), _EXAMPLE, budgets)
-        if "x" not in fields:
-            raise InvalidInputError.at("/x", f"give the rows to predict as `x`, such as {_EXAMPLE}")
-        x = fields.pop("x")
-        rows = (
-            _widened(decode_encoded(x, FLOAT_DTYPES, "/x"))
-            if isinstance(x, dict)
-            else decode_numbers(x, np.dtype(np.float64), "/x")
-        )
-        return rows, fields
+        return _rows(fields, model), fields
+    array, given = _read_binary(form, body)
+    return rows_of_array(model, array), given
+
+
+def _rows(fields: dict[str, Any], model: TrainedModel) -> Rows:
+    """Take the rows out of the fields of a body in JSON."""
+    if ("x" in fields) == ("records" in fields):
+        both = "give the rows once: " if "x" in fields else "give the rows to predict: "
+        raise InvalidInputError.at("/records", f"{both}`records` by column name or `x` in order, such as {_EXAMPLE}")
+    if "records" in fields:
+        records = fields.pop("records")
+        if not isinstance(records, list):
+            raise InvalidInputError.at("/records", "a list of objects, one for each row")
+        return rows_of_records(model, cast("list[Any]", records))
+    x = fields.pop("x")
+    array = (
+        _widened(decode_encoded(x, FLOAT_DTYPES, "/x"))
+        if isinstance(x, dict)
+        else decode_numbers(x, np.dtype(np.float64), "/x")
+    )
+    return rows_of_array(model, array)
+
+
+def _read_binary(form: str, body: bytes | memoryview) -> tuple[NDArray[Any], dict[str, Any]]:
     if form == NPY:
         return _widened(decode_npy(memoryview(body), "/x")), {}
     tensors = decode_safetensors(memoryview(body))

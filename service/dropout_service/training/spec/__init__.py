@@ -6,7 +6,7 @@ without. Whether its parts fit together and are in the registries is asked by ``
 
 from __future__ import annotations
 
-from dropout_service.training.spec.data import DataSpec
+from dropout_service.training.spec.data import ColumnKind, ColumnSpec, DataSpec
 from dropout_service.training.spec.dropout import DropoutSpec
 from dropout_service.training.spec.layers import LayerSpec
 from dropout_service.training.spec.model import ModelSpec
@@ -16,6 +16,8 @@ from dropout_service.training.spec.training import EarlyStoppingSpec, TrainingSp
 __all__ = [
     "AdamSpec",
     "AdamWSpec",
+    "ColumnKind",
+    "ColumnSpec",
     "DataSpec",
     "DropoutSpec",
     "EarlyStoppingSpec",

@@ -59,6 +59,12 @@ class TrainingSpec(StrictSpec):
         default=True,
         description="Scale inputs (and a regression's target) to mean 0 and deviation 1, fitted on the training part.",
     )
+    scaling: Literal["standard", "robust"] = Field(
+        default="standard",
+        exclude_if=lambda value: value == "standard",
+        description="How `standardize` scales inputs: by mean and deviation, or by median and quartiles with a smooth "
+        "clip at 3 (Holzmueller et al. 2024), which outliers do not move.",
+    )
     seed: int = Field(
         default=0, ge=0, le=2**53 - 1, description="Seed of initial weights, splits, shuffles and dropout masks."
     )

@@ -216,7 +216,15 @@ def test_bfloat16_in_json(client: httpx.Client, add: Callable[..., str]):
 
 
 FAULTS: list[tuple[dict[str, Any], str, str]] = [
-    ({"json": {}}, "/x", "give the rows"),
+    ({"json": {}}, "/records", "give the rows to predict"),
+    ({"json": {"x": [[1, 2, 3]], "records": [{"a": 1, "b": 2, "c": 3}]}}, "/records", "give the rows once"),
+    ({"json": {"records": {"a": 1}}}, "/records", "a list of objects"),
+    ({"json": {"records": []}}, "/records", "no rows"),
+    ({"json": {"records": [{"a": 1, "b": 2, "c": 3}, 4]}}, "/records/1", "a record is an object"),
+    ({"json": {"records": [{"a": 1, "b": 2, "C": 3}]}}, "/records/0", "column `c` is missing; give null"),
+    ({"json": {"records": [{"a": 1, "b": "2", "c": 3}]}}, "/records/0/b", "is not a number"),
+    ({"json": {"records": [{"a": 1, "b": 10**400, "c": 3}]}}, "/records/0/b", "is not finite"),
+    ({"json": {"records": [{"a": 1, "b": True, "c": 3}]}}, "/records/0/b", "is not a number"),
     ({"json": {"x": [[1, 2]]}}, "/x", "the model takes (rows, 3)"),
     ({"json": {"x": [1, 2, 3]}}, "/x", "the model takes (rows, 3)"),
     ({"json": {"x": []}}, "/x", ""),

@@ -1,0 +1,74 @@
+"""``resolve``: what a specification leaves open about a table, decided and written down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from dropout_service.datasets.choice import no_column
+from dropout_service.datasets.decisions import decide
+from dropout_service.errors import FieldError, InvalidInputError, pointer_to
+from dropout_service.training.spec import ColumnSpec
+
+if TYPE_CHECKING:
+    from dropout_service.datasets.dataset import DatasetFormat, TableSchema
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["resolve"]
+
+SpecT = TypeVar("SpecT", bound="TrainingSpec")
+
+_MOST_FAULTS: Final = 20
+
+
+def resolve(schema: TableSchema, format: DatasetFormat, spec: SpecT) -> SpecT:  # noqa: A002 - the field's word
+    """Write down how each column is used, so that whoever trains it later uses it the same way.
+
+    Parameters
+    ----------
+    schema, format
+        Of the dataset.
+    spec
+        As a person gave it. Its `columns` go before what `decide` suggests; what `features` names is used.
+
+    Returns
+    -------
+    spec
+        The same with `columns` of all features that are not simply numbers, and of those that are left out.
+
+    Raises
+    ------
+    InvalidInputError
+        `columns` names what is no feature, with a pointer.
+    """
+    chosen, named = spec.data.columns or {}, spec.data.features
+    target = schema.target if spec.data.target is None else spec.data.target
+    faults = [
+        FieldError(pointer_to(("data", "columns", name)), message)
+        for name, message in ((name, _not_a_feature(name, schema, target, spec)) for name in chosen)
+        if message is not None
+    ]
+    if faults:
+        raise InvalidInputError(faults[0].message, errors=faults[:_MOST_FAULTS])
+    columns: dict[str, ColumnSpec] = {}
+    for column in schema.columns:
+        if column.name == target or (named is not None and column.name not in named):
+            continue
+        decision = decide(column, schema, format, chosen.get(column.name))
+        use = decision.use or named is not None
+        if not use or decision.kind != "number":
+            columns[column.name] = ColumnSpec(kind=decision.kind, use=use)
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"columns": columns or None})})
+
+
+def _not_a_feature(name: str, schema: TableSchema, target: str, spec: TrainingSpec) -> str | None:
+    if schema.column(name) is None:
+        return no_column(schema, name)
+    if name == target:
+        return f"`{name}` is the target; `columns` is for features"
+    if spec.data.features is None:
+        return None
+    named = name in spec.data.features
+    if not named:
+        return f"`{name}` is not among `features`"
+    chosen = (spec.data.columns or {})[name]
+    return None if chosen.use else f"`{name}` is among `features`; leave it out there"

@@ -1,0 +1,189 @@
+"""``Encoders``: from raw rows to what a network reads, column by column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import numpy as np
+
+from dropout_service.training.columns.base import RawColumn
+from dropout_service.training.columns.category import CategoryEncoder
+from dropout_service.training.columns.date import DateEncoder
+from dropout_service.training.columns.number import BooleanEncoder, NumberEncoder
+from dropout_service.training.columns.text import TextEncoder
+from dropout_service.training.standardization import Standardization, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from dropout_service.training.columns.base import ColumnEncoder
+    from dropout_service.training.data import TrainingData
+
+    Scaling = Literal["none", "standard", "robust"]
+
+__all__ = ["ENCODERS", "Encoders"]
+
+ENCODERS: Final[Mapping[str, type[ColumnEncoder]]] = {
+    kind.kind: kind for kind in (NumberEncoder, BooleanEncoder, CategoryEncoder, DateEncoder, TextEncoder)
+}
+"""The kinds of columns, by their names."""
+
+_BLOCK_CELLS: Final = 1 << 17
+"""Cells that are worked at a time, so that they stay in the cache and a large table is never copied as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoders:
+    """One encoder for each feature, in the order of the features."""
+
+    columns: tuple[ColumnEncoder, ...]
+
+    @property
+    def width(self) -> int:
+        """Columns that they give together."""
+        return sum(encoder.width for encoder in self.columns)
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether each column is a number without gaps that is centred and scaled, and no more."""
+        return all(isinstance(one, NumberEncoder) and one.is_plain for one in self.columns)
+
+    @classmethod
+    def fit(cls, data: TrainingData, rows: NDArray[np.intp], kinds: Sequence[str], scaling: Scaling) -> Self:
+        """Fit an encoder to each feature.
+
+        Parameters
+        ----------
+        data
+            The table.
+        rows
+            Numbers of the training rows, the only ones that are looked at.
+        kinds
+            A name of ``ENCODERS`` for each feature.
+        scaling
+            Of numbers: ``none``, ``standard`` (mean and standard deviation) or ``robust`` (see ``NumberEncoder.fit``).
+
+        Raises
+        ------
+        InvalidInputError
+            Numbers so large that their variance overflows float64.
+        """
+        numbers = [index for index, kind in enumerate(kinds) if kind == NumberEncoder.kind]
+        plain: dict[int, NumberEncoder] = {}
+        if scaling != "robust" and numbers:
+            plain = _plain(data, rows, numbers, standard=scaling == "standard")
+        return cls(
+            tuple(
+                plain[index]
+                if index in plain
+                else ENCODERS[kind].fit(RawColumn(data.x[rows, index], data.texts[index]))
+                for index, kind in enumerate(kinds)
+            )
+        )
+
+    def encode(
+        self,
+        x: NDArray[Any],
+        labels: Sequence[Sequence[str]] | None = None,
+        rows: NDArray[np.intp] | None = None,
+        *,
+        overflow: Callable[[int], Exception],
+    ) -> NDArray[np.float32]:
+        """Encode raw rows.
+
+        Parameters
+        ----------
+        x
+            Raw values, shape (rows, features), see ``RawColumn``; of any numeric type.
+        labels
+            For each feature the texts that its values are indices of; ``None`` where no feature has any.
+        rows
+            Numbers of the rows to encode; ``None`` for all.
+        overflow
+            Makes the error to raise where values of a feature, by its index, exceed float32.
+
+        Returns
+        -------
+        encoded
+            Shape (rows, width), C-contiguous.
+        """
+        count = len(x) if rows is None else rows.size
+        encoded = np.empty((count, self.width), np.float32)
+        tables = [
+            _of_each(encoder, texts) if texts else None
+            for encoder, texts in zip(self.columns, labels or [()] * len(self.columns), strict=True)
+        ]
+        block_rows = max(64, _BLOCK_CELLS // max(1, len(self.columns)))
+        for begin in range(0, count, block_rows):
+            block = slice(begin, begin + block_rows)
+            part, target = x[block if rows is None else rows[block]].astype(np.float64, copy=False), encoded[block]
+            begin_column = 0
+            for index, encoder in enumerate(self.columns):
+                end_column = begin_column + encoder.width
+                values, table = part[:, index], tables[index]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    target[:, begin_column:end_column] = (
+                        encoder.encode(RawColumn(values)) if table is None else table[_places(values, len(table) - 1)]
+                    )
+                begin_column = end_column
+        if not np.isfinite(encoded).all():
+            column = int(np.flatnonzero(~np.isfinite(encoded).all(axis=0))[0])
+            ends = np.cumsum([encoder.width for encoder in self.columns])
+            raise overflow(int(np.searchsorted(ends, column, side="right")))
+        return encoded
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return each encoder with its kind as JSON values."""
+        return [{"kind": encoder.kind, **encoder.to_json()} for encoder in self.columns]
+
+    @classmethod
+    def from_json(cls, fields: Sequence[Mapping[str, Any]]) -> Self:
+        """Read what ``to_json`` of this or an earlier version wrote.
+
+        Raises
+        ------
+        ValueError
+            A kind that there is not, or fields that it does not have.
+        """
+        encoders: list[ColumnEncoder] = []
+        for one in fields:
+            kind = ENCODERS.get(str(one.get("kind")))
+            if kind is None:
+                raise ValueError(f"this version has no column of the kind {one.get('kind')!r}")
+            try:
+                encoders.append(kind.from_json(one))
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"not the fields of a column of the kind {kind.kind}") from error
+        return cls(tuple(encoders))
+
+
+def _of_each(encoder: ColumnEncoder, labels: Sequence[str]) -> NDArray[np.float32]:
+    """Encode each text once, and last a gap."""
+    return encoder.encode(RawColumn(np.append(np.arange(len(labels), dtype=np.float64), np.nan), labels)).astype(
+        np.float32
+    )
+
+
+def _places(values: NDArray[np.float64], gap: int) -> NDArray[np.intp]:
+    return np.where(np.isnan(values), gap, values).astype(np.intp)
+
+
+def _plain(
+    data: TrainingData, rows: NDArray[np.intp], numbers: list[int], *, standard: bool
+) -> dict[int, NumberEncoder]:
+    """Fit the numbers together: means of rows of several columns are summed as they always were, to the last bit."""
+    fitted = Standardization.identity(len(numbers))
+    x = data.x if len(numbers) == data.x.shape[1] else data.x[:, numbers]
+    if any(np.isnan(part).any() for part in blocks(x, rows)):
+        means = np.array([NumberEncoder.plain(data.x[rows, index], 0.0, 1.0).fill for index in numbers])
+        x = np.where(np.isnan(x), means, x)
+    if standard:
+        names = [data.feature_names[index] for index in numbers]
+        fitted = Standardization.fit(x, rows, names=names, pointer="/data")
+    return {
+        index: NumberEncoder.plain(data.x[rows, index], float(center), float(scale))
+        for index, center, scale in zip(numbers, fitted.mean, fitted.scale, strict=True)
+    }
