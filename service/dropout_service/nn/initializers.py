@@ -92,7 +92,13 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
-_SUITABLE: dict[str | None, str] = {"relu": "he_normal", "gelu": "he_normal", "selu": "lecun_normal"}
+_SUITABLE: dict[str | None, str] = {
+    "relu": "he_normal",
+    "gelu": "he_normal",
+    "silu": "he_normal",
+    "mish": "he_normal",
+    "selu": "lecun_normal",
+}
 
 
 def default_initializer(activation: str | None) -> str:

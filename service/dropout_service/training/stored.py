@@ -19,9 +19,17 @@ from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["SINCE", "SPEC_VERSION", "UnreadableSpec", "parse_spec", "read_spec", "version_of", "write_spec"]
 
-SPEC_VERSION: Final = 2
+SPEC_VERSION: Final = 3
 """The latest version that is understood; raised with each field in `SINCE`, and when more can be read than before."""
-SINCE: Final[Mapping[tuple[str, ...], int]] = {("model", "layers"): 2}
+SINCE: Final[Mapping[tuple[str, ...], int]] = {
+    ("model", "layers"): 2,
+    ("model", "activation", "silu"): 3,
+    ("model", "activation", "mish"): 3,
+    ("model", "layers", "activation", "silu"): 3,
+    ("model", "layers", "activation", "mish"): 3,
+    ("model", "layers", "activation", "linear"): 3,
+    ("model", "layers", "kind", "activation"): 3,
+}
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 
 A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``.

@@ -24,6 +24,9 @@ RULES: dict[str, list[LayerRule]] = {
         for residual in (False, True)
     ],
     "dropout": [LayerRule("dropout", {}, DropoutRule(0.3)), LayerRule("dropout", {}, DropoutRule(0.3, "gaussian"))],
+    "activation": [
+        LayerRule("activation", {"activation": "mish", "parametric": parametric}) for parametric in (False, True)
+    ],
     "centre": [LayerRule("centre", {"momentum": 0.5})],
 }
 """Rules by kind: each form of evaluation that a kind has."""

@@ -70,7 +70,7 @@ class ModelSpec(TypedDict, total=False):
     """A feed-forward network with dropout: a number is the rate of standard dropout."""
 
     hidden: Sequence[int]
-    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"]
+    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu", "silu", "mish"]
     residual: bool
     dropout: float | DropoutSpec | Sequence[float | DropoutSpec]
     input_dropout: float | DropoutSpec

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dropout_service.nn.layers.activation import ACTIVATION
 from dropout_service.nn.layers.dense import DENSE
 from dropout_service.nn.layers.placement import DROPOUT
 
@@ -17,5 +18,5 @@ if TYPE_CHECKING:
 
 __all__ = ["LAYERS"]
 
-LAYERS: Final[dict[str, LayerKind]] = {kind.name: kind for kind in (DENSE, DROPOUT)}
+LAYERS: Final[dict[str, LayerKind]] = {kind.name: kind for kind in (DENSE, DROPOUT, ACTIVATION)}
 """Every kind of layer, by name."""
