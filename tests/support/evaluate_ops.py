@@ -22,6 +22,8 @@ OPERATIONS: dict[str, Callable[..., Array]] = {
     "subtract": np.subtract,
     "multiply": np.multiply,
     "divide": np.divide,
+    "offset": lambda x, by: x + by,
+    "row_mean": lambda x: x.mean(axis=1, keepdims=True),
     "exp": np.exp,
     "sqrt": np.sqrt,
     "maximum": lambda x, bound: np.where(x > bound, x, bound),

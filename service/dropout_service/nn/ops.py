@@ -9,6 +9,8 @@ add         a, b                         a + b, broadcast
 subtract    a, b                         a - b, broadcast
 multiply    a, b                         a b, broadcast
 divide      a, b                         a / b, broadcast
+offset      x                            x + ``by``
+row_mean    x (rows, k)                  the mean of each row, (rows, 1)
 exp         x                            e^x
 sqrt        x                            the square root of x
 maximum     x                            max(x, ``bound``)

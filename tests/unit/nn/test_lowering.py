@@ -27,6 +27,9 @@ RULES: dict[str, list[LayerRule]] = {
     "activation": [
         LayerRule("activation", {"activation": "mish", "parametric": parametric}) for parametric in (False, True)
     ],
+    "layer_norm": [LayerRule("layer_norm"), LayerRule("layer_norm", {"epsilon": 0.1})],
+    "batch_norm": [LayerRule("batch_norm"), LayerRule("batch_norm", {"epsilon": 0.1})],
+    "scale": [LayerRule("scale")],
     "centre": [LayerRule("centre", {"momentum": 0.5})],
 }
 """Rules by kind: each form of evaluation that a kind has."""

@@ -139,6 +139,37 @@ def test_a_learned_rate_is_resumed(
     assert_same(spec, data, set(range(1, straight.step + 1)))
 
 
+LAYER_LISTS: dict[str, list[dict[str, Any]]] = {
+    "batch_norm": [
+        {"kind": "scale"},
+        {"kind": "dense", "units": 8, "activation": "linear"},
+        {"kind": "batch_norm", "momentum": 0.7},
+        {"kind": "activation", "activation": "mish", "parametric": True},
+        {"kind": "dropout", "dropout": 0.3},
+    ],
+    "layer_norm": [{"kind": "dense", "units": 8, "activation": "silu", "dropout": 0.2}, {"kind": "layer_norm"}],
+}
+
+
+@pytest.mark.parametrize("rows", [26, 41])  # a last mini-batch of several rows, and of one
+@pytest.mark.parametrize("name", LAYER_LISTS)
+def test_layers_with_parameters_and_buffers_of_their_own_interrupted_at_every_step(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], name: str, rows: int
+):
+    data = make_data(rows=rows)
+    spec = make_spec(
+        epochs=3,
+        model={"layers": LAYER_LISTS[name]},
+        early_stopping={"patience": 2},
+        validation_fraction=0.2,
+        optimizer={"kind": "adamw"},
+    )
+    straight, _ = uninterrupted(spec, data)
+    assert_same(spec, data, set(range(1, straight.step + 1)))
+    model = straight.finish()
+    assert all(np.isfinite(tensor).all() for tensor in model.tensors.values())
+
+
 def test_a_checkpoint_may_be_taken_at_any_time_without_effect(
     make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
 ):

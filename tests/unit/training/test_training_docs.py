@@ -27,7 +27,7 @@ def check(model: dict[str, Any]) -> None:
     check_spec(TrainingSpec.model_validate({"task": "regression", "data": {"dataset": "d"}, "model": model}), 128)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=",".join)
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_every_block_is_a_specification(block: dict[str, Any]):
     if "task" in block:
         check_spec(TrainingSpec.model_validate(block), 128)

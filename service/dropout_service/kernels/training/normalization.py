@@ -1,7 +1,7 @@
 """Normalisation of the units of a row, and of the rows of a unit, with their gradients.
 
-Moments are summed in float64, row after row, whatever the dtype. ``normalized`` and ``inverse`` (one over the deviation)
-are what a forward pass leaves for the backward pass.
+Moments are summed in float64, row after row, whatever the dtype. ``normalized`` and ``inverse``, one over the
+deviation, are what a forward pass leaves for the backward pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["batch_backward", "batch_moments", "batch_normalize", "layer_backward
 def layer_normalize(  # noqa: PLR0917 - a compiled kernel takes its arguments by position
     x: Floats, gain: Floats, bias: Floats, epsilon: float, normalized: Floats, inverse: Doubles, out: Floats
 ) -> None:
-    """``out = (x - mean) / sqrt(variance + epsilon) gain + bias``, with the moments of each row; ``inverse``: (rows,)."""
+    """``out = (x - mean) / sqrt(variance + epsilon) gain + bias``, with the moments of each row."""
     rows, units = x.shape
     for i in range(rows):
         total = 0.0

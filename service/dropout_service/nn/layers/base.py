@@ -43,6 +43,9 @@ class Layer(abc.ABC):
     buffer_shapes: Shapes = NOTHING
     """Shapes of what it keeps beside them and no optimizer moves, such as running statistics. No name twice."""
 
+    batch_statistics: ClassVar[bool] = False
+    """Whether training takes statistics of the rows of a pass, and so needs more than one."""
+
     @property
     def dropout(self) -> DropoutLayer | None:
         """The dropout that is part of it, after its activation or of its weights; a dropout layer is its own."""

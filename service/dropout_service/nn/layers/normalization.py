@@ -94,8 +94,8 @@ class LayerNorm(Layer):
 class BatchNorm(Layer):
     """y = (x - mean) / sqrt(variance + epsilon) gain + bias, with moments of each unit.
 
-    A training pass takes those of its rows and moves the running ones, which all other passes take. A pass over one row,
-    which has no deviation, takes the running ones in training as well, and leaves them as they are.
+    A training pass takes those of its rows and moves the running ones, which all other passes take. A pass over one
+    row, which has no deviation, takes the running ones in training as well, and leaves them as they are.
 
     Parameters
     ----------
