@@ -24,6 +24,24 @@ OPERATIONS: dict[str, Callable[..., Array]] = {
     "divide": np.divide,
     "offset": lambda x, by: x + by,
     "row_mean": lambda x: x.mean(axis=1, keepdims=True),
+    "scale": lambda x, by: x * by,
+    "repeat": lambda x, times: np.repeat(x, times, axis=1),
+    "products": lambda x, w: np.concatenate(
+        [part @ one for part, one in zip(np.split(x, len(w), axis=1), w, strict=True)], axis=1
+    ),
+    "interleave": lambda a, b, groups: np.concatenate(
+        [part for pair in zip(np.split(a, groups, axis=1), np.split(b, groups, axis=1), strict=True) for part in pair],
+        axis=1,
+    ),
+    "select": lambda x, columns: x[:, columns],
+    "look_up": lambda x, w, columns, offsets: np.concatenate(
+        [w[offset + x[:, column].astype(int)] for column, offset in zip(columns, offsets, strict=True)], axis=1
+    ),
+    "concatenate": lambda *parts: np.concatenate(parts, axis=1),
+    "larger": np.maximum,
+    "smaller": np.minimum,
+    "sin": np.sin,
+    "cos": np.cos,
     "exp": np.exp,
     "sqrt": np.sqrt,
     "maximum": lambda x, bound: np.where(x > bound, x, bound),

@@ -133,6 +133,11 @@ def predict(
             scaled = model.input_scaling.apply(rows).astype(np.float32)
         if not np.isfinite(scaled).all():
             raise InvalidInputError.at("/x", "values exceed float32 after standardisation; check their unit")
+        fault = network.find_fault(scaled)
+        if fault is not None:
+            row, column, wrong = fault
+            message = f"column `{model.feature_names[column]}`: {wrong}"
+            raise InvalidInputError.at(f"/x/{begin + row}/{column}", message)
         if mc_samples is None:
             before_pass()
             passes = iter([network.forward(scaled, EVALUATION)])
@@ -165,8 +170,7 @@ def _check_shape(model: TrainedModel, x: NDArray[Any]) -> None:
 
 
 def _check_budgets(model: TrainedModel, rows: int, mc_samples: int | None, budgets: Budgets) -> None:
-    weights = [array for array in model.params.values() if array.ndim > 1]
-    size = sum(array.size + _UNIT_OPERATIONS * array.shape[1] for array in weights)
+    size = sum(layer.multiplications + _UNIT_OPERATIONS * layer.units for layer in model.bare_layers() if layer.shapes)
     outputs = 1 if model.classes is None else len(model.classes)
     budgets.check("prediction_elements", rows * outputs, pointer="/x", remedy="send fewer rows at a time")
     operations = rows * (mc_samples or 1) * size

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.variants import VARIANTS
-from dropout_service.nn.network import parameter_shapes
+from dropout_service.nn.network import buffer_shapes, parameter_shapes
 from dropout_service.training.networks import EVALUATION_ROWS, build_layers
 from dropout_service.training.spec import DropoutSpec
 from dropout_service.training.spec.dropout import LinearRate
@@ -75,11 +75,12 @@ def check_size(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budg
     """
     layers = build_layers(spec.model, inputs, outputs)
     place = "/model/hidden" if spec.model.layers is None else "/model/layers"
-    parameters = sum(math.prod(shape) for shape in parameter_shapes(layers).values())
+    shapes = {**parameter_shapes(layers), **buffer_shapes(layers)}
+    parameters = sum(math.prod(shape) for shape in shapes.values())
     budgets.check("parameters", parameters, pointer=place, remedy="give fewer or smaller hidden layers")
     rows = max(min(spec.batch_size, rows), EVALUATION_ROWS)
     pointer = "/batch_size" if rows > EVALUATION_ROWS else place
-    budgets.check("activations", rows * sum(layer.units for layer in layers), pointer=pointer)
+    budgets.check("activations", rows * sum(layer.activations for layer in layers), pointer=pointer)
 
 
 def _check_batches(spec: TrainingSpec, layers: Sequence[Layer]) -> None:

@@ -12,6 +12,8 @@ from dropout_service.training.split import split
 from dropout_service.training.standardization import Standardization, blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from dropout_service.training.data import TrainingData
@@ -44,8 +46,15 @@ class PreparedData:
     target_scaling: Standardization | None
 
 
-def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
+def prepare(spec: TrainingSpec, data: TrainingData, *, codes: Sequence[int] = ()) -> PreparedData:
     """Split and scale; what is fitted is fitted on the training part only.
+
+    Parameters
+    ----------
+    spec, data
+        What to train on, and how.
+    codes
+        Columns of the features that are not scaled, since they are codes of categories.
 
     Raises
     ------
@@ -57,6 +66,7 @@ def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
     target = None if data.classes is not None else Standardization.identity(1)
     if spec.standardize:
         inputs = Standardization.fit(data.x, train, names=data.feature_names, pointer="/data")
+        inputs = inputs.sparing(codes)
         if target is not None:
             target = Standardization.fit(
                 data.y[:, np.newaxis].astype(np.float64), train, names=(data.target_name,), pointer="/data/target"

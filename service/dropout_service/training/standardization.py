@@ -68,6 +68,12 @@ class Standardization:
             )
         return cls(mean, scale)
 
+    def sparing(self, columns: Sequence[int]) -> Self:
+        """Return the same, but for columns that are left as they are."""
+        mean, scale = self.mean.copy(), self.scale.copy()
+        mean[list(columns)], scale[list(columns)] = 0.0, 1.0
+        return type(self)(mean, scale)
+
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``x`` standardised."""
         return (x - self.mean) / self.scale

@@ -32,6 +32,9 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("model", "layers", "kind", "layer_norm"): 3,
     ("model", "layers", "kind", "batch_norm"): 3,
     ("model", "layers", "kind", "scale"): 3,
+    ("model", "layers", "kind", "periodic"): 3,
+    ("model", "layers", "kind", "piecewise_linear"): 3,
+    ("model", "layers", "kind", "columns"): 3,
 }
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 

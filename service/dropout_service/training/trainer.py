@@ -85,9 +85,11 @@ class Trainer:
         self._loss_name = resolve_loss(spec, classes)
         self._loss = LOSSES[self._loss_name]
         self._network = build_network(spec, data.x.shape[1], output_units(self._loss_name, classes))
-        self._rows = prepare(spec, data)
+        self._check_codes()
+        self._rows = prepare(spec, data, codes=self._network.codes)
 
         self._network.initialize(spec.model.initializer, seed=spec.seed)
+        self._network.fit(self._rows.x)
         self._optimizer = build_optimizer(spec, self._network)
         self._state = {"params": self._network.parameters.values, "buffers": self._network.buffers.values}
         self._best = {
@@ -218,6 +220,14 @@ class Trainer:
             metrics=position.best or position.metrics,
             buffers={name: view.astype(np.float32) for name, view in network.buffers.views(kept["buffers"]).items()},
         )
+
+    def _check_codes(self) -> None:
+        fault = self._network.find_fault(self._data.x)
+        if fault is not None:
+            row, column, wrong = fault
+            raise InvalidInputError.at(
+                "/data", f"column `{self._data.feature_names[column]}`, row {row + 1:,}: {wrong}"
+            )
 
     @cached_property
     def _identity(self) -> Identity:

@@ -14,6 +14,7 @@ from stored_trainings import SPECS, VERSION_0_1, figures_of, training_data, trai
 from dropout_service import __version__
 from dropout_service.errors import InvalidInputError
 from dropout_service.models import artifact
+from dropout_service.nn.layers import LAYERS
 from dropout_service.training import checkpoint, tensors
 from dropout_service.training.tensors import pack, unpack
 from dropout_service.training.trainer import Trainer
@@ -184,7 +185,7 @@ def test_what_this_version_cannot_read_is_told_in_a_sentence_with_the_version_th
         finished("standard", taken)
     assert caught.value.message == f"checkpoint format 7; this version reads 2{by}"
     assert told["format"] == f"model format 2; this version reads 1{by}"
-    assert told["layer"] == f"this version has no layer of the kind 'attention'; there are dense, dropout{by}"
+    assert told["layer"] == f"this version has no layer of the kind 'attention'; there are {', '.join(LAYERS)}{by}"
     assert told["value"].startswith("Input tag 'lion'")
     assert told["value"].endswith(by)
     assert told["specification"].startswith("its specification has version 9 and was made by a later version")

@@ -30,9 +30,30 @@ RULES: dict[str, list[LayerRule]] = {
     "layer_norm": [LayerRule("layer_norm"), LayerRule("layer_norm", {"epsilon": 0.1})],
     "batch_norm": [LayerRule("batch_norm"), LayerRule("batch_norm", {"epsilon": 0.1})],
     "scale": [LayerRule("scale")],
+    "periodic": [
+        LayerRule("periodic", {"frequencies": 3, "sigma": 0.5, **more})
+        for more in ({}, {"units": 2}, {"units": 2, "activation": "linear"})
+    ],
+    "piecewise_linear": [
+        LayerRule("piecewise_linear", {"bins": 3, **more})
+        for more in ({}, {"units": 2}, {"units": 2, "activation": "linear"})
+    ],
+    "columns": [
+        LayerRule("columns"),
+        LayerRule("columns", {"cardinalities": [0, 4, 1, 0, 9, 0], "embedding_dim": 3}),
+        LayerRule("columns", {"cardinalities": [4] * UNITS}),
+        LayerRule(
+            "columns", {"cardinalities": [0, 4, 1, 0, 0, 0], "numbers": "periodic", "frequencies": 2, "units": 3}
+        ),
+        LayerRule("columns", {"cardinalities": [0, 4, 1, 0, 0, 0], "numbers": "piecewise_linear", "bins": 3}),
+    ],
     "centre": [LayerRule("centre", {"momentum": 0.5})],
 }
 """Rules by kind: each form of evaluation that a kind has."""
+
+
+FIRST = {"periodic", "piecewise_linear", "columns"}
+"""Kinds that have their place at the inputs."""
 
 
 def assert_lowered(rules: list[LayerRule], loss: str):
@@ -40,9 +61,11 @@ def assert_lowered(rules: list[LayerRule], loss: str):
     made = Network(make_layers(UNITS, rules, head.units or 3, np.float64), np.float64)
     made.initialize("auto", seed=1)
     rng = np.random.default_rng(2)
+    made.fit(rng.standard_normal((40, UNITS)))
     for vector in (made.parameters, made.buffers):
         vector.values += 0.1 * rng.standard_normal(vector.values.size)
     x = rng.standard_normal((5, UNITS))
+    x[:, made.codes] = rng.integers(0, 4, (5, len(made.codes)))
     arrays = made.parameters.views() | made.buffers.views()
     lowered = evaluate(lower(made.layers, head), {"x": x, **arrays})
     outputs = made.forward(x)
@@ -62,7 +85,8 @@ def test_every_kind_of_layer_is_lowered_here():
 def test_a_lowered_layer_computes_what_the_layer_computes(kind: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(LAYERS, CENTRE.name, CENTRE)
     for rule in RULES[kind]:
-        assert_lowered([LayerRule("dense", {"units": UNITS}), rule], "squared_error")
+        before = [] if kind in FIRST else [LayerRule("dense", {"units": UNITS})]
+        assert_lowered([*before, rule], "squared_error")
 
 
 @pytest.mark.parametrize("loss", LOSSES)

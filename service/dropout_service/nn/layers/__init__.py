@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dropout_service.nn.layers.activation import ACTIVATION
+from dropout_service.nn.layers.columns import COLUMNS
 from dropout_service.nn.layers.dense import DENSE
 from dropout_service.nn.layers.normalization import BATCH_NORM, LAYER_NORM
+from dropout_service.nn.layers.numeric import PERIODIC, PIECEWISE_LINEAR
 from dropout_service.nn.layers.placement import DROPOUT
 from dropout_service.nn.layers.scale import SCALE
 
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["LAYERS"]
 
 LAYERS: Final[dict[str, LayerKind]] = {
-    kind.name: kind for kind in (DENSE, DROPOUT, ACTIVATION, LAYER_NORM, BATCH_NORM, SCALE)
+    kind.name: kind
+    for kind in (
+        DENSE,
+        DROPOUT,
+        ACTIVATION,
+        LAYER_NORM,
+        BATCH_NORM,
+        SCALE,
+        PERIODIC,
+        PIECEWISE_LINEAR,
+        COLUMNS,
+    )
 }
 """Every kind of layer, by name."""

@@ -49,7 +49,7 @@ class LayerNorm(Layer):
         self.description = {"kind": "layer_norm", "inputs": units, "epsilon": epsilon}
         self._epsilon = epsilon
         self._output, self._normalized = Rows(units, dtype), Rows(units, dtype)
-        self._inverse = Rows(1, np.float64)
+        self._inverse = np.empty(0)
 
     def initialize(self, initializer: str, *, seed: int, number: int) -> None:
         """Begin with gain 1 and bias 0."""
@@ -61,9 +61,10 @@ class LayerNorm(Layer):
         del mode, differentiable
         rows = len(x)
         output, normalized = self._output.first(rows), self._normalized.first(rows)
-        inverse = self._inverse.first(rows)[:, 0]
+        if rows > self._inverse.size:
+            self._inverse = np.empty(rows)
         normalization.layer_normalize(
-            x, self.params["gain"], self.params["bias"], self._epsilon, normalized, inverse, output
+            x, self.params["gain"], self.params["bias"], self._epsilon, normalized, self._inverse, output
         )
         return output
 
@@ -73,7 +74,7 @@ class LayerNorm(Layer):
         normalization.layer_backward(
             grad_output,
             self._normalized.first(rows),
-            self._inverse.first(rows)[:, 0],
+            self._inverse,
             self.params["gain"],
             self.grads["gain"],
             self.grads["bias"],
