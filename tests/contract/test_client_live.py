@@ -170,6 +170,28 @@ def test_a_regression_in_its_own_unit(client: Client):
     assert (prediction.aleatoric_std > 0).all()
 
 
+def test_quantiles_of_a_target_hold_as_many_of_its_rows(client: Client):
+    diabetes = load_diabetes()
+    model = client.jobs.submit(
+        task="regression",
+        loss="quantile",
+        quantiles=[0.1, 0.5, 0.9],
+        data={"x": diabetes.data, "y": diabetes.target},
+        model={"hidden": [32], "dropout": 0.1, "activation": "silu"},
+        epochs=60,
+        validation_fraction=0,
+    ).result(timeout=60)
+    prediction = model.predict(diabetes.data)
+    assert isinstance(prediction, ValuePrediction)
+    assert prediction.quantile_levels == (0.1, 0.5, 0.9)
+    assert prediction.quantiles is not None
+    assert (np.diff(prediction.quantiles) >= 0).all()
+    np.testing.assert_array_equal(prediction.values, prediction.quantiles[:, 1])
+    below = (diabetes.target[:, None] <= prediction.quantiles).mean(axis=0)
+    # On the rows of the training: 442 of them, within 0.1
+    np.testing.assert_allclose(below, [0.1, 0.5, 0.9], atol=0.1)
+
+
 def test_a_diverging_training_says_where_and_what_to_change(client: Client):
     x = np.linspace(-1, 1, 64)[:, None]
     job = client.jobs.submit(

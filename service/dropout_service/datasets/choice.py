@@ -28,10 +28,11 @@ _MAX_NAME_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The columns that a spec chooses from a table."""
+    """The columns that a spec chooses from a table; of weights there is one or none."""
 
     features: tuple[Column, ...]
     target: Column
+    weights: tuple[Column, ...] = ()
 
 
 def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
@@ -46,24 +47,20 @@ def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
     target = schema.column(target_name)
     if target is None:
         raise InvalidInputError.at("/data/target", _no_column(schema, target_name))
+    weights = _weights(schema, spec, target_name)
     features, pointers = _features(schema, spec, target_name)
     _check_target(schema, spec, target)
     _check_rows(schema, spec, target)
     faults = [fault for column in features for fault in _feature_faults(column, pointers.get(column.name))]
     if faults:
         raise InvalidInputError(_summary(faults, len(features)), errors=faults)
-    return Choice(features, target)
+    return Choice(features, target, weights)
 
 
 def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[tuple[Column, ...], dict[str, str]]:
     """Find the feature columns, and where in the spec each of them is named."""
     if spec.data.features is None:
-        features = tuple(column for column in schema.columns if column.name != target_name)
-        if not features:
-            raise InvalidInputError.at(
-                "/data/target", f"`{target_name}` is the only column; there is none to predict it from"
-            )
-        return features, {}
+        return _all_but(schema, target_name, spec.data.weight), {}
     if not spec.data.features:
         raise InvalidInputError.at("/data/features", "name at least one feature column, or leave `features` out")
     by_name = {column.name: column for column in schema.columns}
@@ -75,6 +72,8 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
         pointer = f"/data/features/{index}"
         if name == target_name:
             faults.append(FieldError(pointer, f"`{name}` is the target; it cannot be a feature too"))
+        elif name == spec.data.weight:
+            faults.append(FieldError(pointer, f"`{name}` is the weight of the rows; it cannot be a feature too"))
         elif name not in by_name:
             faults.append(FieldError(pointer, _no_column(schema, name)))
         elif name in pointers:
@@ -84,6 +83,37 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
     if faults:
         raise InvalidInputError(faults[0].message, errors=faults)
     return tuple(by_name[name] for name in spec.data.features), pointers
+
+
+def _all_but(schema: TableSchema, target_name: str, weight_name: str | None) -> tuple[Column, ...]:
+    features = tuple(column for column in schema.columns if column.name not in {target_name, weight_name})
+    if not features:
+        besides = "" if weight_name is None else f" beside the weight `{weight_name}`"
+        message = f"`{target_name}` is the only column{besides}; there is none to predict it from"
+        raise InvalidInputError.at("/data/target", message)
+    return features
+
+
+def _weights(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[Column, ...]:
+    """Find the column that rows are weighted with, and check that it can be."""
+    name, pointer = spec.data.weight, "/data/weight"
+    if name is None:
+        return ()
+    column = schema.column(name)
+    if column is None:
+        raise InvalidInputError.at(pointer, _no_column(schema, name))
+    if name == target_name:
+        raise InvalidInputError.at(pointer, f"`{name}` is the target; it cannot be the weight too")
+    if column.type not in {"integer", "number"} or column.min is None or column.max is None:
+        raise InvalidInputError.at(pointer, f"column `{name}` is {column.type}; a weight is a number, 0 or more")
+    if column.bad or column.missing:
+        message = f"weight `{name}` has {_cells(column.bad + column.missing)} without a finite number; fill them in"
+        raise InvalidInputError.at(pointer, message)
+    if column.min < 0:
+        raise InvalidInputError.at(pointer, f"weight `{name}` goes down to {column.min:g}; a weight is 0 or more")
+    if column.max == 0:
+        raise InvalidInputError.at(pointer, f"weight `{name}` is 0 in every row; some rows have to count")
+    return (column,)
 
 
 def _feature_faults(column: Column, pointer: str | None) -> list[FieldError]:

@@ -14,7 +14,7 @@ from dropout_service.datasets.dataset import FORMATS
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.check import check_size, check_spec
 from dropout_service.training.data import Label, TrainingData
-from dropout_service.training.networks import output_units, resolve_loss
+from dropout_service.training.networks import build_loss, output_units, resolve_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
     choice = choose(schema, spec)
     check_spec(spec, len(choice.features))
     classes = choice.target.distinct if spec.task == "classification" else None
-    outputs = output_units(resolve_loss(spec, classes), classes)
+    outputs = output_units(build_loss(spec, resolve_loss(spec, classes)), classes)
     check_size(spec, inputs=len(choice.features), outputs=outputs, rows=schema.rows, budgets=budgets)
 
 
@@ -73,7 +73,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
-    features = [position[column.name] for column in choice.features]
+    features = [position[column.name] for column in (*choice.features, *choice.weights)]
     target = position[choice.target.name]
     with blobs.as_file(dataset.blob_key) as path:
         if dataset.format == "csv":
@@ -86,12 +86,16 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
         y, classes = np.asarray(values, np.float64), None
     else:
         y, classes = _encoded(values, choice.target)
+    weights = None
+    if choice.weights:
+        x, weights = np.ascontiguousarray(x[:, :-1]), x[:, -1].copy()
     return TrainingData(
         x=x,
         y=y,
         feature_names=tuple(column.name for column in choice.features),
         target_name=choice.target.name,
         classes=classes,
+        weights=weights,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.mode import EVALUATION, Mode
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Prediction:
         Regression with samples: standard deviation of the values over them, (n,): the epistemic part.
     aleatoric_std
         Regression with the loss ``gaussian_nll``: square root of the (mean) learned variance, (n,).
+    quantiles
+        Regression with the loss ``quantile``: shape (n, q), rising; the mean over the samples when there are any.
+    quantile_levels
+        The q levels, in the order of the columns.
     mc_samples, seed
         What was asked for.
     """
@@ -71,6 +76,8 @@ class Prediction:
     values: Values | None = None
     std: Values | None = None
     aleatoric_std: Values | None = None
+    quantiles: Values | None = None
+    quantile_levels: tuple[float, ...] | None = None
     mc_samples: int | None = None
     seed: int = 0
 
@@ -149,6 +156,8 @@ def predict(
     if model.classes is not None:
         best = figures["probabilities"].argmax(axis=1)
         prediction = replace(prediction, class_labels=model.classes, classes=tuple(model.classes[k] for k in best))
+    if isinstance(model.head, QuantileHead):
+        prediction = replace(prediction, quantile_levels=model.head.levels)
     return replace(prediction, **figures)
 
 
@@ -171,8 +180,7 @@ def _check_shape(model: TrainedModel, x: NDArray[Any]) -> None:
 
 def _check_budgets(model: TrainedModel, rows: int, mc_samples: int | None, budgets: Budgets) -> None:
     size = sum(layer.multiplications + _UNIT_OPERATIONS * layer.units for layer in model.bare_layers() if layer.shapes)
-    outputs = 1 if model.classes is None else len(model.classes)
-    budgets.check("prediction_elements", rows * outputs, pointer="/x", remedy="send fewer rows at a time")
+    budgets.check("prediction_elements", rows * model.answer_columns, pointer="/x", remedy="send fewer rows at a time")
     operations = rows * (mc_samples or 1) * size
     pointer, fewer = ("/x", "rows") if mc_samples is None else ("/mc_samples", "samples, or fewer rows at a time")
     budgets.check("prediction_operations", operations, pointer=pointer, remedy=f"ask for fewer {fewer}")

@@ -7,6 +7,7 @@ softmax    one logit a class     probabilities of the classes             ``prob
 sigmoid    the logit of class 1  probabilities of both classes            ``probabilities``
 value      the value             the value                                ``values``
 gaussian   value, log-variance   mean and variance of a normal number     ``values``, ``aleatoric_std``
+quantile   one value a level     the quantiles of these levels, rising    ``values``, ``quantiles``
 ========== ===================== ======================================== ================================
 
 With Monte-Carlo samples there are also ``probabilities_std``, ``entropy`` and ``mutual_information``, or ``std``.
@@ -31,7 +32,17 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Values = NDArray[np.float64]
 
-__all__ = ["GAUSSIAN", "SIGMOID", "SOFTMAX", "VALUE", "ClassHead", "Head", "ValueHead"]
+__all__ = [
+    "GAUSSIAN",
+    "SIGMOID",
+    "SOFTMAX",
+    "VALUE",
+    "ClassHead",
+    "Head",
+    "QuantileHead",
+    "ValueHead",
+    "quantile_head",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +181,60 @@ class ValueHead(Head):
             Op("exp", ("bounded",), "variance"),
             Op("sqrt", ("variance",), "aleatoric_std"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileHead(Head):
+    """Quantiles of the target, one for each level.
+
+    They are trained one by one and may cross; a prediction has them in rising order, which is never further from the
+    true quantiles (Chernozhukov, Fernandez-Val and Galichon 2010, "Quantile and probability curves without crossing").
+    The value is the one whose level is nearest to 1/2.
+
+    Parameters
+    ----------
+    levels
+        In (0, 1), rising, as many as units.
+    """
+
+    task: ClassVar[Literal["classification", "regression"]] = "regression"
+
+    levels: tuple[float, ...]
+
+    @property
+    def middle(self) -> int:
+        """Number of the level that is nearest to 1/2, the first of two."""
+        return min(range(len(self.levels)), key=lambda place: abs(self.levels[place] - 0.5))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the values that ``lower`` computes."""
+        return ("values", "quantiles")
+
+    def figures(
+        self, passes: Iterable[Floats], *, sampled: bool, mean: float = 0.0, scale: float = 1.0
+    ) -> dict[str, Values]:
+        """Return the figures of a prediction, see ``Head.figures``."""
+        moments = _Moments()
+        for outputs in passes:
+            moments.add(np.sort(outputs.astype(np.float64), axis=1))
+        quantiles = moments.mean * scale + mean
+        figures = {"values": quantiles[:, self.middle], "quantiles": quantiles}
+        if sampled:
+            figures["std"] = moments.std[:, self.middle] * scale
+        return figures
+
+    def lower(self) -> tuple[Op, ...]:
+        """Return the quantiles in order as operations, in units of the standardised target."""
+        return (
+            Op("sort", ("x",), "quantiles"),
+            Op("column", ("quantiles",), "values", {"index": self.middle}),
+        )
+
+
+def quantile_head(levels: tuple[float, ...]) -> QuantileHead:
+    """Return the head of quantiles of some levels."""
+    return QuantileHead("quantile", len(levels), levels)
 
 
 SOFTMAX: Final = ClassHead("softmax", None)

@@ -31,6 +31,8 @@ class TrainingData:
         Name of the target.
     classes
         The labels that the class indices stand for, in sorted order; ``None`` for a regression.
+    weights
+        Of the rows, float64, shape (rows,), 0 or more and not all 0; ``None``: all count the same.
     """
 
     x: NDArray[np.float64]
@@ -38,3 +40,4 @@ class TrainingData:
     feature_names: tuple[str, ...]
     target_name: str
     classes: tuple[Label, ...] | None
+    weights: NDArray[np.float64] | None = None

@@ -86,6 +86,8 @@ class Identity:
             digest.update(repr((data.x.shape, data.y.dtype.name, data.classes)).encode())
             digest.update(np.ascontiguousarray(data.x).data)
             digest.update(np.ascontiguousarray(data.y).data)
+            if data.weights is not None:
+                digest.update(np.ascontiguousarray(data.weights).data)
         said = {name: value for name, value in _meaning(spec).items() if name not in _FREE}
         return cls(said, f"sha256:{content.hexdigest()}", GENERATOR, whole.hexdigest())
 

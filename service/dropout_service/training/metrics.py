@@ -42,6 +42,7 @@ class EpochMetrics:
 
     Notes
     -----
+    ``loss`` is the weighted mean where rows or classes have weights; the other figures count all rows the same.
     ``loss`` is what is minimised, without penalties on parameters (weight decay, what a learned rate costs): for a
     regression it is in units of the standardised target. ``rmse`` and ``mae``
     are in the target's own unit.
@@ -74,7 +75,12 @@ class EpochMetrics:
 
 
 def summarize(
-    task: Literal["classification", "regression"], sums: Sequence[float], rows: int, *, target_scale: float = 1.0
+    task: Literal["classification", "regression"],
+    sums: Sequence[float],
+    rows: int,
+    *,
+    target_scale: float = 1.0,
+    weight: float | None = None,
 ) -> dict[str, float]:
     """Turn the sums of a loss kernel over ``rows`` rows into metrics.
 
@@ -88,11 +94,14 @@ def summarize(
         How many rows were summed, at least 1.
     target_scale
         The unit of the standardised target.
+    weight
+        Sum of the factors of the rows' losses; ``None``: as many as there are rows.
     """
+    loss = sums[0] / (rows if weight is None else weight)
     if task == "classification":
-        return {"loss": sums[0] / rows, "accuracy": sums[1] / rows}
+        return {"loss": loss, "accuracy": sums[1] / rows}
     return {
-        "loss": sums[0] / rows,
+        "loss": loss,
         "rmse": math.sqrt(sums[1] / rows) * target_scale,
         "mae": sums[2] / rows * target_scale,
     }

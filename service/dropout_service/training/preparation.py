@@ -10,6 +10,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.split import split
 from dropout_service.training.standardization import Standardization, blocks
+from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,8 @@ class PreparedData:
         What was applied to the features.
     target_scaling
         What was applied to the values of a regression.
+    weights, weights_validation
+        Factors of the rows' losses, float64, see ``row_weights``; without elements where all are 1.
     """
 
     x: NDArray[np.float32]
@@ -44,6 +47,8 @@ class PreparedData:
     y_validation: NDArray[Any]
     input_scaling: Standardization
     target_scaling: Standardization | None
+    weights: NDArray[np.float64]
+    weights_validation: NDArray[np.float64]
 
 
 def prepare(spec: TrainingSpec, data: TrainingData, *, codes: Sequence[int] = ()) -> PreparedData:
@@ -59,7 +64,7 @@ def prepare(spec: TrainingSpec, data: TrainingData, *, codes: Sequence[int] = ()
     Raises
     ------
     InvalidInputError
-        No possible split, or values beyond float32.
+        No possible split, values beyond float32, or weights that leave nothing.
     """
     train, validation = split(data, spec.validation_fraction, seed=spec.seed)
     inputs = Standardization.identity(data.x.shape[1])
@@ -78,6 +83,7 @@ def prepare(spec: TrainingSpec, data: TrainingData, *, codes: Sequence[int] = ()
         _targets(data, validation, target),
         inputs,
         target,
+        *row_weights(spec, data, train, validation),
     )
 
 

@@ -35,6 +35,13 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("model", "layers", "kind", "periodic"): 3,
     ("model", "layers", "kind", "piecewise_linear"): 3,
     ("model", "layers", "kind", "columns"): 3,
+    ("loss", "huber"): 3,
+    ("loss", "quantile"): 3,
+    ("label_smoothing",): 3,
+    ("class_weights",): 3,
+    ("huber_delta",): 3,
+    ("quantiles",): 3,
+    ("data", "weight"): 3,
 }
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.network import Network, dropouts
-from dropout_service.training.networks import build_layers, output_units
+from dropout_service.training.networks import build_layers, build_loss, output_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,14 @@ class TrainedModel:
     @property
     def head(self) -> Head:
         """What the outputs of the network mean."""
-        return LOSSES[self.loss].head
+        return build_loss(self.spec, self.loss).head
+
+    @property
+    def answer_columns(self) -> int:
+        """Columns of the widest figure of a prediction."""
+        if self.classes is not None:
+            return len(self.classes)
+        return self.head.units or 1 if isinstance(self.head, QuantileHead) else 1
 
     @property
     def layers(self) -> tuple[dict[str, Any], ...]:
@@ -95,7 +102,9 @@ class TrainedModel:
             The specification does not fit the features.
         """
         classes = None if self.classes is None else len(self.classes)
-        return build_layers(self.spec.model, len(self.feature_names), output_units(self.loss, classes))
+        return build_layers(
+            self.spec.model, len(self.feature_names), output_units(build_loss(self.spec, self.loss), classes)
+        )
 
     def sampling_layers(self) -> tuple[Layer, ...]:
         """Return ``bare_layers`` at the dropout rates that the training ended with.

@@ -120,6 +120,44 @@ def test_npz_with_another_target_than_y(registry: DatasetRegistry, blobs: BlobSt
     np.testing.assert_array_equal(only_x.x, [[0], [1], [2]])
 
 
+WEIGHTED = b"""area,how_often,city,below,none,gaps,price
+50,2,Ulm,1,0,1,100.5
+70,0,Bonn,-1,0,,150.25
+90,1.5,Ulm,1,0,1,210
+"""
+
+
+def test_a_column_of_weights_is_no_feature(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(WEIGHTED)
+    by_name = load_training_data(dataset, blobs, spec("regression", weight="how_often", features=["area"]))
+    np.testing.assert_array_equal(by_name.x, [[50], [70], [90]])
+    assert by_name.weights is not None
+    np.testing.assert_array_equal(by_name.weights, [2, 0, 1.5])
+    assert by_name.x.flags.c_contiguous
+    two = registry.add_content(b"area,how_often,price\n1,2,3\n4,5,6\n")
+    others = load_training_data(two, blobs, spec("regression", weight="how_often"))
+    assert others.feature_names == ("area",)
+    assert load_training_data(two, blobs, spec("regression")).weights is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "pointer", "message"),
+    [
+        ("often", "/data/weight", 'there is no column "often"'),
+        ("price", "/data/weight", "`price` is the target"),
+        ("city", "/data/weight", "column `city` is text; a weight is a number, 0 or more"),
+        ("below", "/data/weight", "weight `below` goes down to -1"),
+        ("none", "/data/weight", "weight `none` is 0 in every row"),
+        ("gaps", "/data/weight", "weight `gaps` has 1 cell without a finite number"),
+        ("area", "/data/features/0", "`area` is the weight of the rows"),
+    ],
+)
+def test_what_cannot_be_a_weight(registry: DatasetRegistry, weight: str, pointer: str, message: str):
+    found = faults(registry.add_content(WEIGHTED), spec("regression", weight=weight, features=["area"]))
+    assert list(found) == [pointer]
+    assert message in found[pointer]
+
+
 def test_many_blocks_of_rows_stay_in_order(registry: DatasetRegistry, blobs: BlobStore):
     rows = 70_000
     content = "a,b,c\n" + "".join(f"{index},{index % 7},{'xy'[index % 2]}\n" for index in range(rows))

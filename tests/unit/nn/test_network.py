@@ -53,7 +53,7 @@ def test_the_whole_gradient_with_dropout_active(
     made = network(activation, loss.outputs or 3, input_rate=input_rate)
     rng = np.random.default_rng(2)
     x = rng.standard_normal((8, 4))
-    y = rng.integers(0, loss.outputs or 3, 8) if loss.task == "classification" else rng.standard_normal(8)
+    y = rng.integers(0, loss.outputs or 3, 8) if loss.task == "classification" else rng.standard_normal((8, 1))
     mode = Mode.training(seed=5, step=11)
 
     def mean_loss() -> float:

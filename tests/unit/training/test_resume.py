@@ -30,6 +30,8 @@ OPTIMIZERS = [
 SETTINGS = [
     {"task": "regression"},
     {"task": "regression", "loss": "gaussian_nll", "clip_norm": 0.5},
+    {"task": "regression", "loss": "quantile", "quantiles": [0.2, 0.8]},
+    {"task": "classification", "label_smoothing": 0.1, "class_weights": "balanced"},
     {"task": "classification", "early_stopping": {"patience": 2}},
     {"task": "classification", "loss": "cross_entropy", "max_norm": 1.0, "validation_fraction": 0},
 ]
@@ -66,7 +68,9 @@ def assert_same(spec: TrainingSpec, data: TrainingData, at: set[int]):
     assert ours.metrics == theirs.metrics
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.get("loss", setting["task"]))
+@pytest.mark.parametrize(
+    "setting", SETTINGS, ids=lambda setting: "-".join(map(str, setting)) + setting.get("loss", setting["task"])
+)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["kind"])
 def test_interrupted_at_every_step(
     make_data: Callable[..., TrainingData],

@@ -42,6 +42,8 @@ class DataSpec(TypedDict, total=False):
     """Name of the target column."""
     features: Sequence[str]
     """Names of the feature columns."""
+    weight: str
+    """Name of a column that the loss of each row is weighted with."""
 
 
 class RateScheduleSpec(TypedDict, total=False):
@@ -118,7 +120,11 @@ class TrainingSpec(TypedDict, total=False):
     task: Literal["classification", "regression"]
     data: DataSpec
     model: ModelSpec
-    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "gaussian_nll"]
+    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "huber", "gaussian_nll", "quantile"]
+    label_smoothing: float
+    class_weights: Literal["balanced"] | Mapping[str, float] | None
+    huber_delta: float
+    quantiles: Sequence[float]
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     epochs: int

@@ -25,6 +25,11 @@ class DataSpec(StrictSpec):
     features: Items[str] | None = Field(
         default=None, description="Names of the feature columns. Default: every column but the target."
     )
+    weight: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Name of a column of numbers, 0 or more, which the loss of each row is weighted with: no feature.",
+    )
     x: Matrix | None = Field(
         default=None, description="Features in place, shape (rows, features). Large arrays belong in a dataset."
     )
@@ -41,6 +46,8 @@ class DataSpec(StrictSpec):
             raise ValueError("give the id of a stored `dataset`, or `x` and `y`")
         if inline and (self.x is None or self.y is None):
             raise ValueError("arrays in place need both `x` and `y`")
-        if inline and (self.target is not None or self.features is not None):
-            raise ValueError("`target` and `features` name columns of a dataset; leave them out beside `x` and `y`")
+        if inline and any(one is not None for one in (self.target, self.features, self.weight)):
+            raise ValueError(
+                "`target`, `features` and `weight` name columns of a dataset; leave them out beside `x` and `y`"
+            )
         return self

@@ -160,12 +160,25 @@ def test_classes_and_probabilities(client: httpx.Client, add: Callable[..., str]
 def test_values(client: httpx.Client, add: Callable[..., str]):
     path = f"/models/{add(task='regression', loss='gaussian_nll')}/predict"
     answer = client.post(path, json={"x": ROWS.tolist()}).json()
-    assert answer.keys() == {"values", "std", "aleatoric_std", "mc_samples", "seed"}
+    assert answer.keys() == {"values", "std", "aleatoric_std", "quantiles", "quantile_levels", "mc_samples", "seed"}
     assert answer["std"] is None
+    assert answer["quantiles"] is answer["quantile_levels"] is None
     assert min(answer["aleatoric_std"]) > 0
     assert 80 < np.mean(answer["values"]) < 120
     sampled = client.post(path, json={"x": ROWS.tolist(), "mc_samples": 10}).json()
     assert min(sampled["std"]) > 0
+
+
+def test_quantiles(client: httpx.Client, add: Callable[..., str]):
+    path = f"/models/{add(task='regression', loss='quantile', quantiles=[0.05, 0.5, 0.95])}/predict"
+    answer = client.post(path, json={"x": ROWS.tolist()}).json()
+    assert answer["quantile_levels"] == [0.05, 0.5, 0.95]
+    quantiles = np.array(answer["quantiles"])
+    assert quantiles.shape == (len(ROWS), 3)
+    assert (np.diff(quantiles) >= 0).all()
+    assert answer["values"] == quantiles[:, 1].tolist()
+    binary = client.post(path, content=npy(ROWS), headers=NPY).content
+    np.testing.assert_array_equal(load(binary)["quantiles"], quantiles)
 
 
 def test_every_form_of_a_request_gives_the_same_prediction(client: httpx.Client, add: Callable[..., str]):

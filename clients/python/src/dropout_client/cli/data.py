@@ -128,6 +128,9 @@ def _write_csv(prediction: Prediction) -> None:
         }
     else:
         columns = {"value": prediction.values, "std": prediction.std, "aleatoric_std": prediction.aleatoric_std}
+        if prediction.quantiles is not None:
+            levels = prediction.quantile_levels or ()
+            columns |= {f"quantile_{level:g}": prediction.quantiles[:, i] for i, level in enumerate(levels)}
     known = {name: column.tolist() for name, column in columns.items() if column is not None}
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(known)
