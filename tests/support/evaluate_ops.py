@@ -46,7 +46,7 @@ OPERATIONS: dict[str, Callable[..., Array]] = {
     "sqrt": np.sqrt,
     "maximum": lambda x, bound: np.where(x > bound, x, bound),
     "column": lambda x, index: x[:, index],
-    "sort": lambda x: np.sort(x, axis=1),
+    "sort": lambda x, groups: np.sort(x.reshape(len(x), groups, -1), axis=2).reshape(x.shape),
     "softmax": lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
     "complement": lambda x: np.concatenate([1 - x, x], axis=1),
     "relu": lambda x: np.where(x > 0, x, 0.0),

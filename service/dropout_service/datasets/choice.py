@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from dropout_service.errors import FieldError, InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dropout_service.datasets.dataset import Column, TableSchema
     from dropout_service.training.spec import TrainingSpec
@@ -28,10 +28,10 @@ _MAX_NAME_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The columns that a spec chooses from a table; of weights there is one or none."""
+    """The columns that a spec chooses from a table; of a classification one target, and of weights one or none."""
 
     features: tuple[Column, ...]
-    target: Column
+    targets: tuple[Column, ...]
     weights: tuple[Column, ...] = ()
 
 
@@ -43,26 +43,44 @@ def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
     InvalidInputError
         With pointers into the spec.
     """
-    target_name = schema.target if spec.data.target is None else spec.data.target
-    target = schema.column(target_name)
-    if target is None:
-        raise InvalidInputError.at("/data/target", _no_column(schema, target_name))
-    weights = _weights(schema, spec, target_name)
-    features, pointers = _features(schema, spec, target_name)
-    _check_target(schema, spec, target)
-    _check_rows(schema, spec, target)
+    targets = _targets(schema, spec)
+    weights = _weights(schema, spec, targets)
+    features, pointers = _features(schema, spec, targets)
+    for pointer, target in targets.items():
+        _check_target(schema, spec, target, pointer)
+    _check_rows(schema, spec, next(iter(targets.values())))
     faults = [fault for column in features for fault in _feature_faults(column, pointers.get(column.name))]
     if faults:
         raise InvalidInputError(_summary(faults, len(features)), errors=faults)
-    return Choice(features, target, weights)
+    return Choice(features, tuple(targets.values()), weights)
 
 
-def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[tuple[Column, ...], dict[str, str]]:
+def _targets(schema: TableSchema, spec: TrainingSpec) -> dict[str, Column]:
+    """Find the target columns, by where in the spec each of them is named."""
+    asked = spec.data.target
+    if not isinstance(asked, tuple):
+        asked = (schema.target if asked is None else asked,)
+    found: dict[str, Column] = {}
+    for index, name in enumerate(asked):
+        pointer = "/data/target" if len(asked) == 1 else f"/data/target/{index}"
+        column = schema.column(name)
+        if column is None:
+            raise InvalidInputError.at(pointer, _no_column(schema, name))
+        if name in asked[:index]:
+            raise InvalidInputError.at(pointer, f"`{name}` is named twice")
+        found[pointer] = column
+    return found
+
+
+def _features(
+    schema: TableSchema, spec: TrainingSpec, targets: Mapping[str, Column]
+) -> tuple[tuple[Column, ...], dict[str, str]]:
     """Find the feature columns, and where in the spec each of them is named."""
     if spec.data.features is None:
-        return _all_but(schema, target_name, spec.data.weight), {}
+        return _all_but(schema, targets, spec.data.weight), {}
     if not spec.data.features:
         raise InvalidInputError.at("/data/features", "name at least one feature column, or leave `features` out")
+    target_names = {target.name for target in targets.values()}
     by_name = {column.name: column for column in schema.columns}
     faults: list[FieldError] = []
     pointers: dict[str, str] = {}
@@ -70,7 +88,7 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
         if len(faults) == _MOST_FAULTS:  # looking for close names takes milliseconds each
             break
         pointer = f"/data/features/{index}"
-        if name == target_name:
+        if name in target_names:
             faults.append(FieldError(pointer, f"`{name}` is the target; it cannot be a feature too"))
         elif name == spec.data.weight:
             faults.append(FieldError(pointer, f"`{name}` is the weight of the rows; it cannot be a feature too"))
@@ -85,16 +103,18 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
     return tuple(by_name[name] for name in spec.data.features), pointers
 
 
-def _all_but(schema: TableSchema, target_name: str, weight_name: str | None) -> tuple[Column, ...]:
-    features = tuple(column for column in schema.columns if column.name not in {target_name, weight_name})
+def _all_but(schema: TableSchema, targets: Mapping[str, Column], weight_name: str | None) -> tuple[Column, ...]:
+    names = [target.name for target in targets.values()]
+    features = tuple(column for column in schema.columns if column.name not in {*names, weight_name})
     if not features:
         besides = "" if weight_name is None else f" beside the weight `{weight_name}`"
-        message = f"`{target_name}` is the only column{besides}; there is none to predict it from"
+        only = f"`{names[0]}` is the only column" if len(names) == 1 else "the targets are the only columns"
+        message = f"{only}{besides}; there is none to predict {'it' if len(names) == 1 else 'them'} from"
         raise InvalidInputError.at("/data/target", message)
     return features
 
 
-def _weights(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[Column, ...]:
+def _weights(schema: TableSchema, spec: TrainingSpec, targets: Mapping[str, Column]) -> tuple[Column, ...]:
     """Find the column that rows are weighted with, and check that it can be."""
     name, pointer = spec.data.weight, "/data/weight"
     if name is None:
@@ -102,7 +122,7 @@ def _weights(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple
     column = schema.column(name)
     if column is None:
         raise InvalidInputError.at(pointer, _no_column(schema, name))
-    if name == target_name:
+    if column in targets.values():
         raise InvalidInputError.at(pointer, f"`{name}` is the target; it cannot be the weight too")
     if column.type not in {"integer", "number"} or column.min is None or column.max is None:
         raise InvalidInputError.at(pointer, f"column `{name}` is {column.type}; a weight is a number, 0 or more")
@@ -142,8 +162,8 @@ def _check_rows(schema: TableSchema, spec: TrainingSpec, target: Column) -> None
         )
 
 
-def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> None:
-    pointer, name = "/data/target", target.name
+def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column, pointer: str) -> None:
+    name = target.name
     if target.missing:
         raise InvalidInputError.at(
             pointer,

@@ -55,8 +55,8 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
     """
     choice = choose(schema, spec)
     check_spec(spec, len(choice.features))
-    classes = choice.target.distinct if spec.task == "classification" else None
-    outputs = output_units(build_loss(spec, resolve_loss(spec, classes)), classes)
+    classes = choice.targets[0].distinct if spec.task == "classification" else None
+    outputs = output_units(build_loss(spec, resolve_loss(spec, classes), len(choice.targets)), classes)
     check_size(spec, inputs=len(choice.features), outputs=outputs, rows=schema.rows, budgets=budgets)
 
 
@@ -73,8 +73,10 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
-    features = [position[column.name] for column in (*choice.features, *choice.weights)]
-    target = position[choice.target.name]
+    first, *others = choice.targets
+    # Further targets and weights are read as features, behind these
+    features = [position[column.name] for column in (*choice.features, *others, *choice.weights)]
+    target = position[first.name]
     with blobs.as_file(dataset.blob_key) as path:
         if dataset.format == "csv":
             x, values = _read_csv(path, dataset, features, target)
@@ -84,17 +86,21 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
             x, values = _read_npz(path, features, target)
     if spec.task == "regression":
         y, classes = np.asarray(values, np.float64), None
+        if others:
+            y = np.column_stack([y, x[:, len(choice.features) : len(choice.features) + len(others)]])
     else:
-        y, classes = _encoded(values, choice.target)
-    weights = None
-    if choice.weights:
-        x, weights = np.ascontiguousarray(x[:, :-1]), x[:, -1].copy()
+        y, classes = _encoded(values, first)
+    weights = x[:, -1].copy() if choice.weights else None
+    if x.shape[1] > len(choice.features):
+        x = np.ascontiguousarray(x[:, : len(choice.features)])
+    names = tuple(column.name for column in choice.targets)
     return TrainingData(
         x=x,
         y=y,
         feature_names=tuple(column.name for column in choice.features),
-        target_name=choice.target.name,
+        target_name=", ".join(names),
         classes=classes,
+        target_names=names if others else None,
         weights=weights,
     )
 

@@ -63,6 +63,9 @@ class Prediction:
         Regression with the loss ``quantile``: shape (n, q), rising; the mean over the samples when there are any.
     quantile_levels
         The q levels, in the order of the columns.
+    target_names
+        Regression of several targets: their t names. The figures of a regression then have an axis of targets after
+        that of the rows: (n, t), and (n, t, q).
     mc_samples, seed
         What was asked for.
     """
@@ -78,6 +81,7 @@ class Prediction:
     aleatoric_std: Values | None = None
     quantiles: Values | None = None
     quantile_levels: tuple[float, ...] | None = None
+    target_names: tuple[str, ...] | None = None
     mc_samples: int | None = None
     seed: int = 0
 
@@ -131,8 +135,7 @@ def predict(
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
         raise InvalidInputError.at("/seed", f"must be from 0 to 2^64 - 1, not {seed}")
-    network, scaling = model.network(), model.target_scaling
-    unit = {} if scaling is None else {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
+    network, unit = model.network(), _unit(model)
     parts: list[dict[str, Values]] = []
     for begin in range(0, len(x), _CHUNK_ROWS):
         rows = x[begin : begin + _CHUNK_ROWS].astype(np.float64)
@@ -156,9 +159,18 @@ def predict(
     if model.classes is not None:
         best = figures["probabilities"].argmax(axis=1)
         prediction = replace(prediction, class_labels=model.classes, classes=tuple(model.classes[k] for k in best))
-    if isinstance(model.head, QuantileHead):
-        prediction = replace(prediction, quantile_levels=model.head.levels)
-    return replace(prediction, **figures)
+    levels = model.head.levels if isinstance(model.head, QuantileHead) else None
+    return replace(prediction, target_names=model.target_names, quantile_levels=levels, **figures)
+
+
+def _unit(model: TrainedModel) -> dict[str, Any]:
+    """Return mean and scale of the target, of several as vectors."""
+    scaling = model.target_scaling
+    if scaling is None:
+        return {}
+    if model.target_names is None:
+        return {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
+    return {"mean": scaling.mean, "scale": scaling.scale}
 
 
 def _modes(seed: int, samples: int, *, first_row: int, before_each: Callable[[], None]) -> Iterator[Mode]:

@@ -54,11 +54,14 @@ class LossOptions:
         Absolute error beyond which the loss is a line, above 0.
     quantiles
         Levels in (0, 1), rising.
+    targets
+        Of a regression: how many.
     """
 
     label_smoothing: float = 0.0
     huber_delta: float = 1.0
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    targets: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,11 @@ class Loss:
     head: Head
     kernel: Callable[..., None]
     options: tuple[Any, ...] = ()
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """New sums, all 0, as a call adds to."""
+        return np.zeros(1 + 2 * self.head.targets)
 
     @property
     def task(self) -> Literal["classification", "regression"]:
@@ -104,11 +112,12 @@ class Loss:
         outputs
             What the network gave, shape (rows, outputs).
         targets
-            Class indices (int64), shape (rows,), or values (the dtype of ``outputs``), shape (rows, 1).
+            Class indices (int64), shape (rows,), or values (the dtype of ``outputs``), shape (rows, targets).
         grad
             Receives the gradient of the mean loss by ``outputs``, same shape.
         sums
-            ``float64``, three elements: loss, then correct rows; or loss, squared and absolute errors.
+            ``float64``, 1 + 2 targets: loss, then correct rows; or loss, squared errors of each target and absolute
+            ones.
         weights
             Factor of the loss of each row, float64, shape (rows,), 1 on average over all that is summed; without
             elements: all 1.
@@ -126,7 +135,7 @@ class Loss:
 
 
 def _quantile(options: LossOptions) -> Loss:
-    head = heads.quantile_head(options.quantiles)
+    head = heads.quantile_head(options.quantiles, options.targets)
     return Loss(head, kernels.pinball, (np.array(options.quantiles), head.middle))
 
 
@@ -135,9 +144,9 @@ _MAKERS: Final[Mapping[str, Callable[[LossOptions], Loss]]] = {
     "binary_cross_entropy": lambda options: Loss(
         heads.SIGMOID, kernels.binary_cross_entropy, (options.label_smoothing,)
     ),
-    "squared_error": lambda _: Loss(heads.VALUE, kernels.squared_error),
-    "huber": lambda options: Loss(heads.VALUE, kernels.huber, (options.huber_delta,)),
-    "gaussian_nll": lambda _: Loss(heads.GAUSSIAN, kernels.gaussian_nll),
+    "squared_error": lambda options: Loss(heads.value_head(options.targets), kernels.squared_error),
+    "huber": lambda options: Loss(heads.value_head(options.targets), kernels.huber, (options.huber_delta,)),
+    "gaussian_nll": lambda options: Loss(heads.gaussian_head(options.targets), kernels.gaussian_nll),
     "quantile": _quantile,
 }
 

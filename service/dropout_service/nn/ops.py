@@ -26,7 +26,7 @@ exp         x                            e^x
 sqrt        x                            the square root of x
 maximum     x                            max(x, ``bound``)
 column      x (rows, k)                  column ``index``, (rows,)
-sort        x (rows, k)                  the numbers of each row in rising order
+sort        x (rows, n k)                each k columns of a row in rising order; n is ``groups``
 softmax     x (rows, k)                  e^x over its sum in the row
 complement  x (rows, 1)                  (1 - x, x), (rows, 2)
 =========== ============================ ============================

@@ -69,7 +69,7 @@ def resolve_loss(spec: TrainingSpec, classes: int | None) -> str:
     return "binary_cross_entropy" if classes == _BINARY else "cross_entropy"
 
 
-def build_loss(spec: TrainingSpec, name: str) -> Loss:
+def build_loss(spec: TrainingSpec, name: str, targets: int = 1) -> Loss:
     """Return the loss of a specification.
 
     Parameters
@@ -78,8 +78,10 @@ def build_loss(spec: TrainingSpec, name: str) -> Loss:
         The training.
     name
         Its loss, with ``auto`` decided.
+    targets
+        How many targets a regression has.
     """
-    return make_loss(name, LossOptions(spec.label_smoothing, spec.huber_delta, spec.quantiles))
+    return make_loss(name, LossOptions(spec.label_smoothing, spec.huber_delta, spec.quantiles, targets))
 
 
 def output_units(loss: Loss, classes: int | None) -> int:

@@ -30,7 +30,8 @@ class PreparedData:
     Parameters
     ----------
     x, y
-        Training part: features (rows, features) float32; class indices int64 or values float32, (rows,).
+        Training part: features (rows, features) float32; class indices int64 or values float32, (rows,), or
+        (rows, targets).
     x_validation, y_validation
         Validation part, possibly without rows.
     input_scaling
@@ -68,14 +69,14 @@ def prepare(spec: TrainingSpec, data: TrainingData, *, codes: Sequence[int] = ()
     """
     train, validation = split(data, spec.validation_fraction, seed=spec.seed)
     inputs = Standardization.identity(data.x.shape[1])
-    target = None if data.classes is not None else Standardization.identity(1)
+    names = data.target_names or (data.target_name,)
+    target = None if data.classes is not None else Standardization.identity(len(names))
     if spec.standardize:
         inputs = Standardization.fit(data.x, train, names=data.feature_names, pointer="/data")
         inputs = inputs.sparing(codes)
         if target is not None:
-            target = Standardization.fit(
-                data.y[:, np.newaxis].astype(np.float64), train, names=(data.target_name,), pointer="/data/target"
-            )
+            y = data.y.astype(np.float64).reshape(len(data.y), -1)
+            target = Standardization.fit(y, train, names=names, pointer="/data/target")
     return PreparedData(
         _features(data, train, inputs),
         _targets(data, train, target),

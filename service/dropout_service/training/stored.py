@@ -42,10 +42,12 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("huber_delta",): 3,
     ("quantiles",): 3,
     ("data", "weight"): 3,
+    ("data", "target", "[]"): 3,
 }
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 
-A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``.
+A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``. ``[]`` at its end: a list, in
+place of what was there before.
 """
 
 
@@ -154,6 +156,8 @@ def _validated(fields: dict[str, Any]) -> TrainingSpec:
 def _has(value: Any, path: tuple[str, ...]) -> bool:
     if not path:
         return True
+    if path == ("[]",):
+        return isinstance(value, list)
     if isinstance(value, list):
         return any(_has(one, path) for one in cast("list[Any]", value))
     if isinstance(value, Mapping):

@@ -84,9 +84,11 @@ class Trainer:
         self._spec = spec
         self._data = data
         self._loss_name = resolve_loss(spec, classes)
-        self._loss = build_loss(spec, self._loss_name)
+        targets = 1 if data.target_names is None else len(data.target_names)
+        self._loss = build_loss(spec, self._loss_name, targets)
         # Smoothing is for the training: the loss of the validation part says how good the probabilities are
-        self._validation_loss = build_loss(spec.model_copy(update={"label_smoothing": 0.0}), self._loss_name)
+        plain = spec.model_copy(update={"label_smoothing": 0.0})
+        self._validation_loss = build_loss(plain, self._loss_name, targets)
         self._network = build_network(spec, data.x.shape[1], output_units(self._loss, classes))
         self._check_codes()
         self._rows = prepare(spec, data, codes=self._network.codes)
@@ -100,7 +102,7 @@ class Trainer:
         }
 
         self._y, self._y_validation = (
-            part if data.classes is not None else part[:, np.newaxis]
+            part if data.classes is not None else part.reshape(len(part), targets)
             for part in (self._rows.y, self._rows.y_validation)
         )
         x, y = self._rows.x, self._y
@@ -118,7 +120,7 @@ class Trainer:
         self._norms = np.empty(max(layer.bias.size for layer in self._network.dense_layers))
 
         self._started_s: float | None = None
-        self._position = checkpoint.Position()
+        self._position = checkpoint.Position(sums=self._loss.sums)
         if resume is not None:
             self._position = checkpoint.load(resume, self._identity, self._tensors())
             if not self._position.batch <= self._steps_per_epoch or not self._position.epoch <= spec.epochs:
@@ -221,6 +223,7 @@ class Trainer:
             loss=self._loss_name,
             feature_names=self._data.feature_names,
             target_name=self._data.target_name,
+            target_names=self._data.target_names,
             classes=self._data.classes,
             input_scaling=self._rows.input_scaling,
             target_scaling=self._rows.target_scaling,
@@ -351,7 +354,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Return the metrics of the validation part, in evaluation mode."""
         x, y, weights = self._rows.x_validation, self._y_validation, self._rows.weights_validation
-        sums = np.zeros(3)
+        sums = self._loss.sums
         for begin in range(0, len(x), EVALUATION_ROWS):
             part = slice(begin, begin + EVALUATION_ROWS)
             with np.errstate(all="ignore"):
@@ -366,8 +369,10 @@ class Trainer:
     ) -> dict[str, float]:
         scaling = self._rows.target_scaling
         weight = float(weights.sum()) if weights.size else None
-        unit = 1.0 if scaling is None else float(scaling.scale[0])
-        return summarize(self._spec.task, sums.tolist(), rows, target_scale=unit, weight=weight)
+        scales = [1.0] if scaling is None else scaling.scale.tolist()
+        names = self._data.target_names or (self._data.target_name,)
+        units = dict(zip(names, scales, strict=True))
+        return summarize(self._spec.task, sums.tolist(), rows, target_scales=units, weight=weight)
 
     def _diverged(self, what: str) -> TrainingError:
         position, spec = self._position, self._spec

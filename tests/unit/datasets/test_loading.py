@@ -120,6 +120,34 @@ def test_npz_with_another_target_than_y(registry: DatasetRegistry, blobs: BlobSt
     np.testing.assert_array_equal(only_x.x, [[0], [1], [2]])
 
 
+def test_several_targets_in_the_order_of_their_names(houses: Dataset, registry: DatasetRegistry, blobs: BlobStore):
+    data = load_training_data(houses, blobs, spec("regression", target=["price", "rooms"], features=["area"]))
+    np.testing.assert_array_equal(data.x, [[50], [70], [90], [120]])
+    np.testing.assert_array_equal(data.y, [[100.5, 2], [150.25, 3], [210, 4], [300, 5]])
+    assert (data.target_names, data.target_name) == (("price", "rooms"), "price, rooms")
+    content = registry.add_content(b"a,b,c,often\n1,2,3,4\n5,6,7,8\n")
+    rest = load_training_data(content, blobs, spec("regression", target=["c", "a"], weight="often"))
+    assert rest.feature_names == ("b",)
+    np.testing.assert_array_equal(rest.x, [[2], [6]])
+    np.testing.assert_array_equal(rest.y, [[3, 1], [7, 5]])
+    np.testing.assert_array_equal(rest.weights, [4, 8])
+
+
+@pytest.mark.parametrize(
+    ("targets", "pointer", "message"),
+    [
+        (["price", "floor"], "/data/target/1", 'there is no column "floor"'),
+        (["price", "rooms", "price"], "/data/target/2", "`price` is named twice"),
+        (["price", "area"], "/data/features/0", "`area` is the target"),
+        (["price", "city"], "/task", "target `city` is text"),
+    ],
+)
+def test_what_cannot_be_one_of_several_targets(houses: Dataset, targets: list[str], pointer: str, message: str):
+    found = faults(houses, spec("regression", target=targets, features=["area"]))
+    assert list(found) == [pointer]
+    assert message in found[pointer]
+
+
 WEIGHTED = b"""area,how_often,city,below,none,gaps,price
 50,2,Ulm,1,0,1,100.5
 70,0,Bonn,-1,0,,150.25

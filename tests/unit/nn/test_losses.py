@@ -23,9 +23,18 @@ TABLE: dict[str, Loss] = {
     "huber at 0.7": make_loss("huber", LossOptions(huber_delta=0.7)),
     "median": make_loss("quantile", LossOptions(quantiles=(0.5,))),
     "four quantiles": make_loss("quantile", LossOptions(quantiles=(0.05, 0.3, 0.4, 0.9))),
+    "squared_error of 3": make_loss("squared_error", LossOptions(targets=3)),
+    "huber of 3": make_loss("huber", LossOptions(targets=3)),
+    "gaussian_nll of 3": make_loss("gaussian_nll", LossOptions(targets=3)),
+    "quantile of 3": make_loss("quantile", LossOptions(targets=3)),
 }
 """Every loss, and those of other options."""
-LEVELS = {"quantile": (0.1, 0.5, 0.9), "median": (0.5,), "four quantiles": (0.05, 0.3, 0.4, 0.9)}
+LEVELS = {
+    "quantile": (0.1, 0.5, 0.9),
+    "median": (0.5,),
+    "four quantiles": (0.05, 0.3, 0.4, 0.9),
+    "quantile of 3": (0.1, 0.5, 0.9),
+}
 
 
 def example(name: str, rows: int = 9, dtype: type = np.float64):
@@ -35,11 +44,11 @@ def example(name: str, rows: int = 9, dtype: type = np.float64):
     outputs = (2 * rng.standard_normal((rows, units))).astype(dtype)
     if loss.task == "classification":
         return outputs, rng.integers(0, max(units, 2), rows)
-    return outputs, rng.standard_normal((rows, 1)).astype(dtype)
+    return outputs, rng.standard_normal((rows, loss.head.targets)).astype(dtype)
 
 
 def evaluated(name: str, outputs: Floats, targets: NDArray[Any], weights: NDArray[np.float64] = UNWEIGHTED):
-    grad, sums = np.full_like(outputs, np.nan), np.zeros(3)
+    grad, sums = np.full_like(outputs, np.nan), TABLE[name].sums
     TABLE[name](outputs, targets, grad, sums, weights)
     return grad, sums
 
@@ -75,6 +84,10 @@ def test_value_and_gradient_agree_with_torch(name: str):
         "quantile": pinball,
         "median": pinball,
         "four quantiles": pinball,
+        "squared_error of 3": functional.mse_loss,
+        "huber of 3": functional.huber_loss,
+        "gaussian_nll of 3": lambda z, y: functional.gaussian_nll_loss(z[:, ::2], y, z[:, 1::2].exp(), full=True),
+        "quantile of 3": lambda z, y: pinball(z.reshape(len(z), 3, 3), y[..., None]),
     }[name]
     outputs, targets = example(name)
     grad, sums = evaluated(name, outputs, targets)
@@ -89,7 +102,7 @@ def test_value_and_gradient_agree_with_torch(name: str):
 def test_sums_of_parts_are_the_sums_of_the_whole(name: str):
     outputs, targets = example(name, rows=10)
     whole = evaluated(name, outputs, targets)[1]
-    sums = np.zeros(3)
+    sums = TABLE[name].sums
     for part in (slice(0, 3), slice(3, 10)):
         TABLE[name](outputs[part], targets[part], np.empty_like(outputs[part]), sums)
     np.testing.assert_allclose(sums, whole, rtol=1e-13)
@@ -102,11 +115,12 @@ def test_correct_rows_are_counted():
 
 
 @pytest.mark.parametrize("name", [name for name, loss in TABLE.items() if loss.task == "regression"])
-def test_errors_of_a_regression_are_summed(name: str):
+def test_errors_of_each_target_are_summed(name: str):
     outputs, targets = example(name)
-    middle = {"quantile": 1, "four quantiles": 2}.get(name, 0)
-    error = outputs[:, middle] - targets[:, 0]
-    np.testing.assert_allclose(evaluated(name, outputs, targets)[1][1:], [(error**2).sum(), np.abs(error).sum()])
+    first = {"quantile": 1, "quantile of 3": 1, "four quantiles": 2}.get(name, 0)
+    error = outputs[:, first :: outputs.shape[1] // targets.shape[1]] - targets
+    expected = [*(error**2).sum(axis=0), *np.abs(error).sum(axis=0)]
+    np.testing.assert_allclose(evaluated(name, outputs, targets)[1][1:], expected)
 
 
 @pytest.mark.parametrize("name", [name for name, loss in TABLE.items() if loss.task == "classification"])

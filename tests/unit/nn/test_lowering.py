@@ -12,7 +12,7 @@ from toy_layer import CENTRE
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.layers import LAYERS
 from dropout_service.nn.layers.rules import DropoutRule, LayerRule
-from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.losses import LOSSES, LossOptions, make_loss
 from dropout_service.nn.lowering import lower
 from dropout_service.nn.network import Network, make_layers
 
@@ -56,8 +56,8 @@ FIRST = {"periodic", "piecewise_linear", "columns"}
 """Kinds that have their place at the inputs."""
 
 
-def assert_lowered(rules: list[LayerRule], loss: str):
-    head = LOSSES[loss].head
+def assert_lowered(rules: list[LayerRule], loss: str, targets: int = 1):
+    head = make_loss(loss, LossOptions(targets=targets)).head
     made = Network(make_layers(UNITS, rules, head.units or 3, np.float64), np.float64)
     made.initialize("auto", seed=1)
     rng = np.random.default_rng(2)
@@ -73,7 +73,7 @@ def assert_lowered(rules: list[LayerRule], loss: str):
     figures = head.figures(iter([outputs]), sampled=False)
     assert set(figures) == set(head.outputs)
     for name in head.outputs:
-        np.testing.assert_allclose(lowered[name], figures[name], rtol=1e-12)
+        np.testing.assert_allclose(lowered[name].reshape(figures[name].shape), figures[name], rtol=1e-12)
 
 
 def test_every_kind_of_layer_is_lowered_here():
@@ -89,9 +89,10 @@ def test_a_lowered_layer_computes_what_the_layer_computes(kind: str, monkeypatch
         assert_lowered([*before, rule], "squared_error")
 
 
+@pytest.mark.parametrize("targets", [1, 3])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_lowered_head_gives_the_figures_of_a_prediction(loss: str):
-    assert_lowered([LayerRule("dense", {"units": UNITS})], loss)
+def test_a_lowered_head_gives_the_figures_of_a_prediction(loss: str, targets: int):
+    assert_lowered([LayerRule("dense", {"units": UNITS})], loss, targets)
 
 
 def test_a_whole_network_is_lowered_in_order(monkeypatch: pytest.MonkeyPatch):

@@ -38,8 +38,8 @@ class DataSpec(TypedDict, total=False):
     """Features, shape (rows, features), uploaded first."""
     y: ArrayLike
     """Targets, shape (rows,): numbers or labels."""
-    target: str
-    """Name of the target column."""
+    target: str | Sequence[str]
+    """Name of the target column, or of a regression the names of several."""
     features: Sequence[str]
     """Names of the feature columns."""
     weight: str

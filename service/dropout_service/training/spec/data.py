@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from dropout_service.training.spec.arrays import Matrix, Vector
 from dropout_service.training.spec.strict import Items, StrictSpec
 
 __all__ = ["DataSpec"]
+
+
+Targets = Annotated[Items[str], Field(min_length=2, max_length=64)]
 
 
 class DataSpec(StrictSpec):
@@ -18,9 +23,11 @@ class DataSpec(StrictSpec):
         description="Id of a stored dataset (`POST /datasets`).",
         examples=["sha256-4f2a"],
     )
-    target: str | None = Field(
+    target: str | Targets | None = Field(
         default=None,
-        description="Name of the target column. Default: the column `y` of an npz, the last column of a table.",
+        description="Name of the target column, or of a regression the names of several. Default: the column `y` of an "
+        "npz, the last column of a table.",
+        examples=["species", ["height", "weight"]],
     )
     features: Items[str] | None = Field(
         default=None, description="Names of the feature columns. Default: every column but the target."

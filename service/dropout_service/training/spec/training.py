@@ -120,6 +120,8 @@ class TrainingSpec(StrictSpec):
                 else "squared_error, huber, gaussian_nll or quantile"
             )
             raise ValueError(f"loss `{self.loss}` does not fit a {self.task}; use {right}")
+        if self.task == "classification" and isinstance(self.data.target, tuple):
+            raise ValueError("a classification has one target; several are for a regression")
         self._check_options_of_loss()
         if self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(

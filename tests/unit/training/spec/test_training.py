@@ -74,6 +74,8 @@ def test_a_specification_survives_json():
         ({"task": "classification", "class_weights": "even"}, "balanced"),
         ({"task": "classification", "label_smoothing": 1}, "less than 1"),
         ({"data": {"x": [[1]], "y": [1], "weight": "w"}}, "leave them out"),
+        ({"data": {"dataset": "d", "target": ["a"]}}, "at least 2 items"),
+        ({"data": {"dataset": "d", "target": ["a", "b"]}, "task": "classification"}, "has one target"),
         ({"task": "classification", "loss": "gaussian_nll"}, "use cross_entropy or binary_cross_entropy"),
         ({"validation_fraction": 0, "early_stopping": {}}, "validation_fraction above 0"),
         ({"epochs": 5, "schedule": {"kind": "cosine", "warmup_epochs": 5}}, "leave none of the 5 epochs"),
