@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dropout_service.nn.network import Network
     from dropout_service.training.data import TrainingData
     from dropout_service.training.spec import TrainingSpec
 
-__all__ = ["PreparedData", "prepare"]
+__all__ = ["PreparedData", "check_inputs", "prepare"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +51,20 @@ class PreparedData:
     target_scaling: Standardization | None
     weights: NDArray[np.float64]
     weights_validation: NDArray[np.float64]
+
+
+def check_inputs(data: TrainingData, network: Network) -> None:
+    """Check that a network can take all rows, before any is trained on.
+
+    Raises
+    ------
+    InvalidInputError
+        With column and row of the first value that it cannot take.
+    """
+    fault = network.find_fault(data.x)
+    if fault is not None:
+        row, column, wrong = fault
+        raise InvalidInputError.at("/data", f"column `{data.feature_names[column]}`, row {row + 1:,}: {wrong}")
 
 
 def prepare(spec: TrainingSpec, data: TrainingData, *, codes: Sequence[int] = ()) -> PreparedData:

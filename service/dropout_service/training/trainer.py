@@ -29,7 +29,7 @@ from dropout_service.training.networks import (
     output_units,
     resolve_loss,
 )
-from dropout_service.training.preparation import prepare
+from dropout_service.training.preparation import check_inputs, prepare
 from dropout_service.training.spec import DataSpec
 from dropout_service.training.trained import TrainedModel
 
@@ -90,7 +90,7 @@ class Trainer:
         plain = spec.model_copy(update={"label_smoothing": 0.0})
         self._validation_loss = build_loss(plain, self._loss_name, targets)
         self._network = build_network(spec, data.x.shape[1], output_units(self._loss, classes))
-        self._check_codes()
+        check_inputs(data, self._network)
         self._rows = prepare(spec, data, codes=self._network.codes)
 
         self._network.initialize(spec.model.initializer, seed=spec.seed)
@@ -232,14 +232,6 @@ class Trainer:
             buffers={name: view.astype(np.float32) for name, view in network.buffers.views(kept["buffers"]).items()},
         )
 
-    def _check_codes(self) -> None:
-        fault = self._network.find_fault(self._data.x)
-        if fault is not None:
-            row, column, wrong = fault
-            raise InvalidInputError.at(
-                "/data", f"column `{self._data.feature_names[column]}`, row {row + 1:,}: {wrong}"
-            )
-
     @cached_property
     def _identity(self) -> Identity:
         return Identity.of(self._spec, self._data)
@@ -277,9 +269,9 @@ class Trainer:
         # mode="clip" lets NumPy write into `out` without a buffer; the indices are in range
         np.take(self._rows.x, chosen, axis=0, out=x, mode="clip")
         np.take(self._y, chosen, axis=0, out=y, mode="clip")
-        weights = self._weights_batch[:rows]
-        if weights.size:
-            np.take(self._rows.weights, chosen, out=weights, mode="clip")
+        weights = UNWEIGHTED
+        if self._rows.weights.size:
+            weights = np.take(self._rows.weights, chosen, out=self._weights_batch[:rows], mode="clip")
         self._set_rates(position.batch)
         with np.errstate(all="ignore"):  # what overflows is found below, with a better message
             outputs = network.forward(x, Mode.training(self._spec.seed, position.step), differentiable=True)
