@@ -123,7 +123,8 @@ class Trainer:
         self._position = checkpoint.Position(sums=self._loss.sums)
         if resume is not None:
             self._position = checkpoint.load(resume, self._identity, self._tensors())
-            if not self._position.batch <= self._steps_per_epoch or not self._position.epoch <= spec.epochs:
+            inside = self._position.batch <= self._steps_per_epoch and self._position.epoch <= spec.epochs
+            if not inside or self._position.sums.shape != self._loss.sums.shape:
                 raise InvalidInputError.at("/checkpoint", "the position lies outside of the training")
             if self._position.batch:
                 self._shuffle()

@@ -312,6 +312,7 @@ def rewritten(trainer: Trainer, change: Callable[[dict[str, Any], dict[str, Any]
         pytest.param(lambda _, fields: fields["identity"].pop("data"), "identity is damaged", id="no data"),
         pytest.param(lambda _, fields: fields["position"].update(batch=99), "outside", id="batch"),
         pytest.param(lambda _, fields: fields["position"].update(epoch=99), "outside", id="epoch"),
+        pytest.param(lambda _, fields: fields["position"].update(sums=[0.0]), "outside", id="sums"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(

@@ -28,16 +28,28 @@ def layer_normalize(  # noqa: PLR0917 - a compiled kernel takes its arguments by
 ) -> None:
     """``out = (x - mean) / sqrt(variance + epsilon) gain + bias``, with the moments of each row."""
     rows, units = x.shape
+    fours = units // 4 * 4
     for i in range(rows):
-        total = 0.0
-        for j in range(units):
-            total += np.float64(x[i, j])
-        mean = total / units
-        squares = 0.0
-        for j in range(units):
-            centred = np.float64(x[i, j]) - mean
-            squares += centred * centred
-        one_over = 1.0 / math.sqrt(squares / units + epsilon)
+        row = x[i]
+        # Four sums side by side, in an order that is written down: each addition of one sum waits for the one before
+        t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
+        for j in range(0, fours, 4):
+            t0 += np.float64(row[j])
+            t1 += np.float64(row[j + 1])
+            t2 += np.float64(row[j + 2])
+            t3 += np.float64(row[j + 3])
+        for j in range(fours, units):
+            t0 += np.float64(row[j])
+        mean = ((t0 + t1) + (t2 + t3)) / units
+        t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
+        for j in range(0, fours, 4):
+            t0 += (np.float64(row[j]) - mean) ** 2
+            t1 += (np.float64(row[j + 1]) - mean) ** 2
+            t2 += (np.float64(row[j + 2]) - mean) ** 2
+            t3 += (np.float64(row[j + 3]) - mean) ** 2
+        for j in range(fours, units):
+            t0 += (np.float64(row[j]) - mean) ** 2
+        one_over = 1.0 / math.sqrt(((t0 + t1) + (t2 + t3)) / units + epsilon)
         inverse[i] = one_over
         for j in range(units):
             value = x.dtype.type((np.float64(x[i, j]) - mean) * one_over)
@@ -53,20 +65,28 @@ def layer_backward(  # noqa: PLR0917 - as above
     rows, units = grad.shape
     gain_grad[:] = 0
     bias_grad[:] = 0
+    evens = units // 2 * 2
     for i in range(rows):
-        along_mean = 0.0
-        along_deviation = 0.0
+        g, n = grad[i], normalized[i]
         for j in range(units):
-            gain_grad[j] += grad[i, j] * normalized[i, j]
-            bias_grad[j] += grad[i, j]
-            inner = np.float64(grad[i, j]) * np.float64(gain[j])
-            along_mean += inner
-            along_deviation += inner * np.float64(normalized[i, j])
-        along_mean /= units
-        along_deviation /= units
+            gain_grad[j] += g[j] * n[j]
+            bias_grad[j] += g[j]
+        m0, m1, d0, d1 = 0.0, 0.0, 0.0, 0.0
+        for j in range(0, evens, 2):
+            first = np.float64(g[j]) * np.float64(gain[j])
+            second = np.float64(g[j + 1]) * np.float64(gain[j + 1])
+            m0 += first
+            m1 += second
+            d0 += first * np.float64(n[j])
+            d1 += second * np.float64(n[j + 1])
+        for j in range(evens, units):
+            first = np.float64(g[j]) * np.float64(gain[j])
+            m0 += first
+            d0 += first * np.float64(n[j])
+        along_mean, along_deviation, one_over = (m0 + m1) / units, (d0 + d1) / units, inverse[i]
         for j in range(units):
-            inner = np.float64(grad[i, j]) * np.float64(gain[j])
-            grad[i, j] = inverse[i] * (inner - along_mean - np.float64(normalized[i, j]) * along_deviation)
+            inner = np.float64(g[j]) * np.float64(gain[j])
+            g[j] = one_over * (inner - along_mean - np.float64(n[j]) * along_deviation)
 
 
 @jit
