@@ -61,15 +61,16 @@ class Budgets:
     npz_bytes
         Arrays of an npz, unpacked: they are read into memory.
     parameters
-        Weights and biases of a network that is to be trained: with gradients, the state of the optimizer and a copy,
-        up to 24 bytes each.
+        Weights, biases and buffers of a network that is to be trained: with gradients, the state of the optimizer and a
+        copy, up to 24 bytes each.
     activations
         Units of all layers times the rows of a mini-batch, or of the 1024 rows that validation takes at once: up to 12
         bytes each.
     prediction_elements
         Rows times outputs of a prediction: up to 50 bytes each.
     prediction_operations
-        Multiplications of a prediction: rows times samples times the weights and 256 for each unit. A core does 5 to 20
+        Multiplications of a prediction: rows times samples times the weights that are
+        multiplied with and 256 for each unit. A core does 5 to 20
         thousand millions a second.
     """
 

@@ -170,6 +170,63 @@ def test_a_regression_in_its_own_unit(client: Client):
     assert (prediction.aleatoric_std > 0).all()
 
 
+def test_quantiles_of_a_target_hold_as_many_of_its_rows(client: Client):
+    diabetes = load_diabetes()
+    model = client.jobs.submit(
+        task="regression",
+        loss="quantile",
+        quantiles=[0.1, 0.5, 0.9],
+        data={"x": diabetes.data, "y": diabetes.target},
+        model={"hidden": [32], "dropout": 0.1, "activation": "silu"},
+        epochs=60,
+        validation_fraction=0,
+    ).result(timeout=60)
+    prediction = model.predict(diabetes.data)
+    assert isinstance(prediction, ValuePrediction)
+    assert prediction.quantile_levels == (0.1, 0.5, 0.9)
+    assert prediction.quantiles is not None
+    assert (np.diff(prediction.quantiles) >= 0).all()
+    np.testing.assert_array_equal(prediction.values, prediction.quantiles[:, 1])
+    below = (diabetes.target[:, None] <= prediction.quantiles).mean(axis=0)
+    # On the rows of the training: 442 of them, within 0.1
+    np.testing.assert_allclose(below, [0.1, 0.5, 0.9], atol=0.1)
+
+
+def test_several_targets_and_weights_from_a_table(client: Client, dropout: Dropout, tmp_path: Path):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((120, 2)).round(4)
+    tall, heavy = x @ [1, 2] + 100, x @ [-30, 10]
+    table = tmp_path / "people.csv"
+    lines = [f"{a},{b},{c},{d},{e}" for (a, b), c, d, e in zip(x, tall, heavy, rng.integers(0, 3, 120), strict=True)]
+    table.write_text("\n".join(["a,b,tall,heavy,often", *lines]) + "\n")
+    job = client.jobs.submit(
+        task="regression",
+        loss="quantile",
+        data={"file": table, "target": ["heavy", "tall"], "weight": "often"},
+        model={"hidden": [32], "dropout": 0.05},
+        optimizer={"kind": "adam", "learning_rate": 0.01},
+        epochs=60,
+    ).wait(timeout=60)
+    assert set(job.metrics()[-1].train) == {"loss", "rmse.heavy", "mae.heavy", "rmse.tall", "mae.tall"}
+    model = job.model()
+    assert model.feature_names == ("a", "b")
+    prediction = model.predict(x)
+    assert isinstance(prediction, ValuePrediction)
+    assert prediction.target_names == ("heavy", "tall")
+    assert prediction.values.shape == (120, 2)
+    for place, target in enumerate((heavy, tall)):
+        assert np.corrcoef(prediction.values[:, place], target)[0, 1] > 0.9
+    rows = dropout("predict", model.id, table, "--mc-samples", "5").out.splitlines()
+    assert rows[0].split(",") == [
+        f"{target}_{figure}"
+        for target in ("heavy", "tall")
+        for figure in ("value", "std", "quantile_0.1", "quantile_0.5", "quantile_0.9")
+    ]
+    assert len(rows) == 121
+    told = json.loads(dropout("predict", model.id, table, "--json").out)
+    np.testing.assert_allclose(told["values"], prediction.values, rtol=1e-5, atol=1e-3)
+
+
 def test_a_diverging_training_says_where_and_what_to_change(client: Client):
     x = np.linspace(-1, 1, 64)[:, None]
     job = client.jobs.submit(

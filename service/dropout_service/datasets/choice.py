@@ -16,7 +16,7 @@ from dropout_service.training.columns.date import MOST_DATE_COLUMNS
 from dropout_service.training.columns.text import TEXT_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dropout_service.datasets.dataset import Column, TableSchema
     from dropout_service.training.spec import ColumnKind, TrainingSpec
@@ -36,15 +36,16 @@ class Choice:
 
     Parameters
     ----------
-    features, target
-        The columns.
+    features, targets, weights
+        The columns: of a classification one target, and of weights one or none.
     kinds
         How each feature is used: a kind of ``training.columns.ENCODERS``.
     """
 
     features: tuple[Column, ...]
-    target: Column
+    targets: tuple[Column, ...]
     kinds: tuple[ColumnKind, ...]
+    weights: tuple[Column, ...] = ()
 
     @property
     def width(self) -> int:
@@ -60,13 +61,12 @@ def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
     InvalidInputError
         With pointers into the spec.
     """
-    target_name = schema.target if spec.data.target is None else spec.data.target
-    target = schema.column(target_name)
-    if target is None:
-        raise InvalidInputError.at("/data/target", no_column(schema, target_name))
-    _check_target(schema, spec, target)
-    _check_rows(schema, spec, target)
-    features, pointers = _features(schema, spec, target_name)
+    targets = _targets(schema, spec)
+    weights = _weights(schema, spec, targets)
+    for pointer, target in targets.items():
+        _check_target(schema, spec, target, pointer)
+    _check_rows(schema, spec, next(iter(targets.values())))
+    features, pointers = _features(schema, spec, targets)
     kinds: tuple[ColumnKind, ...] = tuple(spec.data.kind_of(column.name, default="number") for column in features)
     faults = [
         fault
@@ -75,15 +75,35 @@ def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
     ]
     if faults:
         raise InvalidInputError(_summary(faults, len(features)), errors=faults)
-    return Choice(features, target, kinds)
+    return Choice(features, tuple(targets.values()), kinds, weights)
 
 
-def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[tuple[Column, ...], dict[str, str]]:
+def _targets(schema: TableSchema, spec: TrainingSpec) -> dict[str, Column]:
+    """Find the target columns, by where in the spec each of them is named."""
+    asked = spec.data.target
+    if not isinstance(asked, tuple):
+        asked = (schema.target if asked is None else asked,)
+    found: dict[str, Column] = {}
+    for index, name in enumerate(asked):
+        pointer = "/data/target" if len(asked) == 1 else f"/data/target/{index}"
+        column = schema.column(name)
+        if column is None:
+            raise InvalidInputError.at(pointer, no_column(schema, name))
+        if name in asked[:index]:
+            raise InvalidInputError.at(pointer, f"`{name}` is named twice")
+        found[pointer] = column
+    return found
+
+
+def _features(
+    schema: TableSchema, spec: TrainingSpec, targets: Mapping[str, Column]
+) -> tuple[tuple[Column, ...], dict[str, str]]:
     """Find the feature columns, and where in the spec each of them is named."""
     if spec.data.features is None:
-        return _all_but(schema, spec, target_name), {}
+        return _all_but(schema, spec, targets), {}
     if not spec.data.features:
         raise InvalidInputError.at("/data/features", "name at least one feature column, or leave `features` out")
+    target_names = {target.name for target in targets.values()}
     by_name = {column.name: column for column in schema.columns}
     faults: list[FieldError] = []
     pointers: dict[str, str] = {}
@@ -91,8 +111,10 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
         if len(faults) == _MOST_FAULTS:  # looking for close names takes milliseconds each
             break
         pointer = f"/data/features/{index}"
-        if name == target_name:
+        if name in target_names:
             faults.append(FieldError(pointer, f"`{name}` is the target; it cannot be a feature too"))
+        elif name == spec.data.weight:
+            faults.append(FieldError(pointer, f"`{name}` is the weight of the rows; it cannot be a feature too"))
         elif name not in by_name:
             faults.append(FieldError(pointer, no_column(schema, name)))
         elif name in pointers:
@@ -104,19 +126,45 @@ def _features(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tupl
     return tuple(by_name[name] for name in spec.data.features), pointers
 
 
-def _all_but(schema: TableSchema, spec: TrainingSpec, target_name: str) -> tuple[Column, ...]:
-    others = tuple(column for column in schema.columns if column.name != target_name)
+def _all_but(schema: TableSchema, spec: TrainingSpec, targets: Mapping[str, Column]) -> tuple[Column, ...]:
+    names, weight_name = [target.name for target in targets.values()], spec.data.weight
+    others = tuple(column for column in schema.columns if column.name not in {*names, weight_name})
     if not others:
-        raise InvalidInputError.at("/data/target", f"`{target_name}` is the only column; there is none to predict from")
+        besides = "" if weight_name is None else f" beside the weight `{weight_name}`"
+        only = f"`{names[0]}` is the only column" if len(names) == 1 else "the targets are the only columns"
+        message = f"{only}{besides}; there is none to predict {'it' if len(names) == 1 else 'them'} from"
+        raise InvalidInputError.at("/data/target", message)
     left_out = {name for name, chosen in (spec.data.columns or {}).items() if not chosen.use}
     features = tuple(column for column in others if column.name not in left_out)
     if not features:
         message = (
-            f"none of the {len(others):,} columns beside `{target_name}` is used: each is empty, constant, an "
-            "identifier, or left out by `columns`; name those to use in `features`"
+            f"none of the {len(others):,} columns beside the target is used: each is empty, constant, an identifier, "
+            "or left out by `columns`; name those to use in `features`"
         )
         raise InvalidInputError.at("/data/columns", message)
     return features
+
+
+def _weights(schema: TableSchema, spec: TrainingSpec, targets: Mapping[str, Column]) -> tuple[Column, ...]:
+    """Find the column that rows are weighted with, and check that it can be."""
+    name, pointer = spec.data.weight, "/data/weight"
+    if name is None:
+        return ()
+    column = schema.column(name)
+    if column is None:
+        raise InvalidInputError.at(pointer, no_column(schema, name))
+    if column in targets.values():
+        raise InvalidInputError.at(pointer, f"`{name}` is the target; it cannot be the weight too")
+    if column.type not in {"integer", "number"} or column.min is None or column.max is None:
+        raise InvalidInputError.at(pointer, f"column `{name}` is {column.type}; a weight is a number, 0 or more")
+    if column.bad or column.missing:
+        message = f"weight `{name}` has {_cells(column.bad + column.missing)} without a finite number; fill them in"
+        raise InvalidInputError.at(pointer, message)
+    if column.min < 0:
+        raise InvalidInputError.at(pointer, f"weight `{name}` goes down to {column.min:g}; a weight is 0 or more")
+    if column.max == 0:
+        raise InvalidInputError.at(pointer, f"weight `{name}` is 0 in every row; some rows have to count")
+    return (column,)
 
 
 def _feature_faults(column: Column, kind: ColumnKind, pointer: str | None) -> list[FieldError]:
@@ -148,8 +196,8 @@ def _check_rows(schema: TableSchema, spec: TrainingSpec, target: Column) -> None
         )
 
 
-def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column) -> None:
-    pointer, name = "/data/target", target.name
+def _check_target(schema: TableSchema, spec: TrainingSpec, target: Column, pointer: str) -> None:
+    name = target.name
     if target.bad:
         raise InvalidInputError.at(
             pointer, f"target `{name}` has {_cells(target.bad)} that {_are(target.bad)} no finite number"

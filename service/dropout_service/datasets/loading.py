@@ -16,7 +16,7 @@ from dropout_service.datasets.features import RawFeature, numbers_of
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.check import check_size, check_spec
 from dropout_service.training.data import Label, TrainingData
-from dropout_service.training.networks import output_units, resolve_loss
+from dropout_service.training.networks import build_loss, output_units, resolve_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,8 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
     """
     choice = choose(schema, spec)
     check_spec(spec, choice.width)
-    classes = choice.target.distinct if spec.task == "classification" else None
-    outputs = output_units(resolve_loss(spec, classes), classes)
+    classes = choice.targets[0].distinct if spec.task == "classification" else None
+    outputs = output_units(build_loss(spec, resolve_loss(spec, classes), len(choice.targets)), classes)
     check_size(spec, inputs=choice.width, outputs=outputs, rows=schema.rows, budgets=budgets)
 
 
@@ -82,11 +82,13 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
+    first, *others = choice.targets
+    beside = [*others, *choice.weights]  # read as features, behind these
     features = [
         RawFeature(position[column.name], column, kind)
         for column, kind in zip(choice.features, choice.kinds, strict=True)
-    ]
-    target = position[choice.target.name]
+    ] + [RawFeature(position[column.name], column, "number") for column in beside]
+    target = position[first.name]
     with blobs.as_file(dataset.blob_key) as path:
         if dataset.format == "csv":
             x, values = _read_csv(path, dataset, features, target)
@@ -94,21 +96,31 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
             x, values = _columns_of(open_npy(path), features, target)
         else:
             x, values = _read_npz(path, features, target)
-    if choice.target.missing:
-        there = np.array([not is_missing(value) for value in values] if isinstance(values, list) else ~np.isnan(values))
+    if any(column.missing for column in choice.targets):
+        first_there = [not is_missing(one) for one in values] if isinstance(values, list) else ~np.isnan(values)
+        targets = slice(len(choice.features), len(choice.features) + len(others))
+        there = np.asarray(first_there) & ~np.isnan(x[:, targets]).any(axis=1)
         x = x[there]
         values = list(compress(values, there)) if isinstance(values, list) else values[there]
     if spec.task == "regression":
         y, classes = np.asarray(values, np.float64), None
+        if others:
+            y = np.column_stack([y, x[:, len(choice.features) : len(choice.features) + len(others)]])
     else:
-        y, classes = _encoded(values, choice.target)
+        y, classes = _encoded(values, first)
+    weights = x[:, -1].copy() if choice.weights else None
+    if x.shape[1] > len(choice.features):
+        x = np.ascontiguousarray(x[:, : len(choice.features)])
+    names = tuple(column.name for column in choice.targets)
     return TrainingData(
         x=x,
         y=y,
         feature_names=tuple(column.name for column in choice.features),
-        target_name=choice.target.name,
+        target_name=", ".join(names),
         classes=classes,
         labels={feature.column.name: feature.labels for feature in features if feature.has_labels},
+        target_names=names if others else None,
+        weights=weights,
     )
 
 

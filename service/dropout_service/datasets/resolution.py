@@ -10,6 +10,8 @@ from dropout_service.errors import FieldError, InvalidInputError, pointer_to
 from dropout_service.training.spec import ColumnSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dropout_service.datasets.dataset import DatasetFormat, TableSchema
     from dropout_service.training.spec import TrainingSpec
 
@@ -41,17 +43,18 @@ def resolve(schema: TableSchema, format: DatasetFormat, spec: SpecT) -> SpecT:  
         `columns` names what is no feature, with a pointer.
     """
     chosen, named = spec.data.columns or {}, spec.data.features
-    target = schema.target if spec.data.target is None else spec.data.target
+    targets = spec.data.target if isinstance(spec.data.target, tuple) else (spec.data.target or schema.target,)
+    no_features = {*targets, spec.data.weight}
     faults = [
         FieldError(pointer_to(("data", "columns", name)), message)
-        for name, message in ((name, _not_a_feature(name, schema, target, spec)) for name in chosen)
+        for name, message in ((name, _not_a_feature(name, schema, no_features, spec)) for name in chosen)
         if message is not None
     ]
     if faults:
         raise InvalidInputError(faults[0].message, errors=faults[:_MOST_FAULTS])
     columns: dict[str, ColumnSpec] = {}
     for column in schema.columns:
-        if column.name == target or (named is not None and column.name not in named):
+        if column.name in no_features or (named is not None and column.name not in named):
             continue
         decision = decide(column, schema, format, chosen.get(column.name))
         use = decision.use or named is not None
@@ -60,11 +63,13 @@ def resolve(schema: TableSchema, format: DatasetFormat, spec: SpecT) -> SpecT:  
     return spec.model_copy(update={"data": spec.data.model_copy(update={"columns": columns or None})})
 
 
-def _not_a_feature(name: str, schema: TableSchema, target: str, spec: TrainingSpec) -> str | None:
+def _not_a_feature(
+    name: str, schema: TableSchema, no_features: Collection[str | None], spec: TrainingSpec
+) -> str | None:
     if schema.column(name) is None:
         return no_column(schema, name)
-    if name == target:
-        return f"`{name}` is the target; `columns` is for features"
+    if name in no_features:
+        return f"`{name}` is the target or the weight; `columns` is for features"
     if spec.data.features is None:
         return None
     named = name in spec.data.features

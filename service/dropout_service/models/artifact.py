@@ -74,6 +74,7 @@ class _Description(BaseModel):
     loss: str
     feature_names: list[str] = Field(min_length=1)
     target_name: str
+    target_names: list[str] | None = Field(default=None, min_length=2)
     classes: list[Label] | None
     input_scaling: _ScalingFields | None = None
     columns: list[dict[str, Any]] | None = None
@@ -91,6 +92,7 @@ def description(model: TrainedModel) -> dict[str, Any]:
         "loss": model.loss,
         "feature_names": list(model.feature_names),
         "target_name": model.target_name,
+        **({} if model.target_names is None else {"target_names": list(model.target_names)}),
         "classes": None if model.classes is None else list(model.classes),
         **_columns_json(model.encoders),
         "target_scaling": None if model.target_scaling is None else model.target_scaling.to_json(),
@@ -148,11 +150,12 @@ def _read(tensors: dict[str, NDArray[Any]], fields: dict[str, Any]) -> TrainedMo
         loss=read.loss,
         feature_names=tuple(read.feature_names),
         target_name=read.target_name,
+        target_names=None if read.target_names is None else tuple(read.target_names),
         classes=None if read.classes is None else tuple(read.classes),
         encoders=_encoders(read),
         target_scaling=None
         if read.target_scaling is None
-        else _scaling(read.target_scaling, 1, "/artifact/target_scaling"),
+        else _scaling(read.target_scaling, len(read.target_names or "1"), "/artifact/target_scaling"),
         params=tensors,
         metrics=EpochMetrics.from_json(read.metrics.model_dump()),
     )

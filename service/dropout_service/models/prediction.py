@@ -13,6 +13,7 @@ import numpy as np
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.models.rows import Rows, rows_of_array
+from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.mode import EVALUATION, Mode
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class Prediction:
         Regression with samples: standard deviation of the values over them, (n,): the epistemic part.
     aleatoric_std
         Regression with the loss ``gaussian_nll``: square root of the (mean) learned variance, (n,).
+    quantiles
+        Regression with the loss ``quantile``: shape (n, q), rising; the mean over the samples when there are any.
+    quantile_levels
+        The q levels, in the order of the columns.
+    target_names
+        Regression of several targets: their t names. The figures of a regression then have an axis of targets after
+        that of the rows: (n, t), and (n, t, q).
     mc_samples, seed
         What was asked for.
     """
@@ -72,6 +80,9 @@ class Prediction:
     values: Values | None = None
     std: Values | None = None
     aleatoric_std: Values | None = None
+    quantiles: Values | None = None
+    quantile_levels: tuple[float, ...] | None = None
+    target_names: tuple[str, ...] | None = None
     mc_samples: int | None = None
     seed: int = 0
 
@@ -125,12 +136,17 @@ def predict(
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
         raise InvalidInputError.at("/seed", f"must be from 0 to 2^64 - 1, not {seed}")
-    network, scaling = model.network(), model.target_scaling
-    unit = {} if scaling is None else {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
+    network, unit = model.network(), _unit(model)
     parts: list[dict[str, Values]] = []
     for begin in range(0, len(rows.x), _CHUNK_ROWS):
         chosen = np.arange(begin, min(begin + _CHUNK_ROWS, len(rows.x)))
         scaled = model.encoders.encode(rows.x, rows.texts, chosen, overflow=_overflow)
+        fault = network.find_fault(scaled)
+        if fault is not None:
+            row, column, wrong = fault
+            feature = model.encoders.feature_of(column)
+            message = f"column `{model.feature_names[feature]}`: {wrong}"
+            raise InvalidInputError.at(f"/x/{begin + row}/{feature}", message)
         if mc_samples is None:
             before_pass()
             passes = iter([network.forward(scaled, EVALUATION)])
@@ -142,7 +158,18 @@ def predict(
     if model.classes is not None:
         best = figures["probabilities"].argmax(axis=1)
         prediction = replace(prediction, class_labels=model.classes, classes=tuple(model.classes[k] for k in best))
-    return replace(prediction, **figures)
+    levels = model.head.levels if isinstance(model.head, QuantileHead) else None
+    return replace(prediction, target_names=model.target_names, quantile_levels=levels, **figures)
+
+
+def _unit(model: TrainedModel) -> dict[str, Any]:
+    """Return mean and scale of the target, of several as vectors."""
+    scaling = model.target_scaling
+    if scaling is None:
+        return {}
+    if model.target_names is None:
+        return {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
+    return {"mean": scaling.mean, "scale": scaling.scale}
 
 
 def _modes(seed: int, samples: int, *, first_row: int, before_each: Callable[[], None]) -> Iterator[Mode]:
@@ -157,10 +184,8 @@ def _overflow(_feature: int) -> InvalidInputError:
 
 
 def _check_budgets(model: TrainedModel, rows: int, mc_samples: int | None, budgets: Budgets) -> None:
-    weights = [array for array in model.params.values() if array.ndim > 1]
-    size = sum(array.size + _UNIT_OPERATIONS * array.shape[1] for array in weights)
-    outputs = 1 if model.classes is None else len(model.classes)
-    budgets.check("prediction_elements", rows * outputs, pointer="/x", remedy="send fewer rows at a time")
+    size = sum(layer.multiplications + _UNIT_OPERATIONS * layer.units for layer in model.bare_layers() if layer.shapes)
+    budgets.check("prediction_elements", rows * model.answer_columns, pointer="/x", remedy="send fewer rows at a time")
     operations = rows * (mc_samples or 1) * size
     pointer, fewer = ("/x", "rows") if mc_samples is None else ("/mc_samples", "samples, or fewer rows at a time")
     budgets.check("prediction_operations", operations, pointer=pointer, remedy=f"ask for fewer {fewer}")

@@ -1,7 +1,8 @@
 """The table of activations: elementwise functions with their derivatives.
 
 GELU is the tanh form (Hendrycks and Gimpel 2016), which differs from the erf form by less than 5e-4.
-SELU: Klambauer et al. (2017), "Self-normalizing neural networks".
+SELU: Klambauer et al. (2017), "Self-normalizing neural networks". SiLU: Elfwing, Uchibe and Doya (2018),
+"Sigmoid-weighted linear units". Mish: Misra (2020), "Mish: a self regularized non-monotonic activation function".
 
 NumPy's own tanh and exp are used, not compiled loops: they are vectorised, libm's are not.
 """
@@ -104,10 +105,44 @@ def _selu(z: Floats, derivative: Floats | None) -> None:
     z *= _SELU_SCALE
 
 
+def _silu(z: Floats, derivative: Floats | None) -> None:
+    gate = 0.5 * z
+    np.tanh(gate, out=gate)
+    gate *= 0.5
+    gate += 0.5
+    if derivative is not None:
+        # The product rule: the gate, and z times its derivative gate (1 - gate)
+        np.subtract(1, gate, out=derivative)
+        derivative *= z
+        derivative += 1
+        derivative *= gate
+    z *= gate
+
+
+def _mish(z: Floats, derivative: Floats | None) -> None:
+    # With e^z = p / q and neither above 1: tanh(log(1 + e^z)) = (p^2 + 2 p q) / (p^2 + 2 p q + 2 q^2), 1 less that is
+    # 2 q^2 over the same, and the sigmoid is p / (p + q). Nothing overflows, and no difference of equals is taken.
+    p = np.exp(np.minimum(z, 0))
+    q = np.exp(-np.maximum(z, 0))
+    grown = p * (p + 2 * q)
+    rest = 2 * q * q
+    gate = grown / (grown + rest)
+    if derivative is not None:
+        # gate + z (1 - gate) (1 + gate) sigmoid(z)
+        np.divide(rest, grown + rest, out=derivative)
+        derivative *= 1 + gate
+        derivative *= p / (p + q)
+        derivative *= z
+        derivative += gate
+    z *= gate
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(_relu, fused=relu_drop),
     "gelu": Activation(_gelu),
     "tanh": Activation(_tanh),
     "sigmoid": Activation(_sigmoid),
     "selu": Activation(_selu),
+    "silu": Activation(_silu),
+    "mish": Activation(_mish),
 }

@@ -7,6 +7,7 @@ softmax    one logit a class     probabilities of the classes             ``prob
 sigmoid    the logit of class 1  probabilities of both classes            ``probabilities``
 value      the value             the value                                ``values``
 gaussian   value, log-variance   mean and variance of a normal number     ``values``, ``aleatoric_std``
+quantile   one value a level     the quantiles of these levels, rising    ``values``, ``quantiles``
 ========== ===================== ======================================== ================================
 
 With Monte-Carlo samples there are also ``probabilities_std``, ``entropy`` and ``mutual_information``, or ``std``.
@@ -30,8 +31,21 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
     Values = NDArray[np.float64]
+    Unit = float | Values
 
-__all__ = ["GAUSSIAN", "SIGMOID", "SOFTMAX", "VALUE", "ClassHead", "Head", "ValueHead"]
+__all__ = [
+    "GAUSSIAN",
+    "SIGMOID",
+    "SOFTMAX",
+    "VALUE",
+    "ClassHead",
+    "Head",
+    "QuantileHead",
+    "ValueHead",
+    "gaussian_head",
+    "quantile_head",
+    "value_head",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,9 @@ class Head(abc.ABC):
         Its name.
     units
         Units of the output layer; ``None``: one for each class.
+    targets
+        How many targets it is for. The figures of one have no axis of targets; of more, it comes after that of the
+        rows.
     """
 
     task: ClassVar[Literal["classification", "regression"]]
@@ -51,6 +68,7 @@ class Head(abc.ABC):
 
     name: str
     units: int | None
+    targets: int = 1
 
     @property
     @abc.abstractmethod
@@ -59,7 +77,7 @@ class Head(abc.ABC):
 
     @abc.abstractmethod
     def figures(
-        self, passes: Iterable[Floats], *, sampled: bool, mean: float = 0.0, scale: float = 1.0
+        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
     ) -> dict[str, Values]:
         """Return what the outputs of one or more passes over the same rows say, float64, by the names above.
 
@@ -70,7 +88,8 @@ class Head(abc.ABC):
         sampled
             Whether they are samples.
         mean, scale
-            Unit of the target: a value y of the network stands for ``y * scale + mean``.
+            Unit of the target: a value y of the network stands for ``y * scale + mean``. Of several targets, shape
+            (targets,) each.
         """
 
     @abc.abstractmethod
@@ -98,7 +117,7 @@ class ClassHead(Head):
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def figures(
-        self, passes: Iterable[Floats], *, sampled: bool, mean: float = 0.0, scale: float = 1.0
+        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
     ) -> dict[str, Values]:
         """Return the figures of a prediction, see ``Head.figures``."""
         del mean, scale
@@ -128,14 +147,17 @@ class ClassHead(Head):
 
 @dataclass(frozen=True, slots=True)
 class ValueHead(Head):
-    """A value; with two units also the logarithm of the target's variance (Nix and Weigend 1994)."""
+    """A value of each target; a Gaussian one also the logarithm of the target's variance (Nix and Weigend 1994).
+
+    Parameters
+    ----------
+    gaussian
+        Whether the variance is learned: the units are then value, log-variance, value, log-variance, ...
+    """
 
     task: ClassVar[Literal["classification", "regression"]] = "regression"
 
-    @property
-    def gaussian(self) -> bool:
-        """Whether the variance is learned."""
-        return self.units == 2  # noqa: PLR2004 - value and log-variance
+    gaussian: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -143,14 +165,14 @@ class ValueHead(Head):
         return ("values", "aleatoric_std") if self.gaussian else ("values",)
 
     def figures(
-        self, passes: Iterable[Floats], *, sampled: bool, mean: float = 0.0, scale: float = 1.0
+        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
     ) -> dict[str, Values]:
         """Return the figures of a prediction, see ``Head.figures``."""
         values, variance = _Moments(), _Moments()
         for outputs in passes:
-            values.add(outputs[:, 0].astype(np.float64))
+            values.add(self._of_targets(outputs, 0))
             if self.gaussian:
-                variance.add(np.exp(np.maximum(outputs[:, 1].astype(np.float64), LOG_VARIANCE_FLOOR)))
+                variance.add(np.exp(np.maximum(self._of_targets(outputs, 1), LOG_VARIANCE_FLOOR)))
         figures = {"values": values.mean * scale + mean}
         if sampled:
             figures["std"] = values.std * scale
@@ -160,22 +182,103 @@ class ValueHead(Head):
 
     def lower(self) -> tuple[Op, ...]:
         """Return value and deviation as operations, in units of the standardised target."""
-        value = Op("column", ("x",), "values", {"index": 0})
+        value = self._chosen(0, "values")
         if not self.gaussian:
             return (value,)
         return (
             value,
-            Op("column", ("x",), "log_variance", {"index": 1}),
+            self._chosen(1, "log_variance"),
             Op("maximum", ("log_variance",), "bounded", {"bound": LOG_VARIANCE_FLOOR}),
             Op("exp", ("bounded",), "variance"),
             Op("sqrt", ("variance",), "aleatoric_std"),
         )
 
+    @property
+    def _step(self) -> int:
+        return 2 if self.gaussian else 1
+
+    def _of_targets(self, outputs: Floats, part: int) -> Values:
+        """Return one part of each target, float64, shape (rows, targets); of one target (rows,)."""
+        chosen = outputs[:, part] if self.targets == 1 else outputs[:, part :: self._step]
+        return chosen.astype(np.float64)
+
+    def _chosen(self, part: int, output: str) -> Op:
+        if self.targets == 1:
+            return Op("column", ("x",), output, {"index": part})
+        columns = tuple(range(part, self._step * self.targets, self._step))
+        return Op("select", ("x",), output, {"columns": columns})
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileHead(Head):
+    """Quantiles of each target, one for each level.
+
+    They are trained one by one and may cross; a prediction has them in rising order, which is never further from the
+    true quantiles (Chernozhukov, Fernandez-Val and Galichon 2010, "Quantile and probability curves without crossing").
+    The value is the one whose level is nearest to 1/2.
+
+    Parameters
+    ----------
+    levels
+        In (0, 1), rising; the units are those of the first target, then those of the second, ...
+    """
+
+    task: ClassVar[Literal["classification", "regression"]] = "regression"
+
+    levels: tuple[float, ...] = ()
+
+    @property
+    def middle(self) -> int:
+        """Number of the level that is nearest to 1/2, the first of two."""
+        return min(range(len(self.levels)), key=lambda place: abs(self.levels[place] - 0.5))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the values that ``lower`` computes; its quantiles of several targets stand side by side."""
+        return ("values", "quantiles")
+
+    def figures(
+        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
+    ) -> dict[str, Values]:
+        """Return the figures of a prediction, see ``Head.figures``."""
+        shape = (-1, len(self.levels)) if self.targets == 1 else (-1, self.targets, len(self.levels))
+        moments = _Moments()
+        for outputs in passes:
+            moments.add(np.sort(outputs.astype(np.float64).reshape(shape), axis=-1))
+        quantiles = moments.mean * np.asarray(scale)[..., np.newaxis] + np.asarray(mean)[..., np.newaxis]
+        figures = {"values": quantiles[..., self.middle], "quantiles": quantiles}
+        if sampled:
+            figures["std"] = moments.std[..., self.middle] * scale
+        return figures
+
+    def lower(self) -> tuple[Op, ...]:
+        """Return the quantiles in order as operations, in units of the standardised target."""
+        quantiles = Op("sort", ("x",), "quantiles", {"groups": self.targets})
+        if self.targets == 1:
+            return (quantiles, Op("column", ("quantiles",), "values", {"index": self.middle}))
+        columns = tuple(range(self.middle, self.targets * len(self.levels), len(self.levels)))
+        return (quantiles, Op("select", ("quantiles",), "values", {"columns": columns}))
+
+
+def value_head(targets: int = 1) -> ValueHead:
+    """Return the head of a value of each target."""
+    return ValueHead("value", targets, targets)
+
+
+def gaussian_head(targets: int = 1) -> ValueHead:
+    """Return the head of a value and a log-variance of each target."""
+    return ValueHead("gaussian", 2 * targets, targets, gaussian=True)
+
+
+def quantile_head(levels: tuple[float, ...], targets: int = 1) -> QuantileHead:
+    """Return the head of quantiles of some levels of each target."""
+    return QuantileHead("quantile", targets * len(levels), targets, levels)
+
 
 SOFTMAX: Final = ClassHead("softmax", None)
 SIGMOID: Final = ClassHead("sigmoid", 1)
-VALUE: Final = ValueHead("value", 1)
-GAUSSIAN: Final = ValueHead("gaussian", 2)
+VALUE: Final = value_head()
+GAUSSIAN: Final = gaussian_head()
 
 
 class _Moments:

@@ -44,7 +44,14 @@ class Initializer:
     distribution: Literal["normal", "uniform"]
 
     def __call__(
-        self, inputs: int, units: int, *, seed: int, layer: int, dtype: DTypeLike = np.float32
+        self,
+        inputs: int,
+        units: int,
+        *,
+        seed: int,
+        layer: int,
+        copies: int | None = None,
+        dtype: DTypeLike = np.float32,
     ) -> NDArray[np.floating]:
         """Return the initial weights of shape (inputs, units): a pure function of the arguments.
 
@@ -54,17 +61,20 @@ class Initializer:
             Fan-in and fan-out of the layer.
         seed, layer
             Address of the random stream.
+        copies
+            Number of such matrices: the shape is then (copies, inputs, units).
         dtype
             ``float32`` or ``float64``.
         """
         offset = streams.stream(streams.Purpose.INIT, layer=layer)
+        shape = (inputs, units) if copies is None else (copies, inputs, units)
         deviation = math.sqrt(self.variance(inputs, units))
         # Drawn in float64 and rounded once: the float32 weights are those of the float64 network, rounded.
         if self.distribution == "normal":
-            draw = streams.normal((inputs, units), seed=seed, offset=offset, dtype=np.float64) * deviation
+            draw = streams.normal(shape, seed=seed, offset=offset, dtype=np.float64) * deviation
         else:
             limit = math.sqrt(3.0) * deviation
-            draw = (2.0 * streams.uniform((inputs, units), seed=seed, offset=offset, dtype=np.float64) - 1.0) * limit
+            draw = (2.0 * streams.uniform(shape, seed=seed, offset=offset, dtype=np.float64) - 1.0) * limit
         return draw.astype(dtype)
 
 
@@ -92,7 +102,13 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
-_SUITABLE: dict[str | None, str] = {"relu": "he_normal", "gelu": "he_normal", "selu": "lecun_normal"}
+_SUITABLE: dict[str | None, str] = {
+    "relu": "he_normal",
+    "gelu": "he_normal",
+    "silu": "he_normal",
+    "mish": "he_normal",
+    "selu": "lecun_normal",
+}
 
 
 def default_initializer(activation: str | None) -> str:

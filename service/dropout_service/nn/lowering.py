@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dropout_service.nn.ops import within
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from dropout_service.nn.heads import Head
     from dropout_service.nn.layers.base import Layer
@@ -30,19 +31,6 @@ def lower(layers: Sequence[Layer], head: Head) -> tuple[Op, ...]:
     ops: list[Op] = []
     x = "x"
     for number, layer in enumerate(layers):
-        ops += _within(f"layers.{number}", layer.lower(), x=x)
+        ops += within(f"layers.{number}", layer.lower(), {"x": x})
         x = f"layers.{number}.y"
-    return (*ops, *_within("head", head.lower(), x=x, kept=head.outputs))
-
-
-def _within(prefix: str, ops: Iterable[Op], *, x: str, kept: Iterable[str] = ()) -> list[Op]:
-    """Return operations with the names that they have in the whole network."""
-    names = {"x": x} | {name: name for name in kept}
-    return [
-        replace(
-            op,
-            inputs=tuple(names.get(name, f"{prefix}.{name}") for name in op.inputs),
-            output=names.get(op.output, f"{prefix}.{op.output}"),
-        )
-        for op in ops
-    ]
+    return (*ops, *within("head", head.lower(), {"x": x, **{name: name for name in head.outputs}}))

@@ -8,6 +8,7 @@ import numpy as np
 
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.nn.layers import LAYERS
+from dropout_service.nn.layers.base import DropoutLayer
 from dropout_service.nn.layers.concrete import ConcreteDropout
 from dropout_service.nn.layers.dense import Dense
 from dropout_service.nn.layers.kind import Place
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.nn.layers.base import DropoutLayer, Layer
+    from dropout_service.nn.layers.base import Layer
     from dropout_service.nn.layers.rules import DropoutRule
     from dropout_service.nn.mode import Mode
 
@@ -72,6 +73,8 @@ class Network:
                 {name: grads[f"layers.{i}.{name}"] for name in layer.shapes},
                 {name: buffers[f"layers.{i}.{name}"] for name in layer.buffer_shapes},
             )
+        # The first layer that does more than drop sees the data as they are; the output layer is no dropout.
+        self._reader = next(layer for layer in self.layers if not isinstance(layer, DropoutLayer))
         # The first layer with parameters has nobody below it that wants a gradient.
         self._lowest = next((i for i, layer in enumerate(self.layers) if layer.shapes), 0)
         # What learns its rate, with the next layer that has weights for its units
@@ -99,6 +102,25 @@ class Network:
         """
         for i, layer in enumerate(self.layers):
             layer.initialize(initializer, seed=seed, number=i)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Columns of the input that hold codes of categories, and so must come as they are in the data."""
+        return self._reader.codes
+
+    def find_fault(self, x: NDArray[np.floating]) -> tuple[int, int, str] | None:
+        """Return row, column and what is wrong with the first value that the network cannot take.
+
+        Parameters
+        ----------
+        x
+            Finite numbers, shape (rows, inputs), float32 or float64.
+        """
+        return self._reader.find_fault(x)
+
+    def fit(self, x: Floats) -> None:
+        """Let a layer take what it has to know of all training rows, such as quantiles, into its buffers."""
+        self._reader.fit(x)
 
     def forward(self, x: Floats, mode: Mode = EVALUATION, *, differentiable: bool = False) -> Floats:
         """Return the outputs of ``x``.
@@ -145,17 +167,23 @@ class Network:
 
         What comes before the first dropout is the same in every sample and is computed once.
         """
-        first = self.layers[0]
+        silent = next((i for i, layer in enumerate(self.layers) if layer.dropout is not None), len(self.layers) - 1)
+        for layer in self.layers[:silent]:
+            x = layer.forward(x, EVALUATION, differentiable=False)
+        first, *rest = self.layers[silent:]
         if not isinstance(first, Dense) or not first.drops_last:
             for mode in modes:
-                yield self.forward(x, mode)
+                outputs = x
+                for layer in (first, *rest):
+                    outputs = layer.forward(outputs, mode, differentiable=False)
+                yield outputs
             return
         shared = first.forward(x, EVALUATION, differentiable=False).copy()
         value = np.empty_like(shared)
         for mode in modes:
             np.copyto(value, shared)
             outputs = first.drop(value, mode)
-            for layer in self.layers[1:]:
+            for layer in rest:
                 outputs = layer.forward(outputs, mode, differentiable=False)
             yield outputs
 
@@ -189,7 +217,8 @@ def make_layers(
     width = inputs
     for number, rule in enumerate(rules):
         try:
-            layer = _made(rule, Place(width, number, dtype))
+            first = all(isinstance(before, DropoutLayer) for before in layers)
+            layer = _made(rule, Place(width, number, dtype, first))
         except InvalidInputError as error:
             faults = [FieldError(_pointer(fault.pointer, rule), fault.message) for fault in error.errors]
             raise InvalidInputError(error.message, errors=faults) from error

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.variants import VARIANTS
-from dropout_service.nn.network import parameter_shapes
+from dropout_service.nn.network import buffer_shapes, parameter_shapes
 from dropout_service.training.networks import EVALUATION_ROWS, build_layers
 from dropout_service.training.spec import DropoutSpec
 from dropout_service.training.spec.dropout import LinearRate
 from dropout_service.training.spec.published import NETWORK_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dropout_service.budgets import Budgets
+    from dropout_service.nn.layers.base import Layer
     from dropout_service.training.spec import ModelSpec, TrainingSpec
 
 __all__ = ["check_size", "check_spec"]
@@ -38,14 +39,17 @@ def check_spec(spec: TrainingSpec, features: int) -> None:
     ------
     InvalidInputError
         A variant of dropout or a kind of layer that there is not; a parameter that it does not have, or out of its
-        range; a layout that is not one of so many units; with pointers into the specification.
+        range; a layout that is not one of so many units; mini-batches of one row where statistics of several are taken;
+        with pointers into the specification.
     """
     faults = [fault for pointer, dropout in _dropouts(spec.model) for fault in _faults(dropout, pointer)]
     if not faults:
         try:
-            build_layers(spec.model, features, 1)
+            layers = build_layers(spec.model, features, 1)
         except InvalidInputError as error:
             faults = list(error.errors)
+        else:
+            _check_batches(spec, layers)
     if faults:
         raise InvalidInputError(faults[0].message, errors=faults).within("/model")
 
@@ -71,11 +75,21 @@ def check_size(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budg
     """
     layers = build_layers(spec.model, inputs, outputs)
     place = "/model/hidden" if spec.model.layers is None else "/model/layers"
-    parameters = sum(math.prod(shape) for shape in parameter_shapes(layers).values())
+    shapes = {**parameter_shapes(layers), **buffer_shapes(layers)}
+    parameters = sum(math.prod(shape) for shape in shapes.values())
     budgets.check("parameters", parameters, pointer=place, remedy="give fewer or smaller hidden layers")
     rows = max(min(spec.batch_size, rows), EVALUATION_ROWS)
     pointer = "/batch_size" if rows > EVALUATION_ROWS else place
-    budgets.check("activations", rows * sum(layer.units for layer in layers), pointer=pointer)
+    budgets.check("activations", rows * sum(layer.activations for layer in layers), pointer=pointer)
+
+
+def _check_batches(spec: TrainingSpec, layers: Sequence[Layer]) -> None:
+    number = next((number for number, layer in enumerate(layers) if layer.batch_statistics), None)
+    if number is not None and spec.batch_size == 1:
+        kind = layers[number].description["kind"]
+        raise InvalidInputError.at(
+            "/batch_size", f"`{kind}` takes the deviation of a mini-batch, and one row has none; give 2 or more"
+        )
 
 
 def _dropouts(model: ModelSpec) -> Iterator[tuple[str, DropoutSpec]]:

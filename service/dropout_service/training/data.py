@@ -27,13 +27,18 @@ class TrainingData:
         Features, shape (rows, features), float64, C-contiguous: raw values of ``training.columns.RawColumn``, which
         are NaN where a cell has none.
     y
-        Targets, shape (rows,): float64 values of a regression, or int64 class indices.
+        Targets, shape (rows,): float64 values of a regression, or int64 class indices. Of several targets the shape is
+        (rows, targets).
     feature_names
         One name for each column of ``x``.
     target_name
-        Name of the target.
+        Name of the target; of several, all in one text.
     classes
         The labels that the class indices stand for, in sorted order; ``None`` for a regression.
+    target_names
+        The names of several targets; ``None`` where there is one.
+    weights
+        Of the rows, float64, shape (rows,), 0 or more and not all 0; ``None``: all count the same.
     labels
         For each feature that is text, by its name, the texts that its values are indices of.
     """
@@ -43,6 +48,8 @@ class TrainingData:
     feature_names: tuple[str, ...]
     target_name: str
     classes: tuple[Label, ...] | None
+    target_names: tuple[str, ...] | None = None
+    weights: NDArray[np.float64] | None = None
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property

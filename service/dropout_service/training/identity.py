@@ -88,6 +88,8 @@ class Identity:
             digest.update(np.ascontiguousarray(data.y).data)
             if data.labels:
                 digest.update(repr(data.texts).encode())
+            if data.weights is not None:
+                digest.update(np.ascontiguousarray(data.weights).data)
         said = {name: value for name, value in _meaning(spec).items() if name not in _FREE}
         return cls(said, f"sha256:{content.hexdigest()}", GENERATOR, whole.hexdigest())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ class EpochMetrics:
 
     Notes
     -----
+    ``loss`` is the weighted mean where rows or classes have weights; the other figures count all rows the same.
     ``loss`` is what is minimised, without penalties on parameters (weight decay, what a learned rate costs): for a
     regression it is in units of the standardised target. ``rmse`` and ``mae``
-    are in the target's own unit.
+    are in the target's own unit; of several targets there is ``rmse.<name>`` and ``mae.<name>`` for each.
     """
 
     epoch: int
@@ -74,7 +76,12 @@ class EpochMetrics:
 
 
 def summarize(
-    task: Literal["classification", "regression"], sums: Sequence[float], rows: int, *, target_scale: float = 1.0
+    task: Literal["classification", "regression"],
+    sums: Sequence[float],
+    rows: int,
+    *,
+    target_scales: Mapping[str, float] = MappingProxyType({"": 1.0}),
+    weight: float | None = None,
 ) -> dict[str, float]:
     """Turn the sums of a loss kernel over ``rows`` rows into metrics.
 
@@ -86,13 +93,18 @@ def summarize(
         Loss first, see ``kernels.losses``.
     rows
         How many rows were summed, at least 1.
-    target_scale
-        The unit of the standardised target.
+    target_scales
+        The unit of each standardised target, by its name.
+    weight
+        Sum of the factors of the rows' losses; ``None``: as many as there are rows.
     """
+    loss = sums[0] / (rows if weight is None else weight)
     if task == "classification":
-        return {"loss": sums[0] / rows, "accuracy": sums[1] / rows}
-    return {
-        "loss": sums[0] / rows,
-        "rmse": math.sqrt(sums[1] / rows) * target_scale,
-        "mae": sums[2] / rows * target_scale,
-    }
+        return {"loss": loss, "accuracy": sums[1] / rows}
+    figures = {"loss": loss}
+    several = len(target_scales) > 1
+    for place, (name, scale) in enumerate(target_scales.items(), start=1):
+        behind = f".{name}" if several else ""
+        figures[f"rmse{behind}"] = math.sqrt(sums[place] / rows) * scale
+        figures[f"mae{behind}"] = sums[len(target_scales) + place] / rows * scale
+    return figures

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.nn.layers.placement import BRANCHES
 from dropout_service.nn.layers.rules import DropoutRule, LayerRule
-from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.losses import LossOptions, make_loss
 from dropout_service.nn.network import Network, make_layers, mlp_rules
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
@@ -16,6 +16,7 @@ from dropout_service.training.spec import DropoutSpec
 
 if TYPE_CHECKING:
     from dropout_service.nn.layers.base import DropoutLayer, Layer
+    from dropout_service.nn.losses import Loss
     from dropout_service.nn.optimizers import Optimizer
     from dropout_service.nn.rate_schedules import RateSchedule
     from dropout_service.nn.schedules import Schedule
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVALUATION_ROWS",
     "build_layers",
+    "build_loss",
     "build_network",
     "build_optimizer",
     "build_rate_schedules",
@@ -67,13 +69,27 @@ def resolve_loss(spec: TrainingSpec, classes: int | None) -> str:
     return "binary_cross_entropy" if classes == _BINARY else "cross_entropy"
 
 
-def output_units(loss: str, classes: int | None) -> int:
+def build_loss(spec: TrainingSpec, name: str, targets: int = 1) -> Loss:
+    """Return the loss of a specification.
+
+    Parameters
+    ----------
+    spec
+        The training.
+    name
+        Its loss, with ``auto`` decided.
+    targets
+        How many targets a regression has.
+    """
+    return make_loss(name, LossOptions(spec.label_smoothing, spec.huber_delta, spec.quantiles, targets))
+
+
+def output_units(loss: Loss, classes: int | None) -> int:
     """Return the units of the output layer."""
-    units = LOSSES[loss].outputs
-    if units is not None:
-        return units
+    if loss.outputs is not None:
+        return loss.outputs
     if classes is None:
-        raise ValueError(f"{loss} needs classes")
+        raise ValueError(f"a loss of the head {loss.head.name} needs classes")
     return classes
 
 

@@ -9,16 +9,18 @@ import numpy as np
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.columns import Encoders
-from dropout_service.training.split import split
 from dropout_service.training.standardization import Standardization
+from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dropout_service.nn.network import Network
     from dropout_service.training.data import TrainingData
     from dropout_service.training.spec import TrainingSpec
+    from dropout_service.training.split import Split
 
-__all__ = ["PreparedData", "prepare"]
+__all__ = ["PreparedData", "check_inputs", "fit_encoders", "prepare"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,13 +30,16 @@ class PreparedData:
     Parameters
     ----------
     x, y
-        Training part: encoded features (rows, width) float32; class indices int64 or values float32, (rows,).
+        Training part: encoded features (rows, width) float32; class indices int64 or values float32, (rows,), or
+        (rows, targets).
     x_validation, y_validation
         Validation part, possibly without rows.
     encoders
         What was applied to the features.
     target_scaling
         What was applied to the values of a regression.
+    weights, weights_validation
+        Factors of the rows' losses, float64, see ``row_weights``; without elements where all are 1.
     """
 
     x: NDArray[np.float32]
@@ -43,43 +48,76 @@ class PreparedData:
     y_validation: NDArray[Any]
     encoders: Encoders
     target_scaling: Standardization | None
+    weights: NDArray[np.float64]
+    weights_validation: NDArray[np.float64]
 
 
-def prepare(spec: TrainingSpec, data: TrainingData) -> PreparedData:
-    """Split, encode and scale; what is fitted is fitted on the training part only.
+def fit_encoders(spec: TrainingSpec, data: TrainingData, train: NDArray[np.intp]) -> Encoders:
+    """Fit the encoders of the features to the training rows only.
 
     Raises
     ------
     InvalidInputError
-        No possible split, or values beyond float32.
+        Numbers too large to be scaled.
     """
-    train, validation = split(data, spec.validation_fraction, seed=spec.seed)
-    encoders = Encoders.fit(data, train, _kinds(spec, data), spec.scaling if spec.standardize else "none")
-    target = None if data.classes is not None else Standardization.identity(1)
+    kinds = [
+        spec.data.kind_of(name, default="category" if name in data.labels else "number") for name in data.feature_names
+    ]
+    return Encoders.fit(data, train, kinds, spec.scaling if spec.standardize else "none")
+
+
+def prepare(spec: TrainingSpec, data: TrainingData, parts: Split, encoders: Encoders) -> PreparedData:
+    """Encode and scale both parts; what is fitted is fitted to the training part only.
+
+    Parameters
+    ----------
+    spec, data
+        What to train on, and how.
+    parts
+        The rows of both parts.
+    encoders
+        As ``fit_encoders`` gave them.
+
+    Raises
+    ------
+    InvalidInputError
+        Values beyond float32, or weights that leave nothing.
+    """
+    names = data.target_names or (data.target_name,)
+    target = None if data.classes is not None else Standardization.identity(len(names))
     if spec.standardize and target is not None:
-        target = Standardization.fit(
-            data.y[:, np.newaxis].astype(np.float64), train, names=(data.target_name,), pointer="/data/target"
-        )
+        y = data.y.astype(np.float64).reshape(len(data.y), -1)
+        target = Standardization.fit(y, parts.train, names=names, pointer="/data/target")
 
     def overflow(feature: int) -> InvalidInputError:
         message = f"values of column `{data.feature_names[feature]}` exceed float32; use a larger unit"
         return InvalidInputError.at("/data", message)
 
     return PreparedData(
-        encoders.encode(data.x, data.texts, train, overflow=overflow),
-        _targets(data, train, target),
-        encoders.encode(data.x, data.texts, validation, overflow=overflow),
-        _targets(data, validation, target),
+        encoders.encode(data.x, data.texts, parts.train, overflow=overflow),
+        _targets(data, parts.train, target),
+        encoders.encode(data.x, data.texts, parts.validation, overflow=overflow),
+        _targets(data, parts.validation, target),
         encoders,
         target,
+        *row_weights(spec, data, *parts),
     )
 
 
-def _kinds(spec: TrainingSpec, data: TrainingData) -> list[str]:
-    """Return how each feature is used: as the specification says, or as what it is."""
-    return [
-        spec.data.kind_of(name, default="category" if name in data.labels else "number") for name in data.feature_names
-    ]
+def check_inputs(data: TrainingData, parts: Split, rows: PreparedData, network: Network) -> None:
+    """Check that a network can take all rows, before any is trained on.
+
+    Raises
+    ------
+    InvalidInputError
+        With column and row of the first value that it cannot take.
+    """
+    for numbers, x in zip(parts, (rows.x, rows.x_validation), strict=True):
+        fault = network.find_fault(x)
+        if fault is not None:
+            row, column, wrong = fault
+            name = data.feature_names[rows.encoders.feature_of(column)]
+            raise InvalidInputError.at("/data", f"column `{name}`, row {numbers[row] + 1:,}: {wrong}")
 
 
 def _targets(data: TrainingData, rows: NDArray[np.intp], scaling: Standardization | None) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
     from dropout_service.training.data import TrainingData
 
-__all__ = ["split"]
+__all__ = ["Split", "split"]
 
 
-def split(data: TrainingData, fraction: float, *, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+class Split(NamedTuple):
+    """Numbers of the rows of both parts, sorted."""
+
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+
+
+def split(data: TrainingData, fraction: float, *, seed: int) -> Split:
     """Divide the rows into a training and a validation part.
 
     A classification is stratified: each class gives the same share, up to rounding, and keeps at least one row for
@@ -34,8 +41,8 @@ def split(data: TrainingData, fraction: float, *, seed: int) -> tuple[NDArray[np
 
     Returns
     -------
-    train, validation
-        Sorted row numbers.
+    Split
+        The rows of both parts.
 
     Raises
     ------
@@ -51,7 +58,7 @@ def split(data: TrainingData, fraction: float, *, seed: int) -> tuple[NDArray[np
         if empty:
             raise InvalidInputError.at("/data/target", f"no row has the class {', '.join(empty)}; leave it out")
     if fraction == 0:
-        return np.arange(rows), np.arange(0)
+        return Split(np.arange(rows), np.arange(0))
     spare = np.array([group.size - 1 for group in groups])
     if not spare.any():
         raise InvalidInputError.at(
@@ -64,7 +71,7 @@ def split(data: TrainingData, fraction: float, *, seed: int) -> tuple[NDArray[np
     for index, (group, count) in enumerate(zip(groups, counts, strict=True)):
         order = permutation(group.size, seed=seed, offset=stream(Purpose.SPLIT, step=index))
         held_out[group[order[:count]]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    return Split(np.flatnonzero(~held_out), np.flatnonzero(held_out))
 
 
 def _shares(sizes: list[int], spare: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:

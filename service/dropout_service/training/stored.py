@@ -25,10 +25,31 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("model", "layers"): 2,
     ("data", "columns"): 3,
     ("scaling",): 3,
+    ("model", "activation", "silu"): 3,
+    ("model", "activation", "mish"): 3,
+    ("model", "layers", "activation", "silu"): 3,
+    ("model", "layers", "activation", "mish"): 3,
+    ("model", "layers", "activation", "linear"): 3,
+    ("model", "layers", "kind", "activation"): 3,
+    ("model", "layers", "kind", "layer_norm"): 3,
+    ("model", "layers", "kind", "batch_norm"): 3,
+    ("model", "layers", "kind", "scale"): 3,
+    ("model", "layers", "kind", "periodic"): 3,
+    ("model", "layers", "kind", "piecewise_linear"): 3,
+    ("model", "layers", "kind", "columns"): 3,
+    ("loss", "huber"): 3,
+    ("loss", "quantile"): 3,
+    ("label_smoothing",): 3,
+    ("class_weights",): 3,
+    ("huber_delta",): 3,
+    ("quantiles",): 3,
+    ("data", "weight"): 3,
+    ("data", "target", "[]"): 3,
 }
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 
-A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``.
+A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``. ``[]`` at its end: a list, in
+place of what was there before.
 """
 
 
@@ -137,6 +158,8 @@ def _validated(fields: dict[str, Any]) -> TrainingSpec:
 def _has(value: Any, path: tuple[str, ...]) -> bool:
     if not path:
         return True
+    if path == ("[]",):
+        return isinstance(value, list)
     if isinstance(value, list):
         return any(_has(one, path) for one in cast("list[Any]", value))
     if isinstance(value, Mapping):

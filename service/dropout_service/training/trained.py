@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
-from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.network import Network, dropouts
-from dropout_service.training.networks import build_layers, output_units
+from dropout_service.training.networks import build_layers, build_loss, output_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dropout_service.nn.heads import Head
     from dropout_service.nn.layers.base import Layer
+    from dropout_service.nn.losses import Loss
     from dropout_service.training.columns import Encoders
     from dropout_service.training.data import Label
     from dropout_service.training.metrics import EpochMetrics
@@ -41,7 +42,7 @@ class TrainedModel:
     loss
         The loss, with ``auto`` decided.
     feature_names, target_name
-        Names of the columns.
+        Names of the columns; of several targets, all in one text.
     classes
         Labels in the order of the outputs; ``None`` for a regression.
     encoders
@@ -52,6 +53,8 @@ class TrainedModel:
         Weights (inputs, units), biases (units,) and other parameters by name, float32.
     metrics
         Figures of the epoch whose weights these are.
+    target_names
+        The names of several targets; ``None`` where there is one.
     buffers
         What layers keep beside their parameters, such as running statistics, by name, float32.
     """
@@ -66,6 +69,7 @@ class TrainedModel:
     params: Mapping[str, NDArray[np.float32]]
     metrics: EpochMetrics
     buffers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, Any])
+    target_names: tuple[str, ...] | None = None
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -80,7 +84,19 @@ class TrainedModel:
     @property
     def head(self) -> Head:
         """What the outputs of the network mean."""
-        return LOSSES[self.loss].head
+        return self._loss.head
+
+    @property
+    def answer_columns(self) -> int:
+        """Columns of the widest figure of a prediction."""
+        if self.classes is not None:
+            return len(self.classes)
+        head = self.head
+        return head.targets * (len(head.levels) if isinstance(head, QuantileHead) else 1)
+
+    @property
+    def _loss(self) -> Loss:
+        return build_loss(self.spec, self.loss, 1 if self.target_names is None else len(self.target_names))
 
     @property
     def layers(self) -> tuple[dict[str, Any], ...]:
@@ -96,7 +112,7 @@ class TrainedModel:
             The specification does not fit the features.
         """
         classes = None if self.classes is None else len(self.classes)
-        return build_layers(self.spec.model, self.encoders.width, output_units(self.loss, classes))
+        return build_layers(self.spec.model, self.encoders.width, output_units(self._loss, classes))
 
     def sampling_layers(self) -> tuple[Layer, ...]:
         """Return ``bare_layers`` at the dropout rates that the training ended with.

@@ -13,7 +13,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError, TrainingError
 from dropout_service.kernels.streams import Purpose, permutation, stream
 from dropout_service.kernels.training.optimizer_steps import max_norm
-from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.losses import UNWEIGHTED
 from dropout_service.nn.mode import Mode
 from dropout_service.nn.network import dropouts
 from dropout_service.training import checkpoint
@@ -21,6 +21,7 @@ from dropout_service.training.identity import Identity
 from dropout_service.training.metrics import EpochMetrics, summarize
 from dropout_service.training.networks import (
     EVALUATION_ROWS,
+    build_loss,
     build_network,
     build_optimizer,
     build_rate_schedules,
@@ -28,8 +29,9 @@ from dropout_service.training.networks import (
     output_units,
     resolve_loss,
 )
-from dropout_service.training.preparation import prepare
+from dropout_service.training.preparation import check_inputs, fit_encoders, prepare
 from dropout_service.training.spec import DataSpec
+from dropout_service.training.split import split
 from dropout_service.training.trained import TrainedModel
 
 if TYPE_CHECKING:
@@ -83,18 +85,30 @@ class Trainer:
         self._spec = spec
         self._data = data
         self._loss_name = resolve_loss(spec, classes)
-        self._loss = LOSSES[self._loss_name]
-        self._rows = prepare(spec, data)
-        self._network = build_network(spec, self._rows.encoders.width, output_units(self._loss_name, classes))
+        targets = 1 if data.target_names is None else len(data.target_names)
+        self._loss = build_loss(spec, self._loss_name, targets)
+        # Smoothing is for the training: the loss of the validation part says how good the probabilities are
+        plain = spec.model_copy(update={"label_smoothing": 0.0})
+        self._validation_loss = build_loss(plain, self._loss_name, targets)
+        parts = split(data, spec.validation_fraction, seed=spec.seed)
+        encoders = fit_encoders(spec, data, parts.train)
+        self._network = build_network(spec, encoders.width, output_units(self._loss, classes))
+        self._rows = prepare(spec, data, parts, encoders.sparing(self._network.codes))
+        check_inputs(data, parts, self._rows, self._network)
 
         self._network.initialize(spec.model.initializer, seed=spec.seed)
+        self._network.fit(self._rows.x)
         self._optimizer = build_optimizer(spec, self._network)
         self._state = {"params": self._network.parameters.values, "buffers": self._network.buffers.values}
         self._best = {
             name: np.zeros_like(values if spec.early_stopping else np.empty(0)) for name, values in self._state.items()
         }
 
-        x, y = self._rows.x, self._rows.y
+        self._y, self._y_validation = (
+            part if data.classes is not None else part.reshape(len(part), targets)
+            for part in (self._rows.y, self._rows.y_validation)
+        )
+        x, y = self._rows.x, self._y
         rows = len(x)
         self._batch_rows = min(spec.batch_size, rows)
         self._steps_per_epoch = math.ceil(rows / self._batch_rows)
@@ -102,16 +116,18 @@ class Trainer:
         self._rate_schedules = build_rate_schedules(spec, self._network)
         self._order = np.arange(0)
         self._x_batch = np.empty((self._batch_rows, x.shape[1]), x.dtype)
-        self._y_batch = np.empty(self._batch_rows, y.dtype)
+        self._y_batch = np.empty((self._batch_rows, *y.shape[1:]), y.dtype)
+        self._weights_batch = np.empty(self._batch_rows if self._rows.weights.size else 0)
         outputs = self._network.dense_layers[-1].bias.size
         self._grad_outputs = np.empty((max(self._batch_rows, EVALUATION_ROWS), outputs), x.dtype)
         self._norms = np.empty(max(layer.bias.size for layer in self._network.dense_layers))
 
         self._started_s: float | None = None
-        self._position = checkpoint.Position()
+        self._position = checkpoint.Position(sums=self._loss.sums)
         if resume is not None:
             self._position = checkpoint.load(resume, self._identity, self._tensors())
-            if not self._position.batch <= self._steps_per_epoch or not self._position.epoch <= spec.epochs:
+            inside = self._position.batch <= self._steps_per_epoch and self._position.epoch <= spec.epochs
+            if not inside or self._position.sums.shape != self._loss.sums.shape:
                 raise InvalidInputError.at("/checkpoint", "the position lies outside of the training")
             if self._position.batch:
                 self._shuffle()
@@ -211,6 +227,7 @@ class Trainer:
             loss=self._loss_name,
             feature_names=self._data.feature_names,
             target_name=self._data.target_name,
+            target_names=self._data.target_names,
             classes=self._data.classes,
             encoders=self._rows.encoders,
             target_scaling=self._rows.target_scaling,
@@ -255,11 +272,14 @@ class Trainer:
         x, y, grad = self._x_batch[:rows], self._y_batch[:rows], self._grad_outputs[:rows]
         # mode="clip" lets NumPy write into `out` without a buffer; the indices are in range
         np.take(self._rows.x, chosen, axis=0, out=x, mode="clip")
-        np.take(self._rows.y, chosen, out=y, mode="clip")
+        np.take(self._y, chosen, axis=0, out=y, mode="clip")
+        weights = UNWEIGHTED
+        if self._rows.weights.size:
+            weights = np.take(self._rows.weights, chosen, out=self._weights_batch[:rows], mode="clip")
         self._set_rates(position.batch)
         with np.errstate(all="ignore"):  # what overflows is found below, with a better message
             outputs = network.forward(x, Mode.training(self._spec.seed, position.step), differentiable=True)
-            self._loss(outputs, y, grad, position.sums)
+            self._loss(outputs, y, grad, position.sums, weights)
             network.backward(grad)
             network.regularize(len(self._rows.x))
             norm = network.parameters.grad_norm()
@@ -291,7 +311,13 @@ class Trainer:
             epochs=spec.epochs,
             step=position.step,
             learning_rate=self._learning_rate(position.batch - 1),
-            train=self._summary(position.sums, min(position.batch * self._batch_rows, len(self._rows.x))),
+            train=self._summary(
+                position.sums,
+                min(position.batch * self._batch_rows, len(self._rows.x)),
+                self._rows.weights[self._order[: position.batch * self._batch_rows]]
+                if self._rows.weights.size
+                else UNWEIGHTED,
+            ),
             validation=self._validate() if len(self._rows.x_validation) else None,
             best_epoch=None,
             dropout_rates=tuple(rates),
@@ -323,21 +349,26 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Return the metrics of the validation part, in evaluation mode."""
-        x, y = self._rows.x_validation, self._rows.y_validation
-        sums = np.zeros(3)
+        x, y, weights = self._rows.x_validation, self._y_validation, self._rows.weights_validation
+        sums = self._loss.sums
         for begin in range(0, len(x), EVALUATION_ROWS):
             part = slice(begin, begin + EVALUATION_ROWS)
             with np.errstate(all="ignore"):
                 outputs = self._network.forward(x[part])
-            self._loss(outputs, y[part], self._grad_outputs[: len(outputs)], sums)
+            self._validation_loss(outputs, y[part], self._grad_outputs[: len(outputs)], sums, weights[part])
         if not math.isfinite(sums[0]):
             raise self._diverged("the validation loss")
-        return self._summary(sums, len(x))
+        return self._summary(sums, len(x), weights)
 
-    def _summary(self, sums: NDArray[np.float64], rows: int) -> dict[str, float]:
+    def _summary(
+        self, sums: NDArray[np.float64], rows: int, weights: NDArray[np.float64] = UNWEIGHTED
+    ) -> dict[str, float]:
         scaling = self._rows.target_scaling
-        unit = 1.0 if scaling is None else float(scaling.scale[0])
-        return summarize(self._spec.task, sums.tolist(), rows, target_scale=unit)
+        weight = float(weights.sum()) if weights.size else None
+        scales = [1.0] if scaling is None else scaling.scale.tolist()
+        names = self._data.target_names or (self._data.target_name,)
+        units = dict(zip(names, scales, strict=True))
+        return summarize(self._spec.task, sums.tolist(), rows, target_scales=units, weight=weight)
 
     def _diverged(self, what: str) -> TrainingError:
         position, spec = self._position, self._spec

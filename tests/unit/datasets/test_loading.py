@@ -166,6 +166,72 @@ def test_npz_with_another_target_than_y(registry: DatasetRegistry, blobs: BlobSt
     np.testing.assert_array_equal(only_x.x, [[0], [1], [2]])
 
 
+def test_several_targets_in_the_order_of_their_names(houses: Dataset, registry: DatasetRegistry, blobs: BlobStore):
+    data = load_training_data(houses, blobs, spec("regression", target=["price", "rooms"], features=["area"]))
+    np.testing.assert_array_equal(data.x, [[50], [70], [90], [120]])
+    np.testing.assert_array_equal(data.y, [[100.5, 2], [150.25, 3], [210, 4], [300, 5]])
+    assert (data.target_names, data.target_name) == (("price", "rooms"), "price, rooms")
+    content = registry.add_content(b"a,b,c,often\n1,2,3,4\n5,6,7,8\n")
+    rest = load_training_data(content, blobs, spec("regression", target=["c", "a"], weight="often"))
+    assert rest.feature_names == ("b",)
+    np.testing.assert_array_equal(rest.x, [[2], [6]])
+    np.testing.assert_array_equal(rest.y, [[3, 1], [7, 5]])
+    np.testing.assert_array_equal(rest.weights, [4, 8])
+
+
+@pytest.mark.parametrize(
+    ("targets", "pointer", "message"),
+    [
+        (["price", "floor"], "/data/target/1", 'there is no column "floor"'),
+        (["price", "rooms", "price"], "/data/target/2", "`price` is named twice"),
+        (["price", "area"], "/data/features/0", "`area` is the target"),
+        (["price", "city"], "/task", "target `city` is text"),
+    ],
+)
+def test_what_cannot_be_one_of_several_targets(houses: Dataset, targets: list[str], pointer: str, message: str):
+    found = faults(houses, spec("regression", target=targets, features=["area"]))
+    assert list(found) == [pointer]
+    assert message in found[pointer]
+
+
+WEIGHTED = b"""area,how_often,city,below,none,gaps,price
+50,2,Ulm,1,0,1,100.5
+70,0,Bonn,-1,0,,150.25
+90,1.5,Ulm,1,0,1,210
+"""
+
+
+def test_a_column_of_weights_is_no_feature(registry: DatasetRegistry, blobs: BlobStore):
+    dataset = registry.add_content(WEIGHTED)
+    by_name = load_training_data(dataset, blobs, spec("regression", weight="how_often", features=["area"]))
+    np.testing.assert_array_equal(by_name.x, [[50], [70], [90]])
+    assert by_name.weights is not None
+    np.testing.assert_array_equal(by_name.weights, [2, 0, 1.5])
+    assert by_name.x.flags.c_contiguous
+    two = registry.add_content(b"area,how_often,price\n1,2,3\n4,5,6\n")
+    others = load_training_data(two, blobs, spec("regression", weight="how_often"))
+    assert others.feature_names == ("area",)
+    assert load_training_data(two, blobs, spec("regression")).weights is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "pointer", "message"),
+    [
+        ("often", "/data/weight", 'there is no column "often"'),
+        ("price", "/data/weight", "`price` is the target"),
+        ("city", "/data/weight", "column `city` is text; a weight is a number, 0 or more"),
+        ("below", "/data/weight", "weight `below` goes down to -1"),
+        ("none", "/data/weight", "weight `none` is 0 in every row"),
+        ("gaps", "/data/weight", "weight `gaps` has 1 cell without a finite number"),
+        ("area", "/data/features/0", "`area` is the weight of the rows"),
+    ],
+)
+def test_what_cannot_be_a_weight(registry: DatasetRegistry, weight: str, pointer: str, message: str):
+    found = faults(registry.add_content(WEIGHTED), spec("regression", weight=weight, features=["area"]))
+    assert list(found) == [pointer]
+    assert message in found[pointer]
+
+
 def test_many_blocks_of_rows_stay_in_order(registry: DatasetRegistry, blobs: BlobStore):
     rows = 70_000
     content = "a,b,c\n" + "".join(f"{index},{index % 7},{'xy'[index % 2]}\n" for index in range(rows))
@@ -204,7 +270,7 @@ def test_deleted_content_is_told(houses: Dataset, registry: DatasetRegistry, blo
         ),
         (spec("regression", columns={"area": {"kind": "date"}}), {"/data/columns/area": "is one of numbers, no date"}),
         (spec("regression", columns={"aera": {}}), {"/data/columns/aera": 'did you mean "area"'}),
-        (spec("regression", columns={"price": {}}), {"/data/columns/price": "is the target"}),
+        (spec("regression", columns={"price": {}}), {"/data/columns/price": "is the target or the weight"}),
         (spec("regression", features=["area"], columns={"rooms": {}}), {"/data/columns/rooms": "not among `features`"}),
         (
             spec("regression", features=["area"], columns={"area": {"use": False}}),
@@ -240,7 +306,7 @@ def test_faults_point_into_the_spec(houses: Dataset, checked: TrainingSpec, expe
         ),
         ("a,y\n" + "1,2\n" * 20 + "1,inf\n", spec("regression"), "/data/target", "1 cell that is no finite number"),
         ("a,e,y\n1,,0\n2,,1\n3,,1\n", spec(features=["a", "e"]), "/data/features/1", "column `e` has no values"),
-        ("e,c,y\n,2,0\n,2,1\n,2,1\n", spec(), "/data/columns", "none of the 2 columns beside `y` is used"),
+        ("e,c,y\n,2,0\n,2,1\n,2,1\n", spec(), "/data/columns", "none of the 2 columns beside the target is used"),
         ("a,y\n1,0\n2,0\n", spec(), "/data/target", "has the same value; a classification needs two classes"),
         ("y\n1\n2\n", spec("regression"), "/data/target", "the only column"),
         ("a,y\n1,2\n", spec("regression"), "/data", "has 1 row; a training needs at least 2"),

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
     from dropout_service.training.trained import TrainedModel
 
-LOSSES = {"binary_cross_entropy": 2, "cross_entropy": 3, "squared_error": 0, "gaussian_nll": 0}
+LOSSES = {
+    "binary_cross_entropy": 2,
+    "cross_entropy": 3,
+    "squared_error": 0,
+    "huber": 0,
+    "gaussian_nll": 0,
+    "quantile": 0,
+}
 
 
 @pytest.fixture

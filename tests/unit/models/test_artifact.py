@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dropout_service.training.trained import TrainedModel
 
-LOSSES = ["binary_cross_entropy", "cross_entropy", "squared_error", "gaussian_nll"]
+LOSSES = ["binary_cross_entropy", "cross_entropy", "squared_error", "huber", "gaussian_nll", "quantile"]
 DELETE = object()
 
 

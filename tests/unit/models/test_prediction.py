@@ -21,13 +21,22 @@ if TYPE_CHECKING:
 
     Floats = NDArray[Any]
 
-LOSSES = ["binary_cross_entropy", "cross_entropy", "squared_error", "gaussian_nll"]
+LOSSES = ["binary_cross_entropy", "cross_entropy", "squared_error", "huber", "gaussian_nll", "quantile"]
 X = np.random.default_rng(1).standard_normal((1100, 4)) * [1, 10, 100, 0.1] + 3
 
 
 def figures(prediction: Prediction):
     """All arrays of a prediction by name."""
-    names = ("probabilities", "probabilities_std", "entropy", "mutual_information", "values", "std", "aleatoric_std")
+    names = (
+        "probabilities",
+        "probabilities_std",
+        "entropy",
+        "mutual_information",
+        "values",
+        "std",
+        "aleatoric_std",
+        "quantiles",
+    )
     return {name: getattr(prediction, name) for name in names if getattr(prediction, name) is not None}
 
 
@@ -38,6 +47,7 @@ def figures(prediction: Prediction):
         ("cross_entropy", {"probabilities"}),
         ("squared_error", {"values"}),
         ("gaussian_nll", {"values", "aleatoric_std"}),
+        ("quantile", {"values", "quantiles"}),
     ],
 )
 def test_figures_that_apply_are_given(make_model: Callable[..., TrainedModel], loss: str, names: set[str]):
@@ -75,7 +85,12 @@ def test_raw_input_is_standardised_as_in_training(make_model: Callable[..., Trai
         np.testing.assert_allclose(prediction.probabilities, expected, rtol=1e-4)
     else:
         mean, scale = model.target_scaling.mean[0], model.target_scaling.scale[0]
-        np.testing.assert_allclose(prediction.values, h[:, 0] * scale + mean, rtol=1e-4)
+        h = np.sort(h, axis=1) if loss == "quantile" else h
+        place = 1 if loss == "quantile" else 0
+        np.testing.assert_allclose(prediction.values, h[:, place] * scale + mean, rtol=1e-4)
+    if loss == "quantile":
+        assert prediction.quantile_levels == (0.1, 0.5, 0.9)
+        np.testing.assert_allclose(prediction.quantiles, h * scale + mean, rtol=1e-4)
     if loss == "gaussian_nll":
         np.testing.assert_allclose(prediction.aleatoric_std, np.exp(h[:, 1] / 2) * scale, rtol=1e-4)
 

@@ -185,7 +185,9 @@ def test_the_checkpoint_of_a_table_goes_on_to_the_same_weights(spec: TrainingSpe
 
 def test_a_checkpoint_of_other_labels_is_refused(spec: TrainingSpec, data: TrainingData):
     trainer = Trainer(spec, data)
-    other = TrainingData(data.x, data.y, data.feature_names, data.target_name, None, {"city": ("Ulm", "Bonn", "Kiel")})
+    other = TrainingData(
+        data.x, data.y, data.feature_names, data.target_name, None, labels={"city": ("Ulm", "Bonn", "Kiel")}
+    )
     with pytest.raises(InvalidInputError, match="other data"):
         Trainer(spec, other, resume=trainer.checkpoint())
 

@@ -14,6 +14,7 @@ from stored_trainings import SPECS, VERSION_0_1, figures_of, training_data, trai
 from dropout_service import __version__
 from dropout_service.errors import InvalidInputError
 from dropout_service.models import artifact
+from dropout_service.nn.layers import LAYERS
 from dropout_service.training import checkpoint, tensors
 from dropout_service.training.tensors import pack, unpack
 from dropout_service.training.trainer import Trainer
@@ -101,7 +102,7 @@ LATER: dict[str, Change] = {
     "a key": lambda fields: fields.update(licence="MIT"),
     "a key of a layer": lambda fields: [layer.update(init_std=1.0) for layer in fields["layers"]],
     "a key of the metrics": lambda fields: fields["metrics"].update(seconds=1.0),
-    "a field of the specification": lambda fields: fields["spec"].update(label_smoothing=0.1),
+    "a field of the specification": lambda fields: fields["spec"].update(lookahead=0.1),
     "a field of the model": lambda fields: fields["spec"]["model"].update(ensemble={"members": 1}),
     "a field of the optimizer": lambda fields: fields["spec"]["optimizer"].update(amsgrad=False),
     "a field of the data": lambda fields: fields["spec"]["data"].update(sampling={}),
@@ -184,7 +185,7 @@ def test_what_this_version_cannot_read_is_told_in_a_sentence_with_the_version_th
         finished("standard", taken)
     assert caught.value.message == f"checkpoint format 7; this version reads 2{by}"
     assert told["format"] == f"model format 3; this version reads up to 2{by}"
-    assert told["layer"] == f"this version has no layer of the kind 'attention'; there are dense, dropout{by}"
+    assert told["layer"] == f"this version has no layer of the kind 'attention'; there are {', '.join(LAYERS)}{by}"
     assert told["value"].startswith("Input tag 'lion'")
     assert told["value"].endswith(by)
     assert told["specification"].startswith("its specification has version 9 and was made by a later version")

@@ -58,6 +58,14 @@ def test_extremes_stay_finite(name: str, dtype: type):
     assert np.isfinite(derivative).all()
 
 
+@pytest.mark.parametrize("name", ["silu", "mish"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_far_out_they_are_the_identity_and_zero(name: str, dtype: type):
+    value, derivative = applied(name, np.array([[-1e4, -300.0, 300.0, 1e4]], dtype))
+    np.testing.assert_allclose(value, [[0, 0, 300, 1e4]], atol=1e-30)
+    np.testing.assert_allclose(derivative, [[0, 0, 1, 1]], atol=1e-30)
+
+
 def test_gelu_differs_little_from_its_erf_form():
     torch = pytest.importorskip("torch")
     exact = torch.nn.functional.gelu(torch.tensor(Z)).numpy()

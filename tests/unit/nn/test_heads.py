@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropout_service.nn.heads import GAUSSIAN, SIGMOID, SOFTMAX, VALUE
+from dropout_service.nn.heads import GAUSSIAN, SIGMOID, SOFTMAX, VALUE, quantile_head
 from dropout_service.nn.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def test_every_loss_names_its_head():
         "cross_entropy": "softmax",
         "binary_cross_entropy": "sigmoid",
         "squared_error": "value",
+        "huber": "value",
+        "quantile": "quantile",
         "gaussian_nll": "gaussian",
     }
 
@@ -54,3 +56,22 @@ def test_values_come_in_the_unit_of_the_target(head: Head):
         np.testing.assert_allclose(figures["aleatoric_std"], expected, rtol=1e-5)
     else:
         assert "aleatoric_std" not in figures
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_quantiles_come_in_rising_order_and_the_unit_of_the_target(sampled: bool):  # noqa: FBT001
+    head = quantile_head((0.1, 0.4, 0.9))
+    passes = LOGITS if sampled else LOGITS[:1]
+    figures = head.figures(iter(passes), sampled=sampled, mean=100.0, scale=10.0)
+    expected = np.sort(passes, axis=2).mean(axis=0) * 10.0 + 100
+    assert (np.diff(LOGITS[0]) < 0).any(), "some cross"
+    np.testing.assert_allclose(figures["quantiles"], expected, rtol=1e-6)
+    np.testing.assert_allclose(figures["values"], expected[:, 1], rtol=1e-6)
+    assert ("std" in figures) == sampled
+    if sampled:
+        np.testing.assert_allclose(figures["std"], np.sort(passes, axis=2)[:, :, 1].std(axis=0) * 10, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("levels", "middle"), [((0.5,), 0), ((0.1, 0.2), 1), ((0.25, 0.75), 0), ((0.6, 0.9), 0)])
+def test_the_value_is_the_quantile_nearest_to_the_median(levels: tuple[float, ...], middle: int):
+    assert quantile_head(levels).middle == middle

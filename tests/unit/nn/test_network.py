@@ -7,10 +7,10 @@ import pytest
 from mlp import mlp_layers
 
 from dropout_service.nn.activations import ACTIVATIONS
-from dropout_service.nn.layers.rules import DropoutRule
+from dropout_service.nn.layers.rules import DropoutRule, LayerRule
 from dropout_service.nn.losses import LOSSES
 from dropout_service.nn.mode import Mode
-from dropout_service.nn.network import Network
+from dropout_service.nn.network import Network, make_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_the_whole_gradient_with_dropout_active(
     made = network(activation, loss.outputs or 3, input_rate=input_rate)
     rng = np.random.default_rng(2)
     x = rng.standard_normal((8, 4))
-    y = rng.integers(0, loss.outputs or 3, 8) if loss.task == "classification" else rng.standard_normal(8)
+    y = rng.integers(0, loss.outputs or 3, 8) if loss.task == "classification" else rng.standard_normal((8, 1))
     mode = Mode.training(seed=5, step=11)
 
     def mean_loss() -> float:
@@ -98,6 +98,27 @@ def test_samples_are_the_passes_of_their_masks(rates: tuple[float, ...], input_r
     for mode, outputs in zip(modes, samples, strict=True):
         np.testing.assert_array_equal(outputs, made.forward(x, mode))
     assert not np.array_equal(samples[0], samples[1])
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [LayerRule("scale"), LayerRule("dropout", {}, DropoutRule(0.4))],
+        [LayerRule("batch_norm"), LayerRule("dense", {"units": 5}, DropoutRule(0.4))],
+        [LayerRule("layer_norm"), LayerRule("dense", {"units": 4, "residual": True}, DropoutRule(0.4))],
+        [LayerRule("periodic"), LayerRule("dense", {"units": 5}, DropoutRule(0.4, "gaussian"))],
+    ],
+    ids=lambda rules: "-".join(rule.kind for rule in rules),
+)
+def test_what_comes_before_the_first_dropout_is_the_same_in_every_sample(rules: list[LayerRule]):
+    made = Network(make_layers(4, rules, 2, np.float64), np.float64)
+    made.initialize("auto", seed=1)
+    x = np.random.default_rng(4).standard_normal((9, 4))
+    modes = [Mode.monte_carlo(1, sample) for sample in range(3)]
+    samples = [outputs.copy() for outputs in made.samples(x, modes)]
+    for mode, outputs in zip(modes, samples, strict=True):
+        np.testing.assert_array_equal(outputs, made.forward(x, mode))
+    assert len({outputs.tobytes() for outputs in samples}) == 3
 
 
 def test_a_linear_model_has_equal_samples():

@@ -62,5 +62,13 @@ def test_the_layout_of_the_inputs_is_that_of_the_features():
     assert (pointer, message) == ("/model/input_dropout/shape", "[2, 3] holds 6 units, not 7")
 
 
+def test_mini_batches_of_one_row_have_no_statistics():
+    body = {"task": "regression", "data": {"dataset": "d"}, "model": {"layers": [DENSE, {"kind": "batch_norm"}]}}
+    check_spec(TrainingSpec.model_validate(body | {"batch_size": 2}), 4)
+    with pytest.raises(InvalidInputError, match="`batch_norm` takes the deviation of a mini-batch") as caught:
+        check_spec(TrainingSpec.model_validate(body | {"batch_size": 1}), 4)
+    assert caught.value.errors[0].pointer == "/batch_size"
+
+
 def test_a_residual_layer_may_lead_past_the_first_where_widths_agree():
     check_spec(spec(layers=[DENSE | {"residual": True, "dropout": {"variant": "drop_path", "rate": 0.1}}]), 8)

@@ -26,8 +26,15 @@ def test_a_rate_for_each_hidden_layer():
 @pytest.mark.parametrize("name", LOSSES)
 def test_output_units_follow_the_loss(name: str):
     classes = 7 if LOSSES[name].task == "classification" else None
-    expected = {"cross_entropy": 7, "binary_cross_entropy": 1, "squared_error": 1, "gaussian_nll": 2}
-    assert output_units(name, classes) == expected[name]
+    expected = {
+        "cross_entropy": 7,
+        "binary_cross_entropy": 1,
+        "squared_error": 1,
+        "huber": 1,
+        "gaussian_nll": 2,
+        "quantile": 3,
+    }
+    assert output_units(LOSSES[name], classes) == expected[name]
 
 
 def test_as_many_rates_as_hidden_layers():
@@ -37,4 +44,4 @@ def test_as_many_rates_as_hidden_layers():
 
 def test_a_loss_over_classes_needs_them():
     with pytest.raises(ValueError, match="needs classes"):
-        output_units("cross_entropy", None)
+        output_units(LOSSES["cross_entropy"], None)

@@ -30,6 +30,8 @@ OPTIMIZERS = [
 SETTINGS = [
     {"task": "regression"},
     {"task": "regression", "loss": "gaussian_nll", "clip_norm": 0.5},
+    {"task": "regression", "loss": "quantile", "quantiles": [0.2, 0.8]},
+    {"task": "classification", "label_smoothing": 0.1, "class_weights": "balanced"},
     {"task": "classification", "early_stopping": {"patience": 2}},
     {"task": "classification", "loss": "cross_entropy", "max_norm": 1.0, "validation_fraction": 0},
 ]
@@ -66,7 +68,9 @@ def assert_same(spec: TrainingSpec, data: TrainingData, at: set[int]):
     assert ours.metrics == theirs.metrics
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.get("loss", setting["task"]))
+@pytest.mark.parametrize(
+    "setting", SETTINGS, ids=lambda setting: "-".join(map(str, setting)) + setting.get("loss", setting["task"])
+)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["kind"])
 def test_interrupted_at_every_step(
     make_data: Callable[..., TrainingData],
@@ -137,6 +141,37 @@ def test_a_learned_rate_is_resumed(
     straight, history = uninterrupted(spec, data)
     assert len({metrics.dropout_rates for metrics in history}) == 3, "the rates move"
     assert_same(spec, data, set(range(1, straight.step + 1)))
+
+
+LAYER_LISTS: dict[str, list[dict[str, Any]]] = {
+    "batch_norm": [
+        {"kind": "scale"},
+        {"kind": "dense", "units": 8, "activation": "linear"},
+        {"kind": "batch_norm", "momentum": 0.7},
+        {"kind": "activation", "activation": "mish", "parametric": True},
+        {"kind": "dropout", "dropout": 0.3},
+    ],
+    "layer_norm": [{"kind": "dense", "units": 8, "activation": "silu", "dropout": 0.2}, {"kind": "layer_norm"}],
+}
+
+
+@pytest.mark.parametrize("rows", [26, 41])  # a last mini-batch of several rows, and of one
+@pytest.mark.parametrize("name", LAYER_LISTS)
+def test_layers_with_parameters_and_buffers_of_their_own_interrupted_at_every_step(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], name: str, rows: int
+):
+    data = make_data(rows=rows)
+    spec = make_spec(
+        epochs=3,
+        model={"layers": LAYER_LISTS[name]},
+        early_stopping={"patience": 2},
+        validation_fraction=0.2,
+        optimizer={"kind": "adamw"},
+    )
+    straight, _ = uninterrupted(spec, data)
+    assert_same(spec, data, set(range(1, straight.step + 1)))
+    model = straight.finish()
+    assert all(np.isfinite(tensor).all() for tensor in model.tensors.values())
 
 
 def test_a_checkpoint_may_be_taken_at_any_time_without_effect(
@@ -277,6 +312,7 @@ def rewritten(trainer: Trainer, change: Callable[[dict[str, Any], dict[str, Any]
         pytest.param(lambda _, fields: fields["identity"].pop("data"), "identity is damaged", id="no data"),
         pytest.param(lambda _, fields: fields["position"].update(batch=99), "outside", id="batch"),
         pytest.param(lambda _, fields: fields["position"].update(epoch=99), "outside", id="epoch"),
+        pytest.param(lambda _, fields: fields["position"].update(sums=[0.0]), "outside", id="sums"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(

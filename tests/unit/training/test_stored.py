@@ -97,6 +97,29 @@ def test_a_word_that_came_later_raises_the_version_only_where_it_is_used(monkeyp
     assert version_of(write_spec(TrainingSpec.model_validate(regression))) == 4
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"loss": "huber"},
+        {"loss": "quantile"},
+        {"loss": "huber", "huber_delta": 2.0},
+        {"data": {**BODY["data"], "target": ["height", "weight"]}},
+        {"data": {**BODY["data"], "weight": "customers"}},
+        {"model": {"hidden": [8], "activation": "mish"}},
+        {"model": {"layers": [{"kind": "columns"}]}},
+        {"task": "classification", "label_smoothing": 0.1},
+        {"task": "classification", "class_weights": "balanced"},
+    ],
+)
+def test_what_came_with_version_3_needs_it(fields: dict[str, Any]):
+    spec = TrainingSpec.model_validate({"task": "regression", "data": BODY["data"]} | fields)
+    document = write_spec(spec)
+    assert document["version"] == 3
+    assert read_spec(document) == spec
+    one_target = {"task": "regression", "data": {**BODY["data"], "target": "height"}}
+    assert version_of(write_spec(TrainingSpec.model_validate(one_target))) == 1
+
+
 def test_layers_need_the_version_that_brought_them():
     model = {"layers": [{"kind": "dense", "units": 8}]}
     document = write_spec(TrainingSpec.model_validate(BODY | {"model": model}))

@@ -75,11 +75,20 @@ class ValuePrediction(_Sampled):
         Shape (n,): the standard deviation between the passes.
     aleatoric_std
         Shape (n,): the noise of the target that the network has learned (loss ``gaussian_nll``).
+    quantiles
+        Shape (n, q), rising (loss ``quantile``); ``values`` is the one nearest to the median.
+    quantile_levels
+        The q levels, in the order of the columns.
+    target_names
+        Of several targets their t names: the arrays then have an axis of targets after that of the rows, (n, t).
     """
 
     values: NDArray[np.floating[Any]]
     std: NDArray[np.floating[Any]] | None
     aleatoric_std: NDArray[np.floating[Any]] | None
+    quantiles: NDArray[np.floating[Any]] | None = None
+    quantile_levels: tuple[float, ...] | None = None
+    target_names: tuple[str, ...] | None = None
 
 
 Prediction = ClassPrediction | ValuePrediction
@@ -121,12 +130,17 @@ def _prediction(tensors: dict[str, NDArray[Any]], facts: dict[str, str]) -> Pred
             class_labels=tuple(labels),
         )
     if "values" in tensors:
+        levels: Sequence[float] | None = json.loads(facts.get("quantile_levels", "null"))
+        targets: Sequence[str] | None = json.loads(facts.get("target_names", "null"))
         return ValuePrediction(
             mc_samples=samples,
             seed=seed,
             values=tensors["values"],
             std=tensors.get("std"),
             aleatoric_std=tensors.get("aleatoric_std"),
+            quantiles=tensors.get("quantiles"),
+            quantile_levels=None if levels is None else tuple(levels),
+            target_names=None if targets is None else tuple(targets),
         )
     raise UnexpectedResponseError("the answer holds neither `probabilities` nor `values`")
 

@@ -46,12 +46,14 @@ class DataSpec(TypedDict, total=False):
     """Features, shape (rows, features), uploaded first."""
     y: ArrayLike
     """Targets, shape (rows,): numbers or labels."""
-    target: str
-    """Name of the target column."""
+    target: str | Sequence[str]
+    """Name of the target column, or of a regression the names of several."""
     features: Sequence[str]
     """Names of the feature columns."""
     columns: Mapping[str, ColumnSpec]
     """How columns are used, where that is to differ from what the schema suggests."""
+    weight: str
+    """Name of a column that the loss of each row is weighted with."""
 
 
 class RateScheduleSpec(TypedDict, total=False):
@@ -80,7 +82,7 @@ class ModelSpec(TypedDict, total=False):
     """A feed-forward network with dropout: a number is the rate of standard dropout."""
 
     hidden: Sequence[int]
-    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"]
+    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu", "silu", "mish"]
     residual: bool
     dropout: float | DropoutSpec | Sequence[float | DropoutSpec]
     input_dropout: float | DropoutSpec
@@ -128,7 +130,11 @@ class TrainingSpec(TypedDict, total=False):
     task: Literal["classification", "regression"]
     data: DataSpec
     model: ModelSpec
-    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "gaussian_nll"]
+    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "huber", "gaussian_nll", "quantile"]
+    label_smoothing: float
+    class_weights: Literal["balanced"] | Mapping[str, float] | None
+    huber_delta: float
+    quantiles: Sequence[float]
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     epochs: int

@@ -53,7 +53,10 @@ _CLASSIFICATION: Final = (
     "mutual_information",
     "class_labels",
 )
-_REGRESSION: Final = ("values", "std", "aleatoric_std")
+_REGRESSION: Final = ("values", "std", "aleatoric_std", "quantiles", "quantile_levels", "target_names")
+
+_FACTS: Final = ("class_labels", "quantile_levels", "target_names", "mc_samples", "seed")
+"""What is told as JSON in the metadata of a binary answer."""
 
 Samples = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
@@ -106,12 +109,23 @@ class ClassificationAnswer(_Answer):
     class_labels: list[Label] = Field(description="The classes, in the order of the probabilities.")
 
 
+Figures = list[float] | list[list[float]]
+"""A number for each row, or of several targets one for each target of each row."""
+
+
 class RegressionAnswer(_Answer):
     """Values and their uncertainty."""
 
-    values: list[float] = Field(description="One for each row, in the unit of the target.")
-    std: list[float] | None = Field(description="Standard deviation over the samples: of the model.")
-    aleatoric_std: list[float] | None = Field(description="Of the data, when the loss was `gaussian_nll`.")
+    values: Figures = Field(description="One for each row, in the unit of the target.")
+    std: Figures | None = Field(description="Standard deviation over the samples: of the model.")
+    aleatoric_std: Figures | None = Field(description="Of the data, when the loss was `gaussian_nll`.")
+    quantiles: list[Figures] | None = Field(
+        description="Shape (rows, levels), rising, when the loss was `quantile`; `values` are those nearest to 1/2."
+    )
+    quantile_levels: list[float] | None = Field(description="The levels, in the order of the quantiles.")
+    target_names: list[str] | None = Field(
+        description="Names of several targets. Each row then has a list, one for each target, in place of one number."
+    )
 
 
 _BINARY: Final = {"schema": BINARY_SCHEMA}
@@ -207,9 +221,8 @@ def _answer(
 
 def _check_values(rows: int, model: TrainedModel, parameters: PredictionParameters, budgets: Budgets) -> None:
     """Bound the numbers and lists of an answer in JSON."""
-    figures = 1 if parameters.mc_samples is None else 2
-    outputs = 1 if model.classes is None else len(model.classes)
-    values = figures * (nested_values((rows, outputs)) + rows)
+    figures = 1 + (parameters.mc_samples is not None) + (model.target_names is not None)
+    values = figures * (nested_values((rows, model.answer_columns)) + rows)
     budgets.check("json_values", values, pointer="/x", remedy=f"accept {SAFETENSORS}, or send fewer rows at a time")
 
 
@@ -266,7 +279,7 @@ def _json(prediction: Prediction) -> Response:
 def _safetensors(prediction: Prediction) -> Response:
     values = {name: getattr(prediction, name) for name in _fields(prediction)}
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    metadata = {name: json.dumps(values[name]) for name in ("class_labels", "mc_samples", "seed") if name in values}
+    metadata = {name: json.dumps(values[name]) for name in _FACTS if name in values}
     return PartsResponse(encode_safetensors(arrays, metadata), media_type=SAFETENSORS)
 
 

@@ -6,7 +6,7 @@ import math
 import numbers
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OFFSET", "RATE", "SEED", "TRAINING", "Parameter", "checked_parameters", "scaling_parameter"]
 
-Kind = Literal["number", "integer", "axis", "shape", "boolean", "text"]
+Kind = Literal["number", "integer", "axis", "shape", "boolean", "text", "integers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Parameter:
     description
         What it means.
     kind
-        ``number``, ``integer``, ``boolean`` or ``text``; ``axis``, an integer that counts from the end if negative; or
-        ``shape``, a list with 1, a size or null for each axis.
+        ``number``, ``integer``, ``boolean`` or ``text``; ``integers``, a list of them; ``axis``, an integer that counts
+        from the end if negative; or ``shape``, a list with 1, a size or null for each axis.
     default
         What holds where it is left out; None where it is required or drawn.
     minimum, maximum
@@ -80,6 +80,8 @@ class Parameter:
         InvalidInputError
             With a pointer to the parameter.
         """
+        if self.kind == "integers":
+            return self._listed(value)
         if self.kind == "number":
             number = _number(value)
         elif self.kind in _NOT_NUMBERS:
@@ -90,6 +92,17 @@ class Parameter:
             message = f"{self.name} is {_ARTICLES[self.kind]}{' ' + self.range if self.range else ''}, not {value!r}"
             raise InvalidInputError.at(f"/{self.name}", message)
         return number
+
+    def _listed(self, value: Any) -> list[int]:
+        """Return a list of integers in the range."""
+        if not isinstance(value, list | tuple):
+            raise InvalidInputError.at(f"/{self.name}", f"{self.name} is a list of integers, not {value!r}")
+        items = [_integer(item) for item in cast("list[Any]", value)]
+        for place, item in enumerate(items):
+            if item is None or not self._contains(item):
+                message = f"{self.name} are integers {self.range}, not {value[place]!r}"
+                raise InvalidInputError.at(f"/{self.name}/{place}", message)
+        return cast("list[int]", items)
 
     def _chosen(self, value: Any) -> Any:
         """Return a truth value, a text, which is one of the choices where there are any, or a shape.

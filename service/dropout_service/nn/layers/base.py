@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -43,6 +44,21 @@ class Layer(abc.ABC):
     buffer_shapes: Shapes = NOTHING
     """Shapes of what it keeps beside them and no optimizer moves, such as running statistics. No name twice."""
 
+    codes: tuple[int, ...] = ()
+    """Columns of the input that hold codes of categories, and so must come as they are in the data."""
+    batch_statistics: ClassVar[bool] = False
+    """Whether training takes statistics of the rows of a pass, and so needs more than one."""
+
+    @property
+    def multiplications(self) -> int:
+        """Multiplications of a row of a pass: those with its matrices."""
+        return sum(math.prod(shape) for shape in self.shapes.values() if len(shape) > 1)
+
+    @property
+    def activations(self) -> int:
+        """Numbers that a pass keeps of each row."""
+        return self.units
+
     @property
     def dropout(self) -> DropoutLayer | None:
         """The dropout that is part of it, after its activation or of its weights; a dropout layer is its own."""
@@ -64,6 +80,28 @@ class Layer(abc.ABC):
         seed, number
             The values are a pure function of the seed and of the layer's number in the network.
         """
+
+    def fit(self, x: Floats) -> None:  # noqa: B027 - as above
+        """Take what the layer has to know of the training rows into its buffers, once, before the first step.
+
+        It is asked of the first layer that is no dropout only; the result is a pure function of ``x``.
+
+        Parameters
+        ----------
+        x
+            All training rows as the network sees them, shape (rows, inputs).
+        """
+
+    def find_fault(self, x: NDArray[np.floating]) -> tuple[int, int, str] | None:
+        """Return row, column and what is wrong with the first value that the layer, as the first, cannot take.
+
+        Parameters
+        ----------
+        x
+            Rows, shape (rows, inputs), float32 or float64.
+        """
+        del x
+        return None
 
     @abc.abstractmethod
     def forward(self, x: Floats, mode: Mode, *, differentiable: bool) -> Floats:

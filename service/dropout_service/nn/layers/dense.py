@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["DENSE", "Dense", "Residual"]
+__all__ = ["DENSE", "LINEAR", "Dense", "Residual"]
+
+LINEAR: Final = "linear"
+"""What a specification calls no activation."""
 
 
 class Dense(Layer):
@@ -227,17 +230,18 @@ class Residual(Dense):
 
 def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> Dense:
     units: int = parameters["units"]
+    activation: str | None = None if parameters["activation"] == LINEAR else parameters["activation"]
     residual: bool = parameters["residual"]
     dropout = make_dropout(place, units, rule)
     if rule.variant in BRANCHES and not residual:
         message = f"`{rule.variant}` drops what a residual connection leads past; with `residual` true, "
         raise InvalidInputError.at("/dropout", message + "hidden layers after the first have one")
     if not residual:
-        return Dense(place.inputs, units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
+        return Dense(place.inputs, units, activation=activation, dropout=dropout, dtype=place.dtype)
     if units != place.inputs:
         message = f"a residual connection needs as many units as there are inputs, {place.inputs}, not {units}"
         raise InvalidInputError.at("/residual", message)
-    return Residual(units, activation=parameters["activation"], dropout=dropout, dtype=place.dtype)
+    return Residual(units, activation=activation, dropout=dropout, dtype=place.dtype)
 
 
 DENSE: Final = LayerKind(
@@ -245,7 +249,13 @@ DENSE: Final = LayerKind(
     computes="y = dropout(activation(x weight + bias)), with `residual` x + that",
     parameters=(
         Parameter("units", "number of units", "integer", minimum=1, maximum=65_536, required=True),
-        Parameter("activation", "activation of the units", "text", default="relu", choices=tuple(ACTIVATIONS)),
+        Parameter(
+            "activation",
+            "activation of the units; `linear`: none",
+            "text",
+            default="relu",
+            choices=(*ACTIVATIONS, LINEAR),
+        ),
         Parameter("residual", "lead past the layer, which then has as many units as inputs", "boolean", default=False),
     ),
     drops=True,

@@ -30,11 +30,14 @@ class Place:
         The layer's number: addresses its streams.
     dtype
         ``float32``, or ``float64`` for gradient checks.
+    first
+        Whether nothing but dropout comes before: the inputs are those of the network.
     """
 
     inputs: int
     number: int
     dtype: DTypeLike
+    first: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,21 @@ class Encoders:
         """Whether each column is a number without gaps that is centred and scaled, and no more."""
         return all(isinstance(one, NumberEncoder) and one.is_plain for one in self.columns)
 
+    def feature_of(self, column: int) -> int:
+        """Return the index of the feature that one of the encoded columns is of."""
+        ends = np.cumsum([encoder.width for encoder in self.columns])
+        return int(np.searchsorted(ends, column, side="right"))
+
+    def sparing(self, columns: Sequence[int]) -> Self:
+        """Leave numbers as they are whose encoded columns are named: a layer reads them as codes."""
+        spared = set(map(self.feature_of, columns))
+        return type(self)(
+            tuple(
+                NumberEncoder(0.0, 1.0, 0.0) if index in spared and isinstance(encoder, NumberEncoder) else encoder
+                for index, encoder in enumerate(self.columns)
+            )
+        )
+
     @classmethod
     def fit(cls, data: TrainingData, rows: NDArray[np.intp], kinds: Sequence[str], scaling: Scaling) -> Self:
         """Fit an encoder to each feature.
@@ -130,9 +145,7 @@ class Encoders:
                     )
                 begin_column = end_column
         if not np.isfinite(encoded).all():
-            column = int(np.flatnonzero(~np.isfinite(encoded).all(axis=0))[0])
-            ends = np.cumsum([encoder.width for encoder in self.columns])
-            raise overflow(int(np.searchsorted(ends, column, side="right")))
+            raise overflow(self.feature_of(int(np.flatnonzero(~np.isfinite(encoded).all(axis=0))[0])))
         return encoded
 
     def to_json(self) -> list[dict[str, Any]]:

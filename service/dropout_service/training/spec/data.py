@@ -28,6 +28,9 @@ class ColumnSpec(StrictSpec):
     use: bool = Field(default=True, description="Whether it is a feature at all.")
 
 
+Targets = Annotated[Items[str], Field(min_length=2, max_length=64)]
+
+
 class DataSpec(StrictSpec):
     """The data to train on: a stored dataset, or arrays given in place."""
 
@@ -36,9 +39,11 @@ class DataSpec(StrictSpec):
         description="Id of a stored dataset (`POST /datasets`).",
         examples=["sha256-4f2a"],
     )
-    target: str | None = Field(
+    target: str | Targets | None = Field(
         default=None,
-        description="Name of the target column. Default: the column `y` of an npz, the last column of a table.",
+        description="Name of the target column, or of a regression the names of several. Default: the column `y` of an "
+        "npz, the last column of a table.",
+        examples=["species", ["height", "weight"]],
     )
     features: Items[str] | None = Field(
         default=None, description="Names of the feature columns. Default: every column but the target."
@@ -49,6 +54,11 @@ class DataSpec(StrictSpec):
         description="How columns are used, by their names, where that is to differ from what the schema suggests. In a "
         "job: how every column is used that is not simply a number.",
         examples=[{"zip": {"kind": "category"}, "id": {"use": False}}],
+    )
+    weight: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Name of a column of numbers, 0 or more, which the loss of each row is weighted with: no feature.",
     )
     x: Matrix | None = Field(
         default=None, description="Features in place, shape (rows, features). Large arrays belong in a dataset."
@@ -71,8 +81,10 @@ class DataSpec(StrictSpec):
             raise ValueError("give the id of a stored `dataset`, or `x` and `y`")
         if inline and (self.x is None or self.y is None):
             raise ValueError("arrays in place need both `x` and `y`")
-        if inline and (self.target is not None or self.features is not None or self.columns is not None):
+        of_columns = (self.target, self.features, self.columns, self.weight)
+        if inline and any(one is not None for one in of_columns):
             raise ValueError(
-                "`target`, `features` and `columns` name columns of a dataset; leave them out beside `x` and `y`"
+                "`target`, `features`, `columns` and `weight` name columns of a dataset; leave them out beside `x` and "
+                "`y`"
             )
         return self

@@ -21,7 +21,7 @@ class ModelSpec(StrictSpec):
         max_length=64,
         description="Units of each hidden layer; empty for a linear model.",
     )
-    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu"] = Field(
+    activation: Literal["relu", "gelu", "tanh", "sigmoid", "selu", "silu", "mish"] = Field(
         default="relu", description="Activation of the hidden layers. `gelu` is its tanh form."
     )
     residual: bool = Field(
@@ -54,8 +54,8 @@ class ModelSpec(StrictSpec):
         "auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"
     ] = Field(
         default="auto",
-        description="Initialisation of the weights. `auto`: he_normal for ReLU and GELU, lecun_normal for SELU, "
-        "glorot_uniform otherwise.",
+        description="Initialisation of the weights. `auto`: he_normal for ReLU, GELU, SiLU and Mish, lecun_normal for "
+        "SELU, glorot_uniform otherwise.",
     )
 
     @field_validator("residual")

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK_KINDS", "describe_layers", "describe_variants"]
 
-NETWORK_KINDS = {"number": "number", "integer": "integer", "axis": "integer", "boolean": "boolean", "text": "string"}
+NETWORK_KINDS = {
+    "number": "number",
+    "integer": "integer",
+    "axis": "integer",
+    "boolean": "boolean",
+    "text": "string",
+    "integers": "array",
+}
 """The kinds of parameters that have a place in a network, and their JSON types."""
 
 
@@ -64,14 +71,19 @@ def _in_networks(parameters: Iterable[Parameter]) -> list[Parameter]:
 
 
 def _property(parameter: Parameter, owner: str) -> dict[str, Any]:
-    bounds = {
+    bounds: dict[str, Any] = {
         "exclusiveMinimum" if parameter.exclusive_minimum else "minimum": parameter.minimum,
         "exclusiveMaximum" if parameter.exclusive_maximum else "maximum": parameter.maximum,
         "enum": list(parameter.choices) or None,
-        "default": parameter.default,
     }
+    bounds = {name: value for name, value in bounds.items() if value is not None}
+    if parameter.kind == "integers":
+        bounds = {"items": {"type": "integer", **bounds}}
+    if parameter.default is not None:
+        bounds["default"] = parameter.default
     return {
         "type": NETWORK_KINDS[parameter.kind],
         "title": parameter.name.replace("_", " ").capitalize(),
         "description": f"Of `{owner}`: {parameter.description}.",
-    } | {name: value for name, value in bounds.items() if value is not None}
+        **bounds,
+    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,9 +11,16 @@ from dropout_service.training.spec.data import DataSpec
 from dropout_service.training.spec.model import ModelSpec
 from dropout_service.training.spec.optimizers import AdamSpec, OptimizerSpec
 from dropout_service.training.spec.schedules import ConstantSchedule, ScheduleSpec
-from dropout_service.training.spec.strict import Name, StrictSpec
+from dropout_service.training.spec.strict import Items, Name, StrictSpec
 
 __all__ = ["EarlyStoppingSpec", "TrainingSpec"]
+
+HUBER_DELTA: Final = 1.0
+QUANTILES: Final = (0.1, 0.5, 0.9)
+
+ClassWeights = Annotated[
+    dict[Annotated[str, Field(max_length=1000)], Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=1000)
+]
 
 
 class EarlyStoppingSpec(StrictSpec):
@@ -29,10 +37,42 @@ class TrainingSpec(StrictSpec):
     task: Literal["classification", "regression"] = Field(description="What the target is: a class or a number.")
     data: DataSpec
     model: ModelSpec = ModelSpec()
-    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "squared_error", "gaussian_nll"] = Field(
+    loss: Literal[
+        "auto", "cross_entropy", "binary_cross_entropy", "squared_error", "huber", "gaussian_nll", "quantile"
+    ] = Field(
         default="auto",
         description="`auto`: binary_cross_entropy for two classes, cross_entropy for more, squared_error for a "
-        "regression. `gaussian_nll` also learns the variance of the target (Nix and Weigend 1994).",
+        "regression. `gaussian_nll` also learns the variance of the target (Nix and Weigend 1994), `quantile` the "
+        "quantiles of `quantiles` (Koenker and Bassett 1978); `huber` is not led by outliers (Huber 1964).",
+    )
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        exclude_if=lambda value: value == 0,
+        description="Part of each label that is shared out among all classes in training (Szegedy et al. 2016). The "
+        "loss of the validation part is without it.",
+    )
+    class_weights: Literal["balanced"] | ClassWeights | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Factor of the loss of each class: `balanced` for rows / (classes * rows of the class), or an "
+        "object from labels to numbers above 0; a class that is left out has 1.",
+        examples=["balanced", {"yes": 5, "no": 1}],
+    )
+    huber_delta: float = Field(
+        default=HUBER_DELTA,
+        gt=0,
+        exclude_if=lambda value: value == HUBER_DELTA,
+        description="Of the loss `huber`: the absolute error beyond which it is a line, in units of the standardised "
+        "target.",
+    )
+    quantiles: Items[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=QUANTILES,
+        min_length=1,
+        max_length=99,
+        exclude_if=lambda value: value == QUANTILES,
+        description="Levels of the loss `quantile`, in rising order.",
     )
     optimizer: OptimizerSpec = AdamSpec()
     schedule: ScheduleSpec = ConstantSchedule()
@@ -78,10 +118,17 @@ class TrainingSpec(StrictSpec):
     @model_validator(mode="after")
     def _consistent(self) -> TrainingSpec:
         classification = self.loss in {"cross_entropy", "binary_cross_entropy"}
-        regression = self.loss in {"squared_error", "gaussian_nll"}
+        regression = self.loss in {"squared_error", "huber", "gaussian_nll", "quantile"}
         if (self.task == "regression" and classification) or (self.task == "classification" and regression):
-            right = "cross_entropy or binary_cross_entropy" if regression else "squared_error or gaussian_nll"
+            right = (
+                "cross_entropy or binary_cross_entropy"
+                if regression
+                else "squared_error, huber, gaussian_nll or quantile"
+            )
             raise ValueError(f"loss `{self.loss}` does not fit a {self.task}; use {right}")
+        if self.task == "classification" and isinstance(self.data.target, tuple):
+            raise ValueError("a classification has one target; several are for a regression")
+        self._check_options_of_loss()
         if self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"{self.schedule.warmup_epochs} warm-up epochs leave none of the {self.epochs} epochs to the schedule; "
@@ -90,3 +137,15 @@ class TrainingSpec(StrictSpec):
         if self.early_stopping is not None and self.validation_fraction == 0:
             raise ValueError("early stopping watches the validation loss; set validation_fraction above 0")
         return self
+
+    def _check_options_of_loss(self) -> None:
+        if self.task == "regression" and self.label_smoothing:
+            raise ValueError("`label_smoothing` is for classes; leave it out of a regression")
+        if self.task == "regression" and self.class_weights is not None:
+            raise ValueError("`class_weights` are for classes; weigh rows of a regression by a column, `data.weight`")
+        if self.loss != "huber" and self.huber_delta != HUBER_DELTA:
+            raise ValueError("`huber_delta` is of the loss `huber`; leave it out beside another")
+        if self.loss != "quantile" and self.quantiles != QUANTILES:
+            raise ValueError("`quantiles` are of the loss `quantile`; leave them out beside another")
+        if any(low >= high for low, high in pairwise(self.quantiles)):
+            raise ValueError(f"`quantiles` are levels in rising order, not {list(self.quantiles)}")

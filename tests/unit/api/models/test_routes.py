@@ -36,7 +36,7 @@ SAFETENSORS = {"Content-Type": "application/vnd.safetensors"}
 ROWS = np.random.default_rng(1).normal(size=(5, 3))
 
 
-def trained(**fields: Any) -> TrainedModel:
+def trained(*, targets: tuple[str, ...] | None = None, **fields: Any) -> TrainedModel:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))
     base: dict[str, Any] = {
@@ -48,7 +48,10 @@ def trained(**fields: Any) -> TrainedModel:
     spec = TrainingSpec.model_validate(base | fields)
     regression = spec.task == "regression"
     y = x[:, 0] * 3 + 100 if regression else (x[:, 0] > 0).astype(np.int64) + (x[:, 1] > 0)
-    trainer = Trainer(spec, TrainingData(x, y, ("a", "b", "c"), "y", None if regression else ("lo", "mid", "hi")))
+    classes = None if regression else ("lo", "mid", "hi")
+    if targets:
+        y = np.column_stack([y, *(-100 * k - y for k in range(1, len(targets)))])
+    trainer = Trainer(spec, TrainingData(x, y, ("a", "b", "c"), "y", classes, targets))
     list(trainer.run())
     return trainer.finish()
 
@@ -160,12 +163,47 @@ def test_classes_and_probabilities(client: httpx.Client, add: Callable[..., str]
 def test_values(client: httpx.Client, add: Callable[..., str]):
     path = f"/models/{add(task='regression', loss='gaussian_nll')}/predict"
     answer = client.post(path, json={"x": ROWS.tolist()}).json()
-    assert answer.keys() == {"values", "std", "aleatoric_std", "mc_samples", "seed"}
+    assert answer.keys() == {
+        "values",
+        "std",
+        "aleatoric_std",
+        "quantiles",
+        "quantile_levels",
+        "target_names",
+        "mc_samples",
+        "seed",
+    }
     assert answer["std"] is None
+    assert answer["quantiles"] is answer["quantile_levels"] is answer["target_names"] is None
     assert min(answer["aleatoric_std"]) > 0
     assert 80 < np.mean(answer["values"]) < 120
     sampled = client.post(path, json={"x": ROWS.tolist(), "mc_samples": 10}).json()
     assert min(sampled["std"]) > 0
+
+
+def test_quantiles(client: httpx.Client, add: Callable[..., str]):
+    path = f"/models/{add(task='regression', loss='quantile', quantiles=[0.05, 0.5, 0.95])}/predict"
+    answer = client.post(path, json={"x": ROWS.tolist()}).json()
+    assert answer["quantile_levels"] == [0.05, 0.5, 0.95]
+    quantiles = np.array(answer["quantiles"])
+    assert quantiles.shape == (len(ROWS), 3)
+    assert (np.diff(quantiles) >= 0).all()
+    assert answer["values"] == quantiles[:, 1].tolist()
+    binary = client.post(path, content=npy(ROWS), headers=NPY).content
+    np.testing.assert_array_equal(load(binary)["quantiles"], quantiles)
+
+
+def test_several_targets(client: httpx.Client, add: Callable[..., str]):
+    path = f"/models/{add(task='regression', loss='quantile', targets=('p', 'q'))}/predict"
+    answer = client.post(path, json={"x": ROWS.tolist(), "mc_samples": 4}).json()
+    assert answer["target_names"] == ["p", "q"]
+    values, quantiles = np.array(answer["values"]), np.array(answer["quantiles"])
+    assert quantiles.shape == (len(ROWS), 2, 3)
+    np.testing.assert_array_equal(values, quantiles[:, :, 1])
+    assert np.array(answer["std"]).shape == (len(ROWS), 2)
+    assert (values[:, 1] < values[:, 0]).all(), "each in its unit"
+    binary = client.post(path, content=npy(ROWS), params={"mc_samples": 4}, headers=NPY).content
+    np.testing.assert_array_equal(load(binary)["quantiles"], quantiles)
 
 
 def test_every_form_of_a_request_gives_the_same_prediction(client: httpx.Client, add: Callable[..., str]):

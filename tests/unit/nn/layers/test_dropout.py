@@ -74,7 +74,7 @@ def test_the_whole_gradient_of_a_network_with_the_variant(
 ):
     made = network(RULES[name], place=place, activation=activation)
     rng = np.random.default_rng(2)
-    x, y = rng.standard_normal((6, UNITS)), rng.standard_normal(6)
+    x, y = rng.standard_normal((6, UNITS)), rng.standard_normal((6, 1))
     loss = LOSSES["squared_error"]
 
     def objective() -> float:

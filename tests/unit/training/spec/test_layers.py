@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
+from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.layers import LAYERS
 from dropout_service.training.spec import LayerSpec, ModelSpec
 from dropout_service.training.trainer import Trainer
@@ -80,4 +81,4 @@ def test_the_schema_has_an_alternative_for_each_kind():
         assert set(told[name]["properties"]) == {"kind", *own, *({"dropout"} if kind.drops else set())}
         assert kind.computes in told[name]["description"]
         assert told[name]["required"] == ["kind", *(one.name for one in kind.parameters if one.required)]
-    assert told["dense"]["properties"]["activation"]["enum"] == ["relu", "gelu", "tanh", "sigmoid", "selu"]
+    assert told["dense"]["properties"]["activation"]["enum"] == [*ACTIVATIONS, "linear"]

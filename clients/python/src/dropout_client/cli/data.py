@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dropout_client import ClassPrediction, Client, Prediction
+from dropout_client import ClassPrediction, Client, Prediction, ValuePrediction
 from dropout_client.cli.inputs import blamed_on, read_features
 from dropout_client.cli.output import AsJson, Limit, print_json, print_table, size, time
 
@@ -127,12 +127,27 @@ def _write_csv(prediction: Prediction) -> None:
             "mutual_information": prediction.mutual_information,
         }
     else:
-        columns = {"value": prediction.values, "std": prediction.std, "aleatoric_std": prediction.aleatoric_std}
+        columns = _value_columns(prediction)
     known = {name: column.tolist() for name, column in columns.items() if column is not None}
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(known)
     for row in zip(*known.values(), strict=True):
         writer.writerow([_short(cell) if isinstance(cell, float) else cell for cell in row])
+
+
+def _value_columns(prediction: ValuePrediction) -> dict[str, NDArray[Any] | None]:
+    """Return the figures of a regression as columns; of several targets, each has its name before it."""
+    columns: dict[str, NDArray[Any] | None] = {}
+    for place, target in enumerate(prediction.target_names or ("",)):
+        before = f"{target}_" if target else ""
+        several = (slice(None), place) if target else (slice(None),)
+        for name in ("value", "std", "aleatoric_std"):
+            figures = getattr(prediction, "values" if name == "value" else name)
+            columns[before + name] = None if figures is None else figures[several]
+        if prediction.quantiles is not None:
+            for i, level in enumerate(prediction.quantile_levels or ()):
+                columns[f"{before}quantile_{level:g}"] = prediction.quantiles[*several, i]
+    return columns
 
 
 def _take(values: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
