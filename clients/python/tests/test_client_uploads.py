@@ -44,8 +44,14 @@ def test_the_content_type_follows_from_the_source(source: Any, media_type: str):
 def test_a_file_is_not_read_and_gives_its_name():
     made = request("somewhere/pets.csv")
     assert made.body == Path("somewhere/pets.csv")
-    assert made.params == {"name": "pets"}
-    assert request("pets.csv", name="dogs").params == {"name": "dogs"}
+    assert made.params == {"name": "pets", "header": None, "missing": None}
+    assert request("pets.csv", name="dogs").params["name"] == "dogs"
+
+
+def test_how_a_csv_is_read_is_said():
+    said = {"name": "adult", "header": False, "missing": ["?"]}
+    assert request("adult.csv", header=False, missing=["?"]).params == said
+    assert request("adult.csv", header=False, missing="?").params == said
 
 
 def test_arrays_become_a_reproducible_npz():

@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -28,13 +29,20 @@ def is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell) is not None
 
 
-def is_missing(cell: str) -> bool:
-    """Whether a cell has no value."""
-    return cell in MISSING or cell.strip() in MISSING
+def is_missing(cell: str, marks: AbstractSet[str] = MISSING) -> bool:
+    """Whether a cell has no value: it is one of the marks that say so."""
+    return cell in marks or cell.strip() in marks
 
 
-def numbers(cells: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def numbers(cells: Sequence[str], marks: AbstractSet[str] = MISSING) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Convert the cells of one column.
+
+    Parameters
+    ----------
+    cells
+        The cells.
+    marks
+        What stands for no value.
 
     Returns
     -------
@@ -43,14 +51,15 @@ def numbers(cells: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_
     text
         Where a cell is text.
     """
-    values = _floats(cells)
+    values = _floats(cells) if marks is MISSING else None
     if values is None:
-        values = _floats(["nan" if cell in MISSING else cell for cell in cells])
+        values = _floats(["nan" if cell in marks else cell for cell in cells])
     if values is not None:
         return values, np.zeros(len(cells), np.bool_)
     distinct = set(cells)
-    meaning = {cell: float(cell) if is_number(cell) else np.nan for cell in distinct}
-    text = {cell for cell, value in meaning.items() if value != value and not is_missing(cell)}  # noqa: PLR0124 - NaN
+    gaps = {cell for cell in distinct if is_missing(cell, marks)}
+    meaning = {cell: float(cell) if is_number(cell) and cell not in gaps else np.nan for cell in distinct}
+    text = {cell for cell, value in meaning.items() if value != value and cell not in gaps}  # noqa: PLR0124 - NaN
     return (
         np.fromiter(map(meaning.__getitem__, cells), np.float64, len(cells)),
         np.fromiter(map(text.__contains__, cells), np.bool_, len(cells)),

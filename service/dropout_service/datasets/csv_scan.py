@@ -14,6 +14,8 @@ from dropout_service.datasets.statistics import Detail, Moments, count_bounded
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from dropout_service.datasets.csv_table import CsvTable
     from dropout_service.datasets.dataset import BadCell, Column
 
@@ -39,6 +41,7 @@ class CsvScan:
 
     def __init__(self, table: CsvTable) -> None:
         self.names = table.names
+        self._marks = table.missing
         self.rows = 0
         """Rows without the header."""
         width = len(table.names)
@@ -57,7 +60,7 @@ class CsvScan:
         rows = len(block[0])
         values = np.empty((rows, len(block)), order="F")
         for index, cells in enumerate(block):
-            column, text = numbers(cells)
+            column, text = numbers(cells, self._marks)
             values[:, index] = column
             texts = int(np.count_nonzero(text))
             self._texts[index] += texts
@@ -77,7 +80,7 @@ class CsvScan:
     def _column(self, index: int, name: str) -> tuple[Column, list[BadCell]]:
         missing, texts, counts = self._missing[index], self._texts[index], self._counts[index]
         present = self.rows - missing
-        labels = None if counts is None else stripped(counts)
+        labels = None if counts is None else stripped(counts, self._marks)
         if present == 0:
             return describe(name, "empty", {}, self._detail, missing=missing), []
         if labels is not None and all(label.lower() in TRUTH for label in labels):
@@ -93,12 +96,12 @@ class CsvScan:
         return describe(name, "text", labels, self._detail, missing=missing), []
 
 
-def stripped(counts: Counter[str]) -> Counter[str]:
+def stripped(counts: Counter[str], marks: AbstractSet[str] = MISSING) -> Counter[str]:
     """Leave out the missing cells, and the spaces around the others."""
     labels = Counter[str]()
     for cell, count in counts.items():
         label = cell.strip()
-        if label not in MISSING:
+        if label not in marks:
             labels[label] += count
     return labels
 

@@ -14,7 +14,8 @@ from functools import partial
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final, TextIO
 
-from dropout_service.datasets.cells import is_missing, is_number
+from dropout_service.datasets.cells import MISSING, is_missing, is_number
+from dropout_service.datasets.dataset import AS_IT_IS
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dropout_service.budgets import Budgets
+    from dropout_service.datasets.dataset import CsvOptions
 
 __all__ = ["CsvTable"]
 
@@ -36,7 +38,7 @@ _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class CsvTable:
-    """A CSV file with a header.
+    """A CSV file, with a header unless the options say otherwise.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ class CsvTable:
         The file, UTF-8 with or without a byte order mark.
     budgets
         Bound of its columns; ``None`` for what was found acceptable before.
+    options
+        Whether it has a header, and what stands for no value.
 
     Raises
     ------
@@ -53,8 +57,11 @@ class CsvTable:
         It has too many columns.
     """
 
-    def __init__(self, path: Path, budgets: Budgets | None = None) -> None:
+    def __init__(self, path: Path, budgets: Budgets | None = None, options: CsvOptions = AS_IT_IS) -> None:
         self._path = path
+        self.options = options
+        self.missing = MISSING.union(options.missing) if options.missing else MISSING
+        """What stands for no value."""
         with path.open("rb") as file:
             if file.read(2) in _UTF16:
                 raise InvalidInputError("the file is text in UTF-16; save it as UTF-8")
@@ -63,7 +70,9 @@ class CsvTable:
             raise InvalidInputError("the file is empty; it needs a header row with column names, then the data")
         if budgets is not None:
             budgets.check("columns", len(sample[0]))
-        self.names = _names(sample[0], sample[1:])
+        self.names = (
+            _names(sample[0], sample[1:]) if options.header else tuple(f"c{index}" for index in range(len(sample[0])))
+        )
         """Names of the columns."""
 
     def blocks(self) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
@@ -83,7 +92,8 @@ class CsvTable:
         block_rows = max(_MIN_BLOCK_ROWS, _BLOCK_CELLS // width)
         first = 1
         with closing(self._rows(self.delimiter)) as rows:
-            next(rows)
+            if self.options.header:
+                next(rows)
             even = self._even(rows)
             while block := list(islice(even, block_rows)):
                 yield first, list(zip(*block, strict=True))
@@ -95,7 +105,8 @@ class CsvTable:
         for row, cells in enumerate(rows, start=1):
             if len(cells) != width:
                 hint = "; is a cell with the delimiter in it not quoted?" if len(cells) > width else ""
-                raise InvalidInputError(f"row {row} has {len(cells)} cells, but the header has {width} columns{hint}")
+                first = "header" if self.options.header else "first row"
+                raise InvalidInputError(f"row {row} has {len(cells)} cells, but the {first} has {width} columns{hint}")
             yield cells
 
     def _detect(self) -> tuple[str, list[list[str]]]:
@@ -176,7 +187,8 @@ def _names(header: Sequence[str], sample: Sequence[Sequence[str]]) -> tuple[str,
         raise InvalidInputError("the file is not text: its first line has bytes of value 0")
     if _looks_like_data(names, sample):
         raise InvalidInputError(
-            f"the first row ({_shown(names)}) looks like data; a header row with the names of the columns is required"
+            f"the first row ({_shown(names)}) looks like data; give a header row with the names of the columns, or say "
+            "that there is none (`header=false`)"
         )
     empty = [str(index) for index, name in enumerate(names, start=1) if not name]
     if empty:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FORMATS", "BadCell", "ClassCount", "Column", "ColumnType", "Dataset", "DatasetFormat", "TableSchema"]
+__all__ = [
+    "AS_IT_IS",
+    "FORMATS",
+    "BadCell",
+    "ClassCount",
+    "Column",
+    "ColumnType",
+    "CsvOptions",
+    "Dataset",
+    "DatasetFormat",
+    "TableSchema",
+]
 
 PartT = TypeVar("PartT", "BadCell", "ClassCount", "Column")
 
@@ -87,6 +98,26 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class CsvOptions:
+    """How a CSV file is read, beyond what it tells itself.
+
+    Parameters
+    ----------
+    header
+        Whether its first row has the names of the columns; else they are ``c0``, ``c1``, ...
+    missing
+        Cells that stand for no value, beside those that always do; sorted.
+    """
+
+    header: bool = True
+    missing: tuple[str, ...] = ()
+
+
+AS_IT_IS: Final = CsvOptions()
+"""The options of a file that is read as it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class TableSchema:
     """What is in a dataset.
 
@@ -100,12 +131,15 @@ class TableSchema:
         The column that a training predicts unless its spec names another.
     bad_cells
         The first few cells that do not fit, in the order of the columns.
+    options
+        How a CSV file was read.
     """
 
     rows: int
     columns: tuple[Column, ...]
     target: str
     bad_cells: tuple[BadCell, ...] = ()
+    options: CsvOptions = AS_IT_IS
 
     def column(self, name: str) -> Column | None:
         """Find a column by its name."""
@@ -113,14 +147,24 @@ class TableSchema:
 
     def to_json(self) -> dict[str, Any]:
         """Give the schema as plain JSON values."""
-        return asdict(self)
+        document = asdict(self)
+        if self.options == AS_IT_IS:
+            del document["options"]
+        return document
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TableSchema:
         """Read what ``to_json`` has written; what a later version wrote beside it is left out."""
         columns = tuple(_column(column) for column in value["columns"])
         bad_cells = tuple(_known(BadCell, cell) for cell in value["bad_cells"])
-        return cls(rows=value["rows"], columns=columns, target=value["target"], bad_cells=bad_cells)
+        options = value.get("options", {})
+        return cls(
+            rows=value["rows"],
+            columns=columns,
+            target=value["target"],
+            bad_cells=bad_cells,
+            options=CsvOptions(options.get("header", True), tuple(options.get("missing", ()))),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +174,8 @@ class Dataset:
     Parameters
     ----------
     id
-        ``sha256-`` and the first 32 hexadecimal digits of the content's SHA-256: equal content, equal id.
+        ``sha256-`` and the first 32 hexadecimal digits of the content's SHA-256: equal content, equal id. With options,
+        those of the SHA-256 of content and options.
     name
         A name for people.
     format

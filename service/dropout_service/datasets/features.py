@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.datasets.cells import TRUTH, is_missing, numbers
+from dropout_service.datasets.cells import MISSING, TRUTH, is_missing, numbers
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.columns.cells import as_label, as_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -32,9 +33,12 @@ class RawFeature:
         What the schema says of it.
     kind
         How it is used.
+    marks
+        Cells that stand for no value.
     """
 
-    def __init__(self, index: int, column: Column, kind: ColumnKind) -> None:
+    def __init__(self, index: int, column: Column, kind: ColumnKind, marks: AbstractSet[str] = MISSING) -> None:
+        self._marks = marks
         self.index = index
         self.column = column
         self._kind = kind
@@ -61,7 +65,7 @@ class RawFeature:
             A cell of a date is none.
         """
         if not self.has_labels and self._kind != "date":
-            return numbers_of(cells, self.column)
+            return numbers_of(cells, self.column, self._marks)
         read = self._of_date if self._kind == "date" else self._of_text
         known = self._read
         values = np.empty(len(cells))
@@ -81,7 +85,7 @@ class RawFeature:
         return np.array(codes)[inverse]
 
     def _told(self, read: Callable[[str], float], cell: str, row: int) -> float:
-        if is_missing(cell):
+        if is_missing(cell, self._marks):
             return np.nan
         try:
             return read(cell)
@@ -102,8 +106,8 @@ class RawFeature:
         return self._places.setdefault(label, float(len(self._places)))
 
 
-def numbers_of(cells: Sequence[str], column: Column) -> NDArray[np.float64]:
+def numbers_of(cells: Sequence[str], column: Column, marks: AbstractSet[str] = MISSING) -> NDArray[np.float64]:
     """Read cells of numbers or truth values; NaN where there is none."""
     if column.type == "boolean":
         return np.array([TRUTH.get(cell.strip().lower(), np.nan) for cell in cells], np.float64)
-    return numbers(cells)[0]
+    return numbers(cells, marks)[0]

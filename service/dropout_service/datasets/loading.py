@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropout_service.datasets.arrays import open_npy, read_npz
-from dropout_service.datasets.cells import is_missing
+from dropout_service.datasets.cells import MISSING, is_missing
 from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.datasets.dataset import FORMATS
@@ -81,13 +81,14 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     """
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
+    marks = MISSING.union(dataset.schema.options.missing)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
     first, *others = choice.targets
     beside = [*others, *choice.weights]  # read as features, behind these
     features = [
-        RawFeature(position[column.name], column, kind)
+        RawFeature(position[column.name], column, kind, marks)
         for column, kind in zip(choice.features, choice.kinds, strict=True)
-    ] + [RawFeature(position[column.name], column, "number") for column in beside]
+    ] + [RawFeature(position[column.name], column, "number", marks) for column in beside]
     target = position[first.name]
     with blobs.as_file(dataset.blob_key) as path:
         if dataset.format == "csv":
@@ -97,7 +98,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
         else:
             x, values = _read_npz(path, features, target)
     if any(column.missing for column in choice.targets):
-        first_there = [not is_missing(one) for one in values] if isinstance(values, list) else ~np.isnan(values)
+        first_there = [not is_missing(one, marks) for one in values] if isinstance(values, list) else ~np.isnan(values)
         targets = slice(len(choice.features), len(choice.features) + len(others))
         there = np.asarray(first_there) & ~np.isnan(x[:, targets]).any(axis=1)
         x = x[there]
@@ -148,14 +149,14 @@ def _read_csv(path: Path, dataset: Dataset, features: Sequence[RawFeature], targ
     is_text = columns[target].type == "text"
     labels: list[str] = []
     y = np.empty(0 if is_text else rows)
-    for first_row, block in CsvTable(path).blocks():
+    for first_row, block in CsvTable(path, options=dataset.schema.options).blocks():
         start, stop = first_row - 1, first_row - 1 + len(block[0])
         for position, feature in enumerate(features):
             x[start:stop, position] = feature.of_cells(block[feature.index], first_row)
         if is_text:
             labels += [cell.strip() for cell in block[target]]
         else:
-            y[start:stop] = numbers_of(block[target], columns[target])
+            y[start:stop] = numbers_of(block[target], columns[target], MISSING.union(dataset.schema.options.missing))
     return x, labels if is_text else y
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from dropout_service.budgets import Budgets
 from dropout_service.database.clock import now_s
 from dropout_service.database.engine import reading, writing
-from dropout_service.datasets.dataset import Dataset, TableSchema
+from dropout_service.datasets.dataset import AS_IT_IS, Dataset, TableSchema
 from dropout_service.datasets.scan import detect_format, scan
 from dropout_service.datasets.tables import datasets
 from dropout_service.errors import InvalidInputError, NotFoundError
@@ -27,13 +28,18 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
 
     from dropout_service.blobs import BlobStore
-    from dropout_service.datasets.dataset import DatasetFormat
+    from dropout_service.datasets.dataset import CsvOptions, DatasetFormat
 
 __all__ = ["DatasetRegistry", "Upload", "key_of"]
 
 _ID_DIGITS: Final = 32
+_DISTINCT_DIGITS: Final = 8
 _LISTED_CHARS: Final = 1 << 22
 """Characters of the descriptions of listed datasets together; each takes some 30 bytes while it is answered."""
+
+
+_WITH_OPTIONS: Final = "csv+options"
+"""Stored as the format of a CSV file with options, so that an earlier version, which would not see them, leaves it."""
 
 
 def _anything(_schema: TableSchema) -> None:
@@ -89,6 +95,7 @@ class DatasetRegistry:
         *,
         name: str | None = None,
         format: DatasetFormat | None = None,  # noqa: A002 - the field's word
+        options: CsvOptions = AS_IT_IS,
         accept: Callable[[TableSchema], None] = _anything,
     ) -> tuple[Dataset, bool]:
         """Look through the content and keep it.
@@ -101,6 +108,8 @@ class DatasetRegistry:
             A name for people. Default: the id.
         format
             What the content is said to be. Default: what it looks like.
+        options
+            How a CSV file is read: the same content read in another way is another dataset.
         accept
             Called with what is in it, before anything is kept; nothing is if it raises.
 
@@ -120,7 +129,7 @@ class DatasetRegistry:
             It has too many columns, or unpacks to too much.
         """
         digest = upload.digest
-        dataset_id = f"sha256-{digest.removeprefix('sha256:')[:_ID_DIGITS]}"
+        dataset_id = _id_of(digest, options)
         known = self._find(dataset_id)
         if known is not None and self._has_content(known):
             accept(known.schema)
@@ -130,7 +139,7 @@ class DatasetRegistry:
         found = detect_format(path)
         if format is not None and format != found:
             raise InvalidInputError(f"the content is said to be {format}, but it looks like {found}")
-        schema = scan(path, found, self._budgets)
+        schema = scan(path, found, self._budgets, options)
         accept(schema)
         # A key of its own for each upload: a dataset that is deleted and uploaded at the same time either keeps
         # its blob or has none, never a row without a blob. The row decides which upload counts.
@@ -139,9 +148,10 @@ class DatasetRegistry:
         row = {
             "id": dataset_id,
             "name": name or dataset_id,
-            "format": found,
+            "format": found if options == AS_IT_IS else _WITH_OPTIONS,
             "size_bytes": upload.size_bytes,
-            "digest": digest,
+            # The same content with other options is another row, and digests are unique.
+            "digest": digest if options == AS_IT_IS else f"{digest}+{dataset_id[-_DISTINCT_DIGITS:]}",
             "schema": schema.to_json(),
             "blob_key": blob_key,
         }
@@ -273,6 +283,14 @@ def _newest_first(query: Select[Any], limit: int, after: str | None) -> Select[A
     return query if after is None else query.where(tuple_(datasets.c.created_at, datasets.c.id) < _position(after))
 
 
+def _id_of(digest: str, options: CsvOptions) -> str:
+    digits = digest.removeprefix("sha256:")
+    if options != AS_IT_IS:
+        meaning = json.dumps([digits, options.header, options.missing])
+        digits = hashlib.sha256(meaning.encode()).hexdigest()
+    return f"sha256-{digits[:_ID_DIGITS]}"
+
+
 def _no_such(dataset_id: str) -> NotFoundError:
     return NotFoundError(f"there is no dataset `{dataset_id}`; GET /datasets lists them")
 
@@ -295,6 +313,8 @@ def _position(after: str) -> tuple[float, str]:
 def _dataset(row: Mapping[Any, Any]) -> Dataset:
     fields = dict(row)
     stored = fields.pop("schema")
+    if fields["format"] == _WITH_OPTIONS:
+        fields |= {"format": "csv", "digest": fields["digest"].partition("+")[0]}
     try:
         return Dataset(**fields, schema=TableSchema.from_json(stored))
     except (TypeError, KeyError) as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dropout_service.datasets.array_scan import array_columns, text_column
 from dropout_service.datasets.arrays import open_npy, read_npz
 from dropout_service.datasets.csv_scan import CsvScan
 from dropout_service.datasets.csv_table import CsvTable
-from dropout_service.datasets.dataset import BadCell, Column, DatasetFormat, TableSchema
+from dropout_service.datasets.dataset import AS_IT_IS, BadCell, Column, CsvOptions, DatasetFormat, TableSchema
+from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +32,12 @@ def detect_format(path: Path) -> DatasetFormat:
     return "npz" if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) else "csv"
 
 
-def scan(path: Path, format: DatasetFormat, budgets: Budgets) -> TableSchema:  # noqa: A002 - the field's word
+def scan(
+    path: Path,
+    format: DatasetFormat,  # noqa: A002 - the field's word
+    budgets: Budgets,
+    options: CsvOptions = AS_IT_IS,
+) -> TableSchema:
     """Read a file and describe every column.
 
     Parameters
@@ -41,6 +48,8 @@ def scan(path: Path, format: DatasetFormat, budgets: Budgets) -> TableSchema:  #
         How it is written.
     budgets
         Bounds of its columns, and of its arrays when they are unpacked.
+    options
+        How a CSV file is read.
 
     Raises
     ------
@@ -50,8 +59,10 @@ def scan(path: Path, format: DatasetFormat, budgets: Budgets) -> TableSchema:  #
         It has too many columns, or unpacks to too much.
     """
     if format == "csv":
-        table = CsvScan(CsvTable(path, budgets))
-        return _schema(table.rows, table.columns(), target=table.names[-1])
+        table = CsvScan(CsvTable(path, budgets, options))
+        return replace(_schema(table.rows, table.columns(), target=table.names[-1]), options=options)
+    if options != AS_IT_IS:
+        raise InvalidInputError(f"`header` and `missing` are for csv; this is {format}")
     if format == "npy":
         array = open_npy(path, budgets)
         columns = array_columns(array, [f"c{index}" for index in range(array.shape[1])])

@@ -158,7 +158,7 @@ def test_one_column_and_blank_lines(scanned: Scan):
         (",a\n0,2\n", "index=False"),
         ('a,b\n1,2\n"3,4\n', "line 3: a quoted cell is never closed"),
         ('a,b\n"1"2,3\n', "line 2: quotes do not match"),
-        ("5.1,3.5,setosa\n4.9,3.0,virginica\n", "looks like data; a header row"),
+        ("5.1,3.5,setosa\n4.9,3.0,virginica\n", "looks like data; give a header row"),
         ("1,2,3\n4,5,6\n", "looks like data"),
         ("1,2\n", "looks like data"),
         (b"a,b\n1,2\n3,\xe9t\xe9\n", r"byte 10 of the file \(0xe9\) is not UTF-8"),

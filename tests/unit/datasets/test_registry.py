@@ -7,15 +7,26 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from sqlalchemy import select
 
+from dropout_service.database.engine import reading
+from dropout_service.datasets.dataset import CsvOptions
+from dropout_service.datasets.inline import from_arrays
+from dropout_service.datasets.loading import load_training_data
 from dropout_service.datasets.registry import key_of
+from dropout_service.datasets.tables import datasets
 from dropout_service.errors import InvalidInputError, NotFoundError
+from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sqlalchemy import Engine
+
     from dropout_service.blobs import BlobStore
+    from dropout_service.datasets.dataset import Dataset
     from dropout_service.datasets.registry import DatasetRegistry
 
 CSV = b"a,b\n1,2\n3,4\n"
@@ -136,3 +147,58 @@ def test_large_content_is_stored_as_it_is(registry: DatasetRegistry, blobs: Blob
     dataset = registry.add_content(content)
     assert dataset.schema.rows == 200_000
     assert blobs.get(dataset.blob_key) == content
+
+
+ADULTS = b"39, Private, ?\n50, ?, 3\n38, Private, -999\n"
+
+
+def test_a_file_without_a_header_and_with_marks_of_its_own(registry: DatasetRegistry, blobs: BlobStore):
+    options = CsvOptions(header=False, missing=("-999", "?"))
+    with registry.upload() as upload:
+        upload.write(ADULTS)
+        dataset, created = registry.add(upload, options=options)
+    assert created
+    assert dataset.schema.options == options
+    assert [(one.name, one.type, one.missing) for one in dataset.schema.columns] == [
+        ("c0", "integer", 0),
+        ("c1", "text", 1),
+        ("c2", "integer", 2),
+    ]
+    assert registry.get(dataset.id) == dataset
+    spec = TrainingSpec.model_validate(
+        {"task": "regression", "data": {"dataset": dataset.id, "target": "c0", "columns": {"c1": {"kind": "category"}}}}
+    )
+    data = load_training_data(dataset, blobs, spec)
+    assert data.labels == {"c1": ("Private",)}
+    np.testing.assert_array_equal(data.x, [[0, np.nan], [np.nan, 3], [0, np.nan]])
+
+
+def test_the_same_content_read_in_another_way_is_another_dataset(registry: DatasetRegistry):
+    ways = [CsvOptions(header=False, missing=missing) for missing in ((), ("?",), ("-999", "?"))]
+    found: list[Dataset] = []
+    for options in [*ways, *ways]:
+        with registry.upload() as upload:
+            upload.write(ADULTS)
+            found.append(registry.add(upload, options=options)[0])
+    assert len({dataset.id for dataset in found}) == 3
+    assert [dataset.id for dataset in found[:3]] == [dataset.id for dataset in found[3:]]
+    assert {(dataset.digest, dataset.format) for dataset in found} == {
+        (f"sha256:{hashlib.sha256(ADULTS).hexdigest()}", "csv")
+    }
+
+
+def test_options_are_for_csv(registry: DatasetRegistry):
+    with registry.upload() as upload:
+        upload.write(from_arrays([[1.0], [2.0]], [1, 2]))
+        with pytest.raises(InvalidInputError, match="`header` and `missing` are for csv; this is npz"):
+            registry.add(upload, options=CsvOptions(header=False))
+
+
+def test_an_earlier_version_leaves_a_file_with_options_alone(registry: DatasetRegistry, engine: Engine):
+    """It would take the first row for the names of the columns."""
+    with registry.upload() as upload:
+        upload.write(ADULTS)
+        registry.add(upload, options=CsvOptions(header=False))
+    with reading(engine) as connection:
+        (stored,) = connection.execute(select(datasets.c.format)).scalars()
+    assert stored not in {"csv", "npy", "npz"}

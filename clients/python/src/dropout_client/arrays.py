@@ -5,26 +5,29 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 __all__ = [
     "ArrayLike",
     "SupportsArray",
+    "from_npy",
     "is_array",
     "is_table",
     "plain",
+    "plain_value",
     "to_array",
     "to_csv",
     "to_features",
     "to_mask",
     "to_npy",
     "to_npz",
+    "to_records",
     "unpack_bits",
 ]
 
@@ -63,6 +66,26 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{value!r} is neither a number, nor text, nor a list or dictionary of them")
 
 
+def to_records(value: Any) -> list[dict[str, Any]] | None:
+    """Make records of an Arrow table or a list of dictionaries, ``None`` where there is no value; else ``None``."""
+    if hasattr(value, "to_pylist"):
+        value = value.to_pylist()
+    if not isinstance(value, Sequence) or not value or not isinstance(value[0], Mapping):
+        return None
+    return [{str(name): None if _is_nan(cell) else cell for name, cell in record.items()} for record in value]
+
+
+def plain_value(value: Any) -> Any:
+    """Make what JSON knows of a single value: a NumPy number, a date or a time."""
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return plain(value)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def to_array(value: Any) -> NDArray[Any]:
     """Make an array; lists of Python numbers become float64, an array keeps its type.
 
@@ -94,6 +117,13 @@ def to_npy(array: NDArray[Any]) -> bytes:
     body = io.BytesIO()
     np.lib.format.write_array(body, _without_objects(array), allow_pickle=False)
     return body.getvalue()
+
+
+def from_npy(path: Path) -> NDArray[Any]:
+    """Read an array from an npy file."""
+    import numpy as np
+
+    return np.load(path, allow_pickle=False)
 
 
 def to_npz(arrays: Mapping[str, Any]) -> bytes:

@@ -21,6 +21,8 @@ from dropout_client.paging import pages
 from dropout_client.records import Dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dropout_client.arrays import ArrayLike, SupportsArray
     from dropout_client.flows import Body, Flow, Stream
     from dropout_client.transport import AsyncRunner, Runner
@@ -43,6 +45,8 @@ def upload_dataset(
     y: ArrayLike | None = None,
     name: str | None = None,
     format: DatasetFormat | None = None,  # noqa: A002  # the name of the thing
+    header: bool = True,
+    missing: Sequence[str] = (),
 ) -> Flow[Dataset]:
     """Store a dataset. The same content has the same id and is stored once.
 
@@ -56,6 +60,10 @@ def upload_dataset(
         A name for people; by default that of the file.
     format
         ``csv``, ``npy`` or ``npz``; by default the ending of the path. Needed for bytes.
+    header
+        Of csv: whether the first row has the names of the columns; else they are ``c0``, ``c1``, ...
+    missing
+        Of csv: cells that stand for no value, such as ``?`` or ``-999``, beside empty ones, NA, NaN and null.
 
     Returns
     -------
@@ -67,7 +75,11 @@ def upload_dataset(
         Request(
             method="POST",
             path="/datasets",
-            params={"name": name or file_name},
+            params={
+                "name": name or file_name,
+                "header": None if header else False,
+                "missing": [missing] if isinstance(missing, str) else list(missing) or None,
+            },
             headers={"Content-Type": _MEDIA_TYPES[kind], "Idempotency-Key": str(uuid.uuid4())},
             body=body,
         )

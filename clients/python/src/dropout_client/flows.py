@@ -63,7 +63,7 @@ class Request:
 
     method: str
     path: str
-    params: Mapping[str, str | int | float | bool | None] = field(default_factory=dict[str, Any])
+    params: Mapping[str, str | int | float | bool | list[str] | None] = field(default_factory=dict[str, Any])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Body | None = None
     stream: bool = False

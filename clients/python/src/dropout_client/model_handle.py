@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from dropout_client.arrays import ArrayLike
     from dropout_client.flows import Flow
-    from dropout_client.predictions import Prediction
+    from dropout_client.predictions import Prediction, Rows
     from dropout_client.records import Label, ModelRecord
 
 __all__ = ["ModelState", "delete", "download", "predict"]
@@ -68,13 +67,15 @@ class ModelState:
         return self.record.weights_digest
 
 
-def predict(model: ModelState, x: ArrayLike, *, mc_samples: int | None = None, seed: int = 0) -> Flow[Prediction]:
+def predict(model: ModelState, x: Rows, *, mc_samples: int | None = None, seed: int = 0) -> Flow[Prediction]:
     """Predict.
 
     Parameters
     ----------
     x
-        Raw features, shape (rows, features): an array, lists or a data frame. The model scales them itself.
+        Raw rows: a data frame (pandas, polars), an Arrow table or a list of dictionaries, whose columns are found by
+        name, with gaps and values that are new; the path of such a csv file; or an array or lists of numbers, shape
+        (rows, features), with the columns in the order of ``feature_names``. The model encodes and scales them itself.
     mc_samples
         Passes with dropout switched on (Gal and Ghahramani 2016), which tell how sure the network is.
         ``None``: one pass without dropout.

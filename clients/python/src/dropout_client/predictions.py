@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropout_client import arrays, safetensors
+from dropout_client.arrays import ArrayLike
 from dropout_client.errors import UnexpectedResponseError
 from dropout_client.flows import Request, send
 
@@ -16,11 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dropout_client.arrays import ArrayLike
-    from dropout_client.flows import Flow
+    from dropout_client.flows import Body, Flow
     from dropout_client.records import Label
 
-__all__ = ["ClassPrediction", "Prediction", "ValuePrediction", "predict"]
+__all__ = ["ClassPrediction", "Prediction", "Rows", "ValuePrediction", "predict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,24 +95,43 @@ class ValuePrediction(_Sampled):
 Prediction = ClassPrediction | ValuePrediction
 """What ``predict`` gives: by the task of the model, one or the other."""
 
-_NPY = "application/x-npy"
+Rows = ArrayLike | Path
+"""Rows to predict: a data frame, an Arrow table or a list of dictionaries, by column name; the path of a csv or npy
+file; or an array, its columns in the order of the model's features."""
+
+_NPY, _CSV, _JSON = "application/x-npy", "text/csv", "application/json"
 _TIMEOUT_S = 600.0
 
 
-def predict(model_id: str, x: ArrayLike, *, mc_samples: int | None = None, seed: int = 0) -> Flow[Prediction]:
+def predict(model_id: str, x: Rows, *, mc_samples: int | None = None, seed: int = 0) -> Flow[Prediction]:
     """Let a model predict; see ``model_handle.predict``."""
+    media_type, body = _content(x)
     response = yield from send(
         Request(
             method="POST",
             path=f"/models/{model_id}/predict",
             params={"mc_samples": mc_samples, "seed": seed},
-            headers={"Content-Type": _NPY, "Accept": safetensors.MEDIA_TYPE},
-            body=arrays.to_npy(arrays.to_features(x)),
+            headers={"Content-Type": media_type, "Accept": safetensors.MEDIA_TYPE},
+            body=body,
             timeout_s=_TIMEOUT_S,
             repeat_after_timeout=False,
         )
     )
     return _prediction(*safetensors.decode(response.content))
+
+
+def _content(x: Rows) -> tuple[str, Body]:
+    """Media type and content of a request for rows."""
+    if isinstance(x, Path):
+        if x.suffix.lower() != ".npy":
+            return _CSV, x
+        x = arrays.from_npy(x)
+    if arrays.is_table(x):
+        return _CSV, arrays.to_csv(x)
+    records = arrays.to_records(x)
+    if records is not None:
+        return _JSON, json.dumps({"records": records}, default=arrays.plain_value, allow_nan=False).encode()
+    return _NPY, arrays.to_npy(arrays.to_features(x))
 
 
 def _prediction(tensors: dict[str, NDArray[Any]], facts: dict[str, str]) -> Prediction:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClassCount",
     "Column",
+    "ColumnDecision",
     "Dataset",
     "EpochMetrics",
     "Event",
@@ -65,10 +66,20 @@ class ClassCount(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDecision(_Record):
+    """What a training does with a column unless its specification says otherwise, and why."""
+
+    use: bool
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Column(_Record):
     """One column of a dataset.
 
     ``min``, ``max``, ``mean`` and ``std`` are of number columns, ``classes`` of columns with few distinct values.
+    ``training`` says what a training does with it; it is ``None`` for the default target.
     """
 
     name: str
@@ -81,12 +92,14 @@ class Column(_Record):
     std: float | None = None
     classes: tuple[ClassCount, ...] | None = None
     constant: bool = False
+    training: ColumnDecision | None = None
 
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
-        classes = document.get("classes")
+        classes, training = document.get("classes"), document.get("training")
         counts = None if classes is None else tuple(ClassCount.from_json(one) for one in classes)
-        return super(Column, cls)._build(document, classes=counts, **converted)
+        decision = None if training is None else ColumnDecision.from_json(training)
+        return super(Column, cls)._build(document, classes=counts, training=decision, **converted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -20,14 +20,17 @@ from dropout_service.api.http.openapi import binary_body, binary_example
 from dropout_service.api.http.pages import Page, PageQuery
 from dropout_service.api.http.problems import problem_responses
 from dropout_service.datasets import inline
-from dropout_service.datasets.dataset import ColumnType, DatasetFormat
+from dropout_service.datasets.dataset import ColumnType, CsvOptions, DatasetFormat
+from dropout_service.datasets.decisions import decide
 from dropout_service.datasets.registry import key_of
 from dropout_service.errors import ConflictError, UnsupportedMediaTypeError
+from dropout_service.training.spec import ColumnKind
 from dropout_service.training.spec.strict import Name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from dropout_service.datasets.dataset import Dataset
     from dropout_service.datasets.registry import Upload
 
 __all__ = ["DatasetReport", "router"]
@@ -47,6 +50,8 @@ _MEDIA_TYPES: Final[dict[DatasetFormat, str]] = {
     "npy": "application/x-npy",
     "npz": "application/x-npz",
 }
+_MOST_MARKS: Final = 20
+Mark = Annotated[str, Field(min_length=1, max_length=40)]
 _BUFFER_BYTES: Final = 1 << 20
 
 _NPY_EXAMPLE: Final = binary_example(
@@ -78,6 +83,14 @@ class BadCellReport(_Report):
     message: str = Field(description="What is wrong with it.")
 
 
+class DecisionReport(_Report):
+    """What a training does with a column unless `data.columns` or `data.features` say otherwise."""
+
+    use: bool = Field(description="Whether it is a feature.")
+    kind: ColumnKind = Field(description="As what.")
+    reason: str = Field(description="Why.", examples=["category: 3 distinct texts"])
+
+
 class ColumnReport(_Report):
     """One column."""
 
@@ -100,6 +113,16 @@ class ColumnReport(_Report):
         description="Every value with its count, in sorted order, when there are at most 100 (fewer in a wide table)."
     )
     constant: bool = Field(description="Whether all values are equal, so that nothing can be learned from the column.")
+    training: DecisionReport | None = Field(
+        default=None, description="What a training does with it by default; null for the default target."
+    )
+
+
+class CsvOptionsReport(_Report):
+    """How a csv file is read."""
+
+    header: bool = Field(description="Whether its first row has the names of the columns.")
+    missing: list[str] = Field(description="Cells that stand for no value, beside those that always do.")
 
 
 class TableReport(_Report):
@@ -109,6 +132,7 @@ class TableReport(_Report):
     columns: list[ColumnReport] = Field(description="The columns in their order; of an npz those of `x`, then `y`.")
     target: str = Field(description="The column that a training predicts unless its specification names another.")
     bad_cells: list[BadCellReport] = Field(description="The first 5 bad cells of a column, at most 50 in all.")
+    options: CsvOptionsReport = Field(description="How a csv file is read: what was said when it was uploaded.")
 
 
 class DatasetReport(_Report):
@@ -127,6 +151,21 @@ class DatasetReport(_Report):
     unreadable: str | None = Field(
         default=None, description="Why the stored schema cannot be read, which has no columns then. Null otherwise."
     )
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Tell of a dataset, and what a training does with its columns."""
+        report = cls.model_validate(dataset)
+        schema = dataset.schema
+        columns = [
+            told
+            if column.name == schema.target
+            else told.model_copy(
+                update={"training": DecisionReport.model_validate(decide(column, schema, dataset.format))}
+            )
+            for told, column in zip(report.table.columns, schema.columns, strict=True)
+        ]
+        return report.model_copy(update={"table": report.table.model_copy(update={"columns": columns})})
 
 
 _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59.2,cat\n"
@@ -161,23 +200,39 @@ async def upload_dataset(
     response: Response,
     datasets: Datasets,
     compute: Compute,
+    *,
     name: Annotated[Name | None, Query(description="A name for people. Default: the id.")] = None,
+    header: Annotated[
+        bool, Query(description="Of csv: whether the first row has the names of the columns; else they are c0, c1, ...")
+    ] = True,
+    missing: Annotated[
+        list[Mark] | None,
+        Query(
+            max_length=_MOST_MARKS,
+            description="Of csv: a cell that stands for no value, such as `?` or `-999`, beside an empty one, NA, N/A, "
+            "NaN and null; several times for several.",
+        ),
+    ] = None,
 ) -> DatasetReport:
     """Store a table, and learn what is in it before any training.
 
     `text/csv`: a header row, then numbers, text or nothing (empty, NA, NaN, null) in UTF-8, delimited by comma,
-    semicolon or tab. `application/x-npy`: a 2-D array of numbers, the last column being the target.
+    semicolon or tab; `header=false` and `missing=?` for those without a header, or with marks of their own.
+    `application/x-npy`: a 2-D array of numbers, the last column being the target.
     `application/x-npz`: the arrays `x` (rows, features), `y` (rows,) and perhaps `feature_names`.
     Content that is stored already is answered with 200 and the dataset that holds it.
     """
     said = _said_format(request)
+    options = CsvOptions(header, tuple(sorted({mark.strip() for mark in missing or ()})))
     with compute.place() as place:
         async with contextmanager_in_threadpool(datasets.upload()) as upload:
             await _receive(request, upload)
-            dataset, created = await place.run(request, partial(datasets.add, upload, name=name, format=said))
+            dataset, created = await place.run(
+                request, partial(datasets.add, upload, name=name, format=said, options=options)
+            )
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/datasets/{dataset.id}"
-    return DatasetReport.model_validate(dataset)
+    return DatasetReport.of(dataset)
 
 
 @router.get("", operation_id="list_datasets", summary="List datasets", responses=problem_responses())
@@ -185,13 +240,13 @@ def list_datasets(datasets: Datasets, page: PageQuery) -> Page[DatasetReport]:
     """Give the datasets, newest first, in pages; a page of wide tables may have fewer than `limit`."""
     limit = datasets.fitting(limit=page.limit, after=page.after)
     found = datasets.list(limit=limit + 1, after=page.after)
-    return Page[DatasetReport].of(found, limit=limit, key=key_of, item=DatasetReport.model_validate)
+    return Page[DatasetReport].of(found, limit=limit, key=key_of, item=DatasetReport.of)
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset", summary="Read a dataset", responses=problem_responses(404))
 def get_dataset(dataset_id: str, datasets: Datasets) -> DatasetReport:
     """Give a dataset's schema: rows, columns, types, missing values, classes, bad cells."""
-    return DatasetReport.model_validate(datasets.get(dataset_id))
+    return DatasetReport.of(datasets.get(dataset_id))
 
 
 @router.get(

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["JSON", "accepted_media_type", "body_media_type", "check_encoding"]
+__all__ = ["CSV", "JSON", "accepted_media_type", "body_media_type", "check_encoding"]
 
+CSV: Final = "text/csv"
 JSON: Final = "application/json"
 
 _RANGE: Final = re.compile(r"\s*([^\s;,]+)\s*((?:;[^,]*)?)")

@@ -19,10 +19,11 @@ from dropout_service.api.arrays.schemas import Numbers
 from dropout_service.api.dependencies import Compute, Models, RequestLimits
 from dropout_service.api.http.bodies import PartsResponse, read_buffer
 from dropout_service.api.http.json_objects import read_json_object
-from dropout_service.api.http.media_types import JSON, accepted_media_type, body_media_type
+from dropout_service.api.http.media_types import CSV, JSON, accepted_media_type, body_media_type
 from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_body, binary_example
 from dropout_service.api.http.problems import problem_responses
 from dropout_service.api.http.validation_errors import validated
+from dropout_service.api.models.csv_rows import rows_of_csv
 from dropout_service.errors import InvalidInputError
 from dropout_service.models.prediction import predict
 from dropout_service.models.rows import Rows, rows_of_array, rows_of_records
@@ -42,7 +43,7 @@ __all__ = ["router"]
 
 router = APIRouter()
 
-_FORMS: Final = (JSON, NPY, SAFETENSORS)
+_FORMS: Final = (JSON, CSV, NPY, SAFETENSORS)
 _ANSWERS: Final = (JSON, SAFETENSORS)
 _EXAMPLE: Final = '{"records": [{"length": 5.1, "island": "Biscoe"}]} or {"x": [[5.1, 3.5]]}'
 _CLASSIFICATION: Final = (
@@ -147,13 +148,20 @@ _ROW: Final = np.array([[5.1, 3.5]])
                     "examples": {
                         "records": {
                             "summary": "A row by the names of its columns",
-                            "value": {"records": [{"x0": 5.1, "x1": None}, {"x1": 3.5, "x0": 4.9}]},
+                            "value": {"records": [{"x0": 5.1, "x1": 3.4}, {"x1": 3.5, "x0": 4.9}]},
                         },
                         "array": {
                             "summary": "A row of numbers, with its uncertainty",
                             "value": {"x": [[5.1, 3.5]], "mc_samples": 50},
                         },
                     },
+                },
+                CSV: {
+                    "schema": {
+                        "type": "string",
+                        "description": "A header row with the names of the columns, then rows.",
+                    },
+                    "examples": {"rows": {"summary": "Two rows", "value": "x1,x0\n3.4,5.1\n,4.9\n"}},
                 },
                 NPY: binary_body("The rows.", rows=binary_example("One row", encode_npy(_ROW), "mc_samples=50")),
                 SAFETENSORS: binary_body(
@@ -176,7 +184,7 @@ async def predict_rows(
 ) -> Response:
     """Predict rows of raw features: classes with probabilities, or values.
 
-    `records` takes rows as a table has them: columns by name, gaps and unknown categories included.
+    `records`, and csv, take rows as a table has them: columns by name, gaps and unknown categories included.
     `mc_samples` keeps dropout on and says how sure the model is. npy: the array, parameters in the query.
     safetensors: a tensor `x`, parameters in the query or the metadata; both are answered with safetensors, unless
     `Accept` says JSON: tensors by the names of the JSON fields, the other fields as JSON in the metadata.
@@ -231,6 +239,8 @@ def _read(form: str, body: bytes | memoryview, model: TrainedModel, budgets: Bud
     if form == JSON:
         fields = read_json_object(bytes(body), _EXAMPLE, budgets)
         return _rows(fields, model), fields
+    if form == CSV:
+        return rows_of_csv(model, body, budgets), {}
     array, given = _read_binary(form, body)
     return rows_of_array(model, array), given
 

@@ -296,7 +296,7 @@ def test_faults_are_pointed_at(client: httpx.Client, add: Callable[..., str], su
 
 def test_forms_that_are_not_spoken(client: httpx.Client, add: Callable[..., str]):
     path = f"/models/{add()}/predict"
-    assert client.post(path, content=b"1,2,3", headers={"Content-Type": "text/csv"}).status_code == 415
+    assert client.post(path, content=b"1,2,3", headers={"Content-Type": "text/plain"}).status_code == 415
     assert client.post(path, json={"x": [[1, 2, 3]]}, headers={"Accept": "text/csv"}).status_code == 406
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dropout_client import ClassPrediction, Client, Prediction, ValuePrediction
-from dropout_client.cli.inputs import blamed_on, read_features
+from dropout_client.cli.inputs import blamed_on
 from dropout_client.cli.output import AsJson, Limit, print_json, print_table, size, time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dropout_client import Column
 
 __all__ = ["add_commands"]
 
@@ -32,23 +34,33 @@ def upload(
     file: Annotated[Path, typer.Argument(help="A csv, npy or npz file.", exists=True, dir_okay=False, readable=True)],
     *,
     name: Annotated[str | None, typer.Option(help="A name for people; by default that of the file.")] = None,
+    header: Annotated[bool, typer.Option(help="Whether a csv begins with the names of its columns.")] = True,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="A cell of a csv that stands for no value; several times for several.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Store a dataset and show what is in it."""
     client: Client = context.obj
     with blamed_on(file):
-        dataset = client.datasets.upload(file, name=name)
+        dataset = client.datasets.upload(file, name=name, header=header, missing=missing or ())
     if json:
         print_json(dataset)
         return
     typer.echo(f"{dataset.id}\n{dataset.schema.rows} rows, {len(dataset.schema.columns)} columns\n")
     print_table(
-        ("column", "type", "missing", "distinct", "mean", "std"),
+        ("column", "type", "missing", "distinct", "mean", "std", "in a training"),
         (
-            (one.name, one.type, one.missing, one.distinct, _short(one.mean), _short(one.std))
+            (one.name, one.type, one.missing, one.distinct, _short(one.mean), _short(one.std), _decision(one))
             for one in dataset.schema.columns
         ),
     )
+
+
+def _decision(column: Column) -> str:
+    if column.training is None:
+        return "the target"
+    return column.training.reason if column.training.use else f"left out: {column.training.reason}"
 
 
 def datasets(context: typer.Context, *, limit: Limit = 50, json: AsJson = False) -> None:
@@ -106,9 +118,8 @@ def predict(
     """Predict, one line for each row: CSV, or JSON with all there is."""
     client: Client = context.obj
     model = client.models.get(model_id)
-    features = read_features(data, model.feature_names)
     with blamed_on(data):
-        prediction = model.predict(features, mc_samples=mc_samples, seed=seed)
+        prediction = model.predict(data, mc_samples=mc_samples, seed=seed)
     if json:
         print_json(prediction)
     else:
