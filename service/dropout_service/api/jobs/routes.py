@@ -20,11 +20,13 @@ from dropout_service.api.http.problems import problem_responses
 from dropout_service.api.http.validation_errors import validated
 from dropout_service.api.jobs import control
 from dropout_service.api.jobs.schemas import EventPage, EventReport, JobReport, JobRequest, MetricsPage
+from dropout_service.datasets.choice import choose
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check, check_readable
 from dropout_service.datasets.resolution import resolve
 from dropout_service.errors import ConflictError, InvalidInputError, NotFoundError
 from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
+from dropout_service.training.recipe import fill_in
 from dropout_service.training.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -311,9 +313,11 @@ def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> t
     """
     data = spec.data
     if data.x is not None and data.y is not None:
-        budgets.check("columns", 1 + len(data.x[0]) if data.x else 0, pointer="/data/x")
-        return spec, datasets.add_content(
-            from_arrays(data.x, data.y), name=spec.name, accept=lambda schema: check(schema, spec, budgets)
+        width = len(data.x[0]) if data.x else 0
+        budgets.check("columns", 1 + width, pointer="/data/x")
+        filled_in = fill_in(spec, rows=len(data.x), width=width)
+        return filled_in, datasets.add_content(
+            from_arrays(data.x, data.y), name=spec.name, accept=lambda schema: check(schema, filled_in, budgets)
         )
     try:
         dataset = datasets.get(data.dataset or "")
@@ -321,6 +325,7 @@ def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> t
         raise InvalidInputError.at("/data/dataset", error.message) from error
     check_readable(dataset)
     resolved = resolve(dataset.schema, dataset.format, spec)
+    resolved = fill_in(resolved, rows=dataset.schema.rows, width=choose(dataset.schema, resolved).width)
     check(dataset.schema, resolved, budgets)
     return resolved, dataset
 

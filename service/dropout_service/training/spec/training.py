@@ -36,7 +36,13 @@ class TrainingSpec(StrictSpec):
     name: Name | None = Field(default=None, description="A name for people; need not be unique.")
     task: Literal["classification", "regression"] = Field(description="What the target is: a class or a number.")
     data: DataSpec
-    model: ModelSpec = ModelSpec()
+    model: ModelSpec = Field(
+        default=ModelSpec(),
+        description="The network. Left out when a job is submitted: a recipe chooses it by the size of the table, and "
+        "with it what else is left out of `optimizer`, `schedule`, `epochs`, `batch_size`, `validation_fraction`, "
+        "`early_stopping` and `scaling`; the job shows what was chosen. Where a model is given, these have the "
+        "defaults below.",
+    )
     loss: Literal[
         "auto", "cross_entropy", "binary_cross_entropy", "squared_error", "huber", "gaussian_nll", "quantile"
     ] = Field(

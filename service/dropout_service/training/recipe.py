@@ -1,0 +1,78 @@
+"""What a training is like of which nothing but the task and the data is said.
+
+It looks at the size of the table only; docs/training.md says how it was chosen and what it gives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from dropout_service.training.spec import AdamWSpec, EarlyStoppingSpec, LayerSpec, ModelSpec
+from dropout_service.training.spec.schedules import CosineSchedule
+
+if TYPE_CHECKING:
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["fill_in"]
+
+SpecT = TypeVar("SpecT", bound="TrainingSpec")
+
+_FEW_ROWS: Final = 100
+"""Of fewer, too few are held out to stop by."""
+_ROWS_TO_EMBED: Final = 1000
+"""From so many rows on, bins of numbers are better than the numbers alone."""
+_MOST_EMBEDDED: Final = 256
+"""Columns; a wider table would make a first layer of thousands of units."""
+_STEPS: Final = 60_000
+"""Of the optimizer, about: a large table is gone through less often."""
+_BATCHES: Final = ((1000, 32), (4000, 64), (20_000, 128))
+"""Below so many rows, mini-batches of so many."""
+_LARGE_BATCH: Final = 256
+
+
+def fill_in(spec: SpecT, *, rows: int, width: int) -> SpecT:
+    """Choose what a specification that names no ``model`` leaves out; what it says stays.
+
+    Parameters
+    ----------
+    spec
+        As a person gave it; one with a ``model`` is returned as it is.
+    rows
+        Of the table.
+    width
+        Columns that the network reads.
+    """
+    given = spec.model_fields_set
+    if "model" in given:
+        return spec
+    batch_size = spec.batch_size if "batch_size" in given else _batch_size(rows)
+    chosen: dict[str, Any] = {
+        "model": _model(rows, width),
+        "scaling": "robust",
+        "optimizer": _optimizer(rows),
+        "schedule": CosineSchedule(),
+        "epochs": max(10, min(100, _STEPS * batch_size // max(1, rows))),
+        "batch_size": batch_size,
+    }
+    held_out = spec.validation_fraction if "validation_fraction" in given else 0.15
+    if rows >= _FEW_ROWS and held_out:
+        chosen |= {"validation_fraction": held_out, "early_stopping": EarlyStoppingSpec(patience=20)}
+    return spec.model_copy(update={name: value for name, value in chosen.items() if name not in given})
+
+
+def _model(rows: int, width: int) -> ModelSpec:
+    if not rows >= _ROWS_TO_EMBED or width > _MOST_EMBEDDED:
+        return ModelSpec(hidden=(128, 128), activation="silu", dropout=0.1)
+    bins = LayerSpec.model_validate({"kind": "piecewise_linear", "bins": 32, "units": 8})
+    dense = LayerSpec.model_validate({"kind": "dense", "units": 128, "activation": "silu", "dropout": 0.1})
+    return ModelSpec(layers=(bins, dense, dense))
+
+
+def _optimizer(rows: int) -> AdamWSpec:
+    if rows < _ROWS_TO_EMBED:
+        return AdamWSpec(learning_rate=1e-3, weight_decay=0.05)
+    return AdamWSpec(learning_rate=2e-3, weight_decay=0.01)
+
+
+def _batch_size(rows: int) -> int:
+    return next((size for most, size in _BATCHES if rows < most), _LARGE_BATCH)
