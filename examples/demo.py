@@ -2,7 +2,8 @@
 
 Starts a service of its own on a free port, draws 100 handwritten digits for training (scikit-learn's copy of the UCI
 optical digits), ten times over, trains the same network on each draw without and with dropout, compares the two on the
-1,697 digits that are left, and shows which of those a network itself finds hard. Run it by ``make demo``.
+1,697 digits that are left, and shows which of those a network itself finds hard. Then it trains on a table of texts and
+gaps, see ``passengers``. Run it by ``make demo``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from dropout_client import Client
+from passengers import show_passengers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,7 +198,8 @@ def main() -> None:
         show_digits(console, draws[0].x_test, draws[0].y_test, sampled[0])
         model = models["with dropout"][0]
         console.print(f"\nThe model that told these: {model.id}\nits weights: {model.weights_digest}")
-        console.print("The same by hand: README.md, 'Use it'.")
+        console.print("The same by hand: README.md, 'Use it'.\n")
+        show_passengers(console, client, DATA_DIR)
 
 
 if __name__ == "__main__":

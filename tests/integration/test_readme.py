@@ -96,9 +96,12 @@ def test_python_and_client_commands(live_server: LiveServer, tmp_path: Path):
     environment = {**os.environ, "DROPOUT_URL": live_server.url}
     program = tmp_path / "readme.py"
     program.write_text("\n".join(text for language, text in BLOCKS if language == "python"), encoding="utf-8")
-    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "[0 0 0]" in done.stdout
+    assert "city category: 3 distinct texts" in done.stdout
 
     for command in starting_with(".venv/bin/dropout "):
         arguments = shlex.split(command)[1:]

@@ -90,9 +90,11 @@ def _of_table(column: Column, rows: int) -> Decision:
 def _of_text(column: Column, rows: int) -> Decision:
     distinct = f"{column.distinct:,}" if column.distinct_exact else f"more than {column.distinct:,}"
     often = column.distinct_exact and column.distinct * _REPEATED <= rows - column.missing
+    gaps = f"; {_counted(column.missing)}" if column.missing else ""
     if column.distinct <= _FEW_TEXTS or often:
-        return Decision(use=True, kind="category", reason=f"category: {distinct} distinct texts{_gaps(column)}")
-    return Decision(use=True, kind="text", reason=f"text: {distinct} distinct texts, few of them twice{_gaps(column)}")
+        apart = f"{gaps} as a category of {'its' if column.missing == 1 else 'their'} own" if gaps else ""
+        return Decision(use=True, kind="category", reason=f"category: {distinct} distinct texts{apart}")
+    return Decision(use=True, kind="text", reason=f"text: {distinct} distinct texts, few of them twice{gaps}")
 
 
 def _number(column: Column) -> str:
@@ -102,7 +104,11 @@ def _number(column: Column) -> str:
 def _gaps(column: Column) -> str:
     if not column.missing:
         return ""
-    return f"; {column.missing:,} {'gap is' if column.missing == 1 else 'gaps are'} filled, and a column tells which"
+    return f"; {_counted(column.missing)} {'is' if column.missing == 1 else 'are'} filled, and a column tells which"
+
+
+def _counted(gaps: int) -> str:
+    return "1 gap" if gaps == 1 else f"{gaps:,} gaps"
 
 
 def _is_identifier(column: Column, rows: int) -> bool:
