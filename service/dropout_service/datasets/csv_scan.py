@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dropout_service.datasets.cells import MISSING, TRUTH, is_number, numbers
+from dropout_service.datasets.cells import MISSING, TRUTH, is_missing, is_number, numbers
 from dropout_service.datasets.columns import BAD_CELLS_OF_COLUMN, bad_cell, describe, describe_numbers
 from dropout_service.datasets.statistics import Detail, Moments, count_bounded
 from dropout_service.errors import InvalidInputError
+from dropout_service.training.columns.cells import as_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
     from dropout_service.datasets.csv_table import CsvTable
@@ -49,6 +52,8 @@ class CsvScan:
         self._moments = Moments(width)
         self._missing = [0] * width
         self._texts = [0] * width
+        self._dates = [True] * width
+        """Whether no cell was found yet that is neither a date nor missing."""
         self._counts: list[Counter[str] | None] = [Counter() for _ in range(width)]
         self._odd: list[list[tuple[int, str]]] = [[] for _ in range(width)]  # row and cell of the first non-numbers
         for first_row, block in table.blocks():
@@ -66,6 +71,8 @@ class CsvScan:
             self._texts[index] += texts
             self._missing[index] += int(np.count_nonzero(np.isnan(column))) - texts
             self._counts[index] = count_bounded(self._counts[index], cells, self._detail)
+            if self._dates[index]:
+                self._dates[index] = self._are_dates(cells)
             odd = self._odd[index]
             if len(odd) < BAD_CELLS_OF_COLUMN:
                 found = np.flatnonzero(text | np.isinf(column))[: BAD_CELLS_OF_COLUMN - len(odd)]
@@ -93,7 +100,18 @@ class CsvScan:
             numbers_of = self._moments.of(index)
             column = describe_numbers(name, values, self._detail, missing=missing, texts=texts, numbers=numbers_of)
             return column, [bad_cell(row, name, cell) for row, cell in self._odd[index]]
-        return describe(name, "text", labels, self._detail, missing=missing), []
+        column = describe(name, "text", labels, self._detail, missing=missing)
+        return replace(column, date=self._dates[index]), []
+
+    def _are_dates(self, cells: Iterable[str]) -> bool:
+        """Whether all cells that have a value are dates; the first that is not ends the look."""
+        try:
+            for cell in dict.fromkeys(cells):
+                if not is_missing(cell, self._marks):
+                    as_seconds(cell)
+        except ValueError:
+            return False
+        return True
 
 
 def stripped(counts: Counter[str], marks: AbstractSet[str] = MISSING) -> Counter[str]:

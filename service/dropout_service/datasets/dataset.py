@@ -81,6 +81,8 @@ class Column:
         numbers).
     constant
         Whether all its values are equal, so that nothing can be learned from it.
+    date
+        Whether each value of a column of text is a date or time of ISO 8601.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Column:
     std: float | None
     classes: tuple[ClassCount, ...] | None
     constant: bool
+    date: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,10 @@ def _of_array(column: Column, rows: int) -> Decision:
 def _of_table(column: Column, rows: int) -> Decision:
     if column.type == "empty":
         return Decision(use=False, kind="number", reason="empty: no cell has a value")
-    if column.type == "text":
+    if column.date:
+        gaps = f"; {_counted(column.missing)}" if column.missing else ""
+        suggested = Decision(use=True, kind="date", reason=f"date: each value is one{gaps}")
+    elif column.type == "text":
         suggested = _of_text(column, rows)
     elif column.type == "boolean":
         suggested = Decision(use=True, kind="boolean", reason=f"boolean{_gaps(column)}")
@@ -116,7 +119,7 @@ def _is_identifier(column: Column, rows: int) -> bool:
     if rows < _IDENTIFIER_ROWS or not column.distinct_exact or column.distinct < rows:
         return False
     if column.type == "text":
-        return True
+        return not column.date
     return (
         column.type == "integer"
         and column.min is not None

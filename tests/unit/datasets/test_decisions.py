@@ -22,6 +22,9 @@ COLUMNS: dict[str, list[str]] = {
     "height": [str(150 + i * 7 % 40) if i % 9 else "" for i in range(ROWS)],
     "member": [("true", "false")[i % 2] for i in range(ROWS)],
     "club": ["chess"] * ROWS,
+    "born": [f"19{60 + i}-0{1 + i % 9}-1{i % 10}" for i in range(ROWS)],
+    "joined": ["" if i % 4 else f"2024-03-0{1 + i % 9}T10:00:00Z" for i in range(ROWS)],
+    "nearly": [f"2024-01-{10 + i % 20}" for i in range(ROWS - 1)] + ["soon"],
     "nothing": [""] * ROWS,
     "y": [str(i % 2) for i in range(ROWS)],
 }
@@ -45,12 +48,17 @@ def test_each_column_is_decided_with_a_reason(people: Dataset):
         "height": (True, "number"),
         "member": (True, "boolean"),
         "club": (False, "category"),
+        "born": (True, "date"),
+        "joined": (True, "date"),
+        "nearly": (True, "category"),
         "nothing": (False, "number"),
     }
     reasons = {name: decision.reason for name, decision in decided.items()}
     assert reasons["row"] == "identifier: each of the 40 rows has a value of its own"
     assert reasons["city"] == "category: 3 distinct texts"
     assert reasons["height"] == "number; 5 gaps are filled, and a column tells which"
+    assert reasons["born"] == "date: each value is one"
+    assert reasons["joined"] == "date: each value is one; 30 gaps"
     assert reasons["club"] == "constant: all values are equal"
     assert reasons["nothing"] == "empty: no cell has a value"
 
@@ -92,6 +100,9 @@ def test_the_decisions_are_written_into_the_specification(people: Dataset):
         "remark": ColumnSpec(kind="category"),
         "member": ColumnSpec(kind="boolean"),
         "club": ColumnSpec(kind="category", use=False),
+        "born": ColumnSpec(kind="date"),
+        "joined": ColumnSpec(kind="date"),
+        "nearly": ColumnSpec(kind="category"),
         "nothing": ColumnSpec(kind="number", use=False),
     }
     assert resolve(people.schema, people.format, resolved) == resolved

@@ -92,6 +92,7 @@ class Column(_Record):
     std: float | None = None
     classes: tuple[ClassCount, ...] | None = None
     constant: bool = False
+    date: bool = False
     training: ColumnDecision | None = None
 
     @classmethod

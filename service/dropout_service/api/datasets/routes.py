@@ -113,6 +113,7 @@ class ColumnReport(_Report):
         description="Every value with its count, in sorted order, when there are at most 100 (fewer in a wide table)."
     )
     constant: bool = Field(description="Whether all values are equal, so that nothing can be learned from the column.")
+    date: bool = Field(description="Whether each value of a column of text is a date or time of ISO 8601.")
     training: DecisionReport | None = Field(
         default=None, description="What a training does with it by default; null for the default target."
     )
