@@ -184,7 +184,7 @@ def test_while_the_database_is_away_a_training_goes_on_and_a_request_is_told_so(
 # The last to use the pair.
 def test_a_replica_that_is_killed_loses_nothing(servers: list[LiveServer], pair: list[httpx.Client]):
     doomed, other = pair
-    jobs = [submit(doomed, epochs=1000) for _ in range(4)]
+    jobs = [submit(doomed, epochs=3000) for _ in range(4)]
     followed: list[dict[str, Any]] = []
     reader = threading.Thread(target=lambda: followed.extend(follow(doomed, jobs[0])))
     reader.start()
@@ -203,7 +203,7 @@ def test_a_replica_that_is_killed_loses_nothing(servers: list[LiveServer], pair:
     reasons = [[e["data"]["reason"] for e in told if e["type"] == "restarted"] for told in histories]
     assert sorted(reasons) == [[], [], ["lost"], ["lost"]]
     for told in histories:
-        assert [e["data"]["epoch"] for e in told if e["type"] == "epoch"] == list(range(1, 1001))
+        assert [e["data"]["epoch"] for e in told if e["type"] == "epoch"] == list(range(1, 3001))
         assert [e["type"] for e in told if e["type"] in TERMINAL] == ["succeeded"]
     # The stream that broke is read on at the other replica: nothing twice, nothing left out.
     rest = follow(other, jobs[0], after=followed[-1]["sequence"])
