@@ -70,9 +70,10 @@ class CsvScan:
             texts = int(np.count_nonzero(text))
             self._texts[index] += texts
             self._missing[index] += int(np.count_nonzero(np.isnan(column))) - texts
-            self._counts[index] = count_bounded(self._counts[index], cells, self._detail)
-            if self._dates[index]:
-                self._dates[index] = self._are_dates(cells)
+            counts = self._counts[index]
+            if self._dates[index]:  # what was counted was looked at
+                self._dates[index] = self._are_dates(set(cells).difference(counts or ()))
+            self._counts[index] = count_bounded(counts, cells, self._detail)
             odd = self._odd[index]
             if len(odd) < BAD_CELLS_OF_COLUMN:
                 found = np.flatnonzero(text | np.isinf(column))[: BAD_CELLS_OF_COLUMN - len(odd)]
@@ -106,7 +107,7 @@ class CsvScan:
     def _are_dates(self, cells: Iterable[str]) -> bool:
         """Whether all cells that have a value are dates; the first that is not ends the look."""
         try:
-            for cell in dict.fromkeys(cells):
+            for cell in cells:
                 if not is_missing(cell, self._marks):
                     as_seconds(cell)
         except ValueError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 __all__ = ["as_flag", "as_label", "as_number", "as_seconds"]
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - what has no zone is in UTC
 
 
 def as_number(value: Any) -> float:
@@ -73,6 +75,6 @@ def as_seconds(value: Any) -> float:
     except (AttributeError, TypeError, ValueError):
         raise ValueError("is not a date or time of ISO 8601, such as 2026-11-27 or 2026-11-27T09:30:00Z") from None
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return moment.timestamp() if moment.tzinfo else (moment - _EPOCH).total_seconds()
     except OverflowError:
         raise ValueError("is a date beyond what can be counted") from None
