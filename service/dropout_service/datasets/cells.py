@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
-__all__ = ["MISSING", "TRUTH", "is_missing", "is_number", "numbers"]
+__all__ = ["MISSING", "TRUTH", "is_missing", "is_number", "missing_marks", "numbers"]
 
 MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "Null"})
 """How a cell says that it has no value."""
@@ -22,6 +22,11 @@ TRUTH: Final = {"true": True, "false": False}
 """Truth values in lower case; a cell may write them in any."""
 
 _NUMBER: Final = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)\s*", re.ASCII | re.IGNORECASE)
+
+
+def missing_marks(own: Collection[str]) -> AbstractSet[str]:
+    """Return what stands for no value in a file that has marks of its own beside those of all files."""
+    return MISSING.union(own) if own else MISSING
 
 
 def is_number(cell: str) -> bool:

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final, TextIO
 
-from dropout_service.datasets.cells import MISSING, is_missing, is_number
+from dropout_service.datasets.cells import is_missing, is_number, missing_marks
 from dropout_service.datasets.dataset import AS_IT_IS
 from dropout_service.errors import InvalidInputError
 
@@ -60,7 +60,7 @@ class CsvTable:
     def __init__(self, path: Path, budgets: Budgets | None = None, options: CsvOptions = AS_IT_IS) -> None:
         self._path = path
         self.options = options
-        self.missing = MISSING.union(options.missing) if options.missing else MISSING
+        self.missing = missing_marks(options.missing)
         """What stands for no value."""
         with path.open("rb") as file:
             if file.read(2) in _UTF16:

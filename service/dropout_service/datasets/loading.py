@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropout_service.datasets.arrays import open_npy, read_npz
-from dropout_service.datasets.cells import MISSING, is_missing
+from dropout_service.datasets.cells import is_missing, missing_marks
 from dropout_service.datasets.choice import choose
 from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.datasets.dataset import FORMATS
@@ -81,7 +81,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     """
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
-    marks = MISSING.union(dataset.schema.options.missing)
+    marks = missing_marks(dataset.schema.options.missing)
     position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
     first, *others = choice.targets
     beside = [*others, *choice.weights]  # read as features, behind these
@@ -149,14 +149,15 @@ def _read_csv(path: Path, dataset: Dataset, features: Sequence[RawFeature], targ
     is_text = columns[target].type == "text"
     labels: list[str] = []
     y = np.empty(0 if is_text else rows)
-    for first_row, block in CsvTable(path, options=dataset.schema.options).blocks():
+    table = CsvTable(path, options=dataset.schema.options)
+    for first_row, block in table.blocks():
         start, stop = first_row - 1, first_row - 1 + len(block[0])
         for position, feature in enumerate(features):
             x[start:stop, position] = feature.of_cells(block[feature.index], first_row)
         if is_text:
             labels += [cell.strip() for cell in block[target]]
         else:
-            y[start:stop] = numbers_of(block[target], columns[target], MISSING.union(dataset.schema.options.missing))
+            y[start:stop] = numbers_of(block[target], columns[target], table.missing)
     return x, labels if is_text else y
 
 
