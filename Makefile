@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test quick faults lint format coverage bench bench-packages fault-packages docs image lock clean FORCE
+.PHONY: help venv kernels demo serve test quick faults lint format coverage bench bench-packages fault-packages docs image lock clean FORCE
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -31,19 +31,23 @@ $(VENV)/.ready: locks/dev.txt pyproject.toml clients/python/pyproject.toml
 	$(BIN)/python -m pip check
 	$(BIN)/python -c 'import sys; print(sys.version, sys.base_prefix)' > $@
 
-demo: venv ## Start the service, train on real data without and with dropout, predict with uncertainty.
+# Once for all processes that start at the same time: each would compile them for itself.
+kernels: venv ## Compile the kernels for this machine, which takes about a minute the first time.
+	@$(BIN)/python -m dropout_service.kernels
+
+demo: kernels ## Start the service, train on real data without and with dropout, predict with uncertainty.
 	$(BIN)/python examples/demo.py
 
-serve: venv ## Run the service on http://127.0.0.1:8000 with its data in ./data.
+serve: kernels ## Run the service on http://127.0.0.1:8000 with its data in ./data.
 	$(BIN)/dropout-service serve --data-dir data
 
-test: venv ## Run all tests but those of `make faults` (under ten minutes on two cores).
+test: kernels ## Run all tests but those of `make faults` (under ten minutes on two cores).
 	$(PYTEST) -n 2 --dist worksteal
 
-quick: venv ## Run the unit tests but the slow ones.
+quick: kernels ## Run the unit tests but the slow ones.
 	$(PYTEST) tests/unit tests/architecture -m "not slow" -n 2 --dist worksteal
 
-faults: venv fault-packages ## Run the suite of real faults and print its figures (SEED=n draws the same faults again).
+faults: kernels fault-packages ## Run the suite of real faults and print its figures (SEED=n draws the same faults again).
 	$(PYTEST) tests/faults $(if $(SEED),--fault-seed $(SEED))
 	$(BIN)/python benchmarks/job_store.py --jobs 100 --queued 2000
 
@@ -62,7 +66,7 @@ format: venv ## Format the code and apply safe fixes.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-coverage: venv ## Run the tests with branch coverage and print what is not covered.
+coverage: kernels ## Run the tests with branch coverage and print what is not covered.
 	$(BIN)/coverage erase
 	$(PYTEST) -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report

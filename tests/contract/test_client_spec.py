@@ -21,6 +21,7 @@ MATCHES: dict[type, tuple[str, ...]] = {
     spec.DataSpec: ("DataSpec",),
     spec.DropoutSpec: ("DropoutSpec",),
     spec.EarlyStoppingSpec: ("EarlyStoppingSpec",),
+    spec.EnsembleSpec: ("EnsembleSpec",),
     spec.JobRequest: ("JobRequest",),
     spec.ModelSpec: ("ModelSpec",),
     spec.OptimizerSpec: ("SGDSpec", "AdamSpec", "AdamWSpec"),

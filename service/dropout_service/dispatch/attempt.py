@@ -43,6 +43,8 @@ _BLOBS_AWAY_S = 120.0
 """How long an attempt waits for the blob store before it hands the job back, which tells the user."""
 _ARTEFACT_S = 900.0
 """How long an artefact waits to be recorded before it is written anew; a sweep takes older ones for left over."""
+_QUESTION_S = 0.01
+"""Between two questions whether to stop: short beside all that follows from the answer."""
 _TRY_AGAIN_S = 0.2
 """Short: once there is an answer again, a result should come before anybody wonders about the silence."""
 
@@ -191,7 +193,7 @@ class _Run:
 
     def _train(self, trainer: Trainer) -> None:
         started = time.monotonic()
-        for metrics in trainer.run(lambda: self._interrupted(trainer)):
+        for metrics in trainer.run(lambda: self._interrupted(trainer), every_s=_QUESTION_S):
             now = time.monotonic()
             self._reporter.epoch({**metrics.to_json(), "duration_s": round(now - started, 6)})
             started = now

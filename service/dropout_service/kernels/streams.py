@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     SHUFFLE = 4
     SPLIT = 5
     MC_SAMPLE = 6
+    MEMBER = 7
 
 
 def stream(purpose: Purpose, *, layer: int = 0, step: int = 0) -> int:

@@ -2,7 +2,8 @@
 
 Reading one validates all of it, so a file from anywhere is safe to load: it either is a model or an error says why.
 
-Format 1, or 2 for a model that reads more than plain numbers. A later version may add keys anywhere, which an earlier
+Format 1, or 2 for a model that reads more than plain numbers, or 3 for one of several networks, whose tensors have an
+axis of members before their own. A later version may add keys anywhere, which an earlier
 one leaves aside, and which have defaults where they are missing. What must not be left aside, because it changes what a
 model computes, comes with another format, another kind of layer or another loss.
 """
@@ -37,10 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "description", "dump", "load"]
 
-FORMAT = 2
+FORMAT = 3
 """Latest version of the artefact's layout; a reader refuses later ones."""
 _PLAIN = 1
 """The layout of a model whose features are numbers, centred and scaled: what all versions of the service read."""
+_ENCODED = 2
+"""The layout of a single network."""
 
 
 class _ScalingFields(BaseModel):
@@ -87,7 +90,7 @@ class _Description(BaseModel):
 def description(model: TrainedModel) -> dict[str, Any]:
     """Return all of a model but its weights, as JSON values."""
     return {
-        "format": _PLAIN if model.encoders.are_plain else FORMAT,
+        "format": _format(model),
         "spec": write_spec(model.spec),
         "loss": model.loss,
         "feature_names": list(model.feature_names),
@@ -100,6 +103,13 @@ def description(model: TrainedModel) -> dict[str, Any]:
         "weights_digest": model.weights_digest,
         "metrics": model.metrics.to_json(),
     }
+
+
+def _format(model: TrainedModel) -> int:
+    """Return the oldest layout that says all of a model."""
+    if model.members > 1:
+        return FORMAT
+    return _PLAIN if model.encoders.are_plain else _ENCODED
 
 
 def dump(model: TrainedModel) -> bytes:
@@ -219,7 +229,10 @@ def _check(model: TrainedModel, read: _Description) -> set[str]:
         raise error.within("/artifact/spec") from error
     layers = model.bare_layers()
     parameters, buffers = parameter_shapes(layers), buffer_shapes(layers)
-    _check_tensors(model.params, parameters | buffers)
+    shapes = parameters | buffers
+    if model.members > 1:
+        shapes = {name: (model.members, *shape) for name, shape in shapes.items()}
+    _check_tensors(model.params, shapes)
     if weights_digest(model.params) != read.weights_digest:
         raise InvalidInputError.at("/artifact/weights_digest", "the weights do not match it: the file is damaged")
     _check_layers(model, read.layers)

@@ -1,12 +1,15 @@
-"""Predictions of a trained model, with the uncertainty that Monte-Carlo dropout gives.
+"""Predictions of a trained model, with the uncertainty that Monte-Carlo dropout and several networks give.
 
 Gal and Ghahramani (2016), "Dropout as a Bayesian approximation": keep dropout active and look at the spread of
-several passes. For a Gaussian likelihood the learned variance is the aleatoric part (Kendall and Gal 2017).
+several passes. The networks of an ensemble are passes too (Lakshminarayanan, Pritzel and Blundell 2017, "Simple and
+scalable predictive uncertainty estimation using deep ensembles"). For a Gaussian likelihood the learned variance is the
+aleatoric part (Kendall and Gal 2017).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +20,12 @@ from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.mode import EVALUATION, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from dropout_service.budgets import Budgets
+    from dropout_service.nn.network import Network
     from dropout_service.training.data import Label
     from dropout_service.training.trained import TrainedModel
 
@@ -32,6 +36,10 @@ __all__ = ["Prediction", "predict"]
 _UNIT_OPERATIONS = 256
 """Multiplications that take as long as a unit does apart from its weights: its mask, its activation, its moments."""
 
+_WORD = (1 << 64) - 1
+_SPREAD = 0xD1B54A32D192ED03
+"""Odd, so that its multiples are all different modulo 2^64."""
+
 _CHUNK_ROWS = 512
 """Rows of a pass: a multiple of the 64 that a mask chunk must start at, small enough for the cache."""
 
@@ -39,6 +47,8 @@ _CHUNK_ROWS = 512
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """What a model says about n rows. Fields that do not apply are ``None``.
+
+    The samples are the passes with dropout active, of each network of an ensemble; without any, its networks' own.
 
     Parameters
     ----------
@@ -105,7 +115,7 @@ def predict(
     x
         The rows; an array as ``rows_of_array`` takes it.
     mc_samples
-        Number of passes with dropout active; ``None``: one pass without dropout.
+        Number of passes with dropout active, of each network; ``None``: one pass without dropout.
     seed
         Of the masks. A row's masks depend on the seed, the sample and the row's place in ``x``; its figures do not
         depend on the rows after it, beyond the last bits of float32 in the matrix products. Except with DropBlock,
@@ -136,23 +146,23 @@ def predict(
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
         raise InvalidInputError.at("/seed", f"must be from 0 to 2^64 - 1, not {seed}")
-    network, unit = model.network(), _unit(model)
+    networks, unit = list(model.networks()), _unit(model)
+    sampled = mc_samples is not None or len(networks) > 1
     parts: list[dict[str, Values]] = []
     for begin in range(0, len(rows.x), _CHUNK_ROWS):
         chosen = np.arange(begin, min(begin + _CHUNK_ROWS, len(rows.x)))
         scaled = model.encoders.encode(rows.x, rows.texts, chosen, overflow=_overflow)
-        fault = network.find_fault(scaled)
+        fault = networks[0].find_fault(scaled)
         if fault is not None:
             row, column, wrong = fault
             feature = model.encoders.feature_of(column)
             message = f"column `{model.feature_names[feature]}`: {wrong}"
             raise InvalidInputError.at(f"/x/{begin + row}/{feature}", message)
-        if mc_samples is None:
-            before_pass()
-            passes = iter([network.forward(scaled, EVALUATION)])
-        else:
-            passes = network.samples(scaled, _modes(seed, mc_samples, first_row=begin, before_each=before_pass))
-        parts.append(model.head.figures(passes, sampled=mc_samples is not None, **unit))
+        passes = chain.from_iterable(
+            _passes(network, scaled, _modes(seed, member, mc_samples, first_row=begin), before_pass)
+            for member, network in enumerate(networks)
+        )
+        parts.append(model.head.figures(passes, sampled=sampled, **unit))
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prediction = Prediction(mc_samples=mc_samples, seed=seed)
     if model.classes is not None:
@@ -172,11 +182,28 @@ def _unit(model: TrainedModel) -> dict[str, Any]:
     return {"mean": scaling.mean, "scale": scaling.scale}
 
 
-def _modes(seed: int, samples: int, *, first_row: int, before_each: Callable[[], None]) -> Iterator[Mode]:
-    """Yield the mode of each sample, no earlier than its pass begins."""
-    for sample in range(samples):
-        before_each()
-        yield Mode.monte_carlo(seed, sample, first_row=first_row)
+def _passes(
+    network: Network, x: NDArray[Any], modes: Sequence[Mode], before_pass: Callable[[], None]
+) -> Iterator[NDArray[Any]]:
+    """Yield the outputs of a network in each mode, none computed before it is asked for."""
+
+    def asked() -> Iterator[Mode]:
+        for mode in modes:
+            before_pass()
+            yield mode
+
+    if modes[0] is EVALUATION:
+        before_pass()
+        return iter([network.forward(x, EVALUATION)])
+    return network.samples(x, asked())
+
+
+def _modes(seed: int, member: int, samples: int | None, *, first_row: int) -> Sequence[Mode]:
+    """Return the modes of the passes of a network; masks of the first are those of the seed itself."""
+    if samples is None:
+        return [EVALUATION]
+    own = seed ^ (member * _SPREAD & _WORD)
+    return [Mode.monte_carlo(own, sample, first_row=first_row) for sample in range(samples)]
 
 
 def _overflow(_feature: int) -> InvalidInputError:
@@ -186,6 +213,6 @@ def _overflow(_feature: int) -> InvalidInputError:
 def _check_budgets(model: TrainedModel, rows: int, mc_samples: int | None, budgets: Budgets) -> None:
     size = sum(layer.multiplications + _UNIT_OPERATIONS * layer.units for layer in model.bare_layers() if layer.shapes)
     budgets.check("prediction_elements", rows * model.answer_columns, pointer="/x", remedy="send fewer rows at a time")
-    operations = rows * (mc_samples or 1) * size
+    operations = rows * (mc_samples or 1) * model.members * size
     pointer, fewer = ("/x", "rows") if mc_samples is None else ("/mc_samples", "samples, or fewer rows at a time")
     budgets.check("prediction_operations", operations, pointer=pointer, remedy=f"ask for fewer {fewer}")

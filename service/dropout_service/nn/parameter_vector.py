@@ -37,6 +37,11 @@ class ArrayVector:
             self._places[name] = (slice(begin, end), shape)
             begin = end
 
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Where in the vector each array begins, in elements."""
+        return {name: place.start for name, (place, _) in self._places.items()}
+
     def views(self, vector: NDArray[np.floating] | None = None) -> dict[str, NDArray[np.floating]]:
         """Return the named arrays as views of ``vector`` (the values by default)."""
         source = self.values if vector is None else vector

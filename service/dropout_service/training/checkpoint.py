@@ -22,7 +22,7 @@ from dropout_service.training.metrics import EpochMetrics
 from dropout_service.training.tensors import naming_version, pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,29 +89,31 @@ class Position:
         return position
 
 
-def save(identity: Identity, position: Position, tensors: Mapping[str, NDArray[Any]]) -> bytes:
+def save(identity: Identity, positions: Sequence[Position], tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the checkpoint of a training.
 
     Parameters
     ----------
     identity
         What decides its numbers.
-    position
-        How far it is.
+    positions
+        How far each of its networks is.
     tensors
         Everything that steps have changed.
     """
+    first, *others = positions
     description = {
         "format": _FORMAT,
         "training": identity.digest,
         "identity": identity.to_json(),
-        "position": position.to_json(),
+        "position": first.to_json(),
+        **({"others": [position.to_json() for position in others]} if others else {}),
     }
     return pack(tensors, {**description, "digest": _digest(description, tensors)})
 
 
-def load(data: bytes, identity: Identity, tensors: Mapping[str, NDArray[Any]]) -> Position:
-    """Copy a checkpoint's tensors into ``tensors`` and return its position.
+def load(data: bytes, identity: Identity, tensors: Mapping[str, NDArray[Any]], *, networks: int = 1) -> list[Position]:
+    """Copy a checkpoint's tensors into ``tensors`` and return the position of each of ``networks`` networks.
 
     Raises
     ------
@@ -133,12 +135,16 @@ def load(data: bytes, identity: Identity, tensors: Mapping[str, NDArray[Any]]) -
             if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
                 raise InvalidInputError.at("/checkpoint", f"tensor `{name}` is missing or of another shape or type")
         try:
-            position = Position.from_json(description["position"])
+            stored_positions = [description["position"], *description.get("others", ())]
+            positions = [Position.from_json(position) for position in stored_positions]
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError.at("/checkpoint", f"the position is damaged: {error!r}") from error
+        if len(positions) != networks:
+            message = f"it has positions of {len(positions)} networks, not of {networks}"
+            raise InvalidInputError.at("/checkpoint", message)
     for name, tensor in tensors.items():
         tensor[:] = stored[name]
-    return position
+    return positions
 
 
 def _check_identity(description: Mapping[str, Any], identity: Identity) -> None:

@@ -15,7 +15,7 @@ from dropout_service.nn.network import Network, dropouts
 from dropout_service.training.networks import build_layers, build_loss, output_units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -50,13 +50,14 @@ class TrainedModel:
     target_scaling
         Standardisation of the target; ``None`` for a classification.
     params
-        Weights (inputs, units), biases (units,) and other parameters by name, float32.
+        Weights (inputs, units), biases (units,) and other parameters by name, float32. Of an ensemble each has an axis
+        of members before these.
     metrics
         Figures of the epoch whose weights these are.
     target_names
         The names of several targets; ``None`` where there is one.
     buffers
-        What layers keep beside their parameters, such as running statistics, by name, float32.
+        What layers keep beside their parameters, such as running statistics, by name, float32, with the same axis.
     """
 
     spec: TrainingSpec
@@ -133,13 +134,19 @@ class TrainedModel:
                     dropout.rate = rate
         return layers
 
-    def network(self) -> Network:
-        """Return a new network that holds a copy of the parameters and buffers."""
-        network = Network(self.sampling_layers())
+    @property
+    def members(self) -> int:
+        """How many networks it has."""
+        return self.spec.model.members
+
+    def networks(self) -> Iterator[Network]:
+        """Yield each of its networks, with a copy of its parameters and buffers."""
         tensors = self.tensors
-        for name, view in (network.parameters.views() | network.buffers.views()).items():
-            view[:] = tensors[name]
-        return network
+        for member in range(self.members):
+            network = Network(self.sampling_layers())
+            for name, view in (network.parameters.views() | network.buffers.views()).items():
+                view[:] = tensors[name] if self.spec.model.ensemble is None else tensors[name][member]
+            yield network
 
 
 def weights_digest(params: Mapping[str, NDArray[Any]]) -> str:

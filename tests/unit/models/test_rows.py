@@ -101,7 +101,7 @@ def test_a_stored_model_predicts_the_same(model: TrainedModel):
         assert here.values is not None
         assert there.values.tolist() == here.values.tolist()
     described = json.loads(json.dumps(artifact.description(model), allow_nan=False))
-    assert described["format"] == artifact.FORMAT
+    assert described["format"] == 2
     assert [column["kind"] for column in described["columns"]] == ["category", "number", "date", "boolean"]
     assert "input_scaling" not in described
 

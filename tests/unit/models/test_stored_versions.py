@@ -103,7 +103,7 @@ LATER: dict[str, Change] = {
     "a key of a layer": lambda fields: [layer.update(init_std=1.0) for layer in fields["layers"]],
     "a key of the metrics": lambda fields: fields["metrics"].update(seconds=1.0),
     "a field of the specification": lambda fields: fields["spec"].update(lookahead=0.1),
-    "a field of the model": lambda fields: fields["spec"]["model"].update(ensemble={"members": 1}),
+    "a field of the model": lambda fields: fields["spec"]["model"].update(attention={"heads": 1}),
     "a field of the optimizer": lambda fields: fields["spec"]["optimizer"].update(amsgrad=False),
     "a field of the data": lambda fields: fields["spec"]["data"].update(sampling={}),
 }
@@ -168,7 +168,7 @@ def test_what_this_version_cannot_read_is_told_in_a_sentence_with_the_version_th
     arrays, fields = unpack(stored_model("standard"), pointer="")
     monkeypatch.setattr(tensors, "__version__", "9.8.7")
     later = {
-        "format": pack(arrays, fields | {"format": 3}),
+        "format": pack(arrays, fields | {"format": 4}),
         "layer": pack(arrays, fields | {"layers": [{"kind": "attention"}, *fields["layers"][1:]]}),
         "specification": pack(arrays, fields | {"spec": fields["spec"] | {"version": 9}}),
         "value": pack(arrays, fields | {"spec": fields["spec"] | {"optimizer": {"kind": "lion"}}}),
@@ -184,7 +184,7 @@ def test_what_this_version_cannot_read_is_told_in_a_sentence_with_the_version_th
     with pytest.raises(InvalidInputError) as caught:
         finished("standard", taken)
     assert caught.value.message == f"checkpoint format 7; this version reads 2{by}"
-    assert told["format"] == f"model format 3; this version reads up to 2{by}"
+    assert told["format"] == f"model format 4; this version reads up to 3{by}"
     assert told["layer"] == f"this version has no layer of the kind 'attention'; there are {', '.join(LAYERS)}{by}"
     assert told["value"].startswith("Input tag 'lion'")
     assert told["value"].endswith(by)

@@ -15,7 +15,10 @@ import pytest
 
 from dropout_service.errors import InvalidInputError, TrainingError
 from dropout_service.nn.network import dropouts
+from dropout_service.training import checkpoint
+from dropout_service.training.identity import Identity
 from dropout_service.training.metrics import EpochMetrics
+from dropout_service.training.tensors import unpack
 from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ def test_figures_of_a_regression_are_in_the_targets_unit(
     data = make_data(rows=60)
     spec = make_spec(model={"hidden": [], "dropout": ()}, epochs=1, batch_size=60, validation_fraction=0)
     before = Trainer(spec, data)
-    network = before._network
+    network = before.networks[0]
     values = before._rows.target_scaling
     outputs = network.forward(before._rows.x)[:, 0] * values.scale[0] + values.mean[0]
     (metrics,) = before.run()
@@ -161,7 +164,7 @@ def test_a_weight_that_is_not_finite_ends_the_epoch(
 
     def spoil() -> bool:
         if trainer.step == 5:
-            trainer._network.parameters.values[0] = np.inf
+            trainer.networks[0].parameters.values[0] = np.inf
         return False
 
     with pytest.raises(TrainingError, match="a weight is no longer finite at epoch 1"):
@@ -198,9 +201,14 @@ def test_max_runtime_counts_the_time_of_earlier_attempts(
     first = Trainer(spec, data)
     run = first.run()
     next(run)
-    first._position.running_s = 100.0
+    tensors, description = unpack(first.checkpoint(), pointer="")
+    description.pop("digest")
+    description["position"]["running_s"] = 100.0
     limited = spec.model_copy(update={"max_runtime_s": 90.0})
-    second = Trainer(limited, data, resume=first.checkpoint())
+    earlier = checkpoint.save(
+        Identity.of(spec, data), [checkpoint.Position.from_json(description["position"])], tensors
+    )
+    second = Trainer(limited, data, resume=earlier)
     assert len(list(second.run())) == 1
     assert second.stop_reason == "max_runtime"
 
@@ -246,7 +254,7 @@ def test_the_dropout_rates_in_force_are_reported(
     assert [metrics.dropout_rates for metrics in history] == [(0.0, 0.3), (0.0, 0.3), (0.4, 0.3), (0.4, 0.3)]
     expected = [0.1 + 0.1 * (epoch + 0.75) / 4 for epoch in range(4)]
     assert [metrics.input_dropout_rate for metrics in history] == pytest.approx(expected)
-    rates = [dropout.rate for dropout in dropouts(trainer.finish().network().layers) if dropout is not None]
+    rates = [dropout.rate for dropout in dropouts(next(trainer.finish().networks()).layers) if dropout is not None]
     assert rates == [history[-1].input_dropout_rate, 0.4, 0.3]
 
 
@@ -310,9 +318,9 @@ def test_clipping_bounds_the_step(make_data: Callable[..., TrainingData], make_s
     data = make_data()
     optimizer = {"kind": "sgd", "learning_rate": 1.0, "momentum": 0.0}
     trainer = Trainer(make_spec(clip_norm=0.01, optimizer=optimizer), data)
-    before = trainer._network.parameters.values.copy()
+    before = trainer.networks[0].parameters.values.copy()
     list(trainer.run(lambda: True))
-    moved = np.linalg.norm(trainer._network.parameters.values - before)
+    moved = np.linalg.norm(trainer.networks[0].parameters.values - before)
     assert moved == pytest.approx(0.01, rel=1e-3)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "DataSpec",
     "DropoutSpec",
     "EarlyStoppingSpec",
+    "EnsembleSpec",
     "JobRequest",
     "ModelSpec",
     "OptimizerSpec",
@@ -78,6 +79,12 @@ class DropoutSpec(TypedDict, total=False):
     temperature: float
 
 
+class EnsembleSpec(TypedDict, total=False):
+    """Several networks of one shape, whose mean is the prediction."""
+
+    members: int
+
+
 class ModelSpec(TypedDict, total=False):
     """A feed-forward network with dropout: a number is the rate of standard dropout."""
 
@@ -91,6 +98,7 @@ class ModelSpec(TypedDict, total=False):
     initializer: Literal[
         "auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"
     ]
+    ensemble: EnsembleSpec
 
 
 class OptimizerSpec(TypedDict, total=False):

@@ -104,7 +104,9 @@ class ClassificationAnswer(_Answer):
 
     classes: list[Label] = Field(description="The most probable class of each row.")
     probabilities: list[list[float]] = Field(description="Shape (rows, classes).")
-    probabilities_std: list[list[float]] | None = Field(description="Standard deviation over the samples.")
+    probabilities_std: list[list[float]] | None = Field(
+        description="Standard deviation over the samples, and over the networks of an ensemble."
+    )
     entropy: list[float] | None = Field(description="Of the mean probabilities, in nats: the whole uncertainty.")
     mutual_information: list[float] | None = Field(description="The part that more data could remove, in nats.")
     class_labels: list[Label] = Field(description="The classes, in the order of the probabilities.")
@@ -118,7 +120,9 @@ class RegressionAnswer(_Answer):
     """Values and their uncertainty."""
 
     values: Figures = Field(description="One for each row, in the unit of the target.")
-    std: Figures | None = Field(description="Standard deviation over the samples: of the model.")
+    std: Figures | None = Field(
+        description="Standard deviation over the samples, and over the networks of an ensemble: of the model."
+    )
     aleatoric_std: Figures | None = Field(description="Of the data, when the loss was `gaussian_nll`.")
     quantiles: list[Figures] | None = Field(
         description="Shape (rows, levels), rising, when the loss was `quantile`; `values` are those nearest to 1/2."
@@ -229,7 +233,8 @@ def _answer(
 
 def _check_values(rows: int, model: TrainedModel, parameters: PredictionParameters, budgets: Budgets) -> None:
     """Bound the numbers and lists of an answer in JSON."""
-    figures = 1 + (parameters.mc_samples is not None) + (model.target_names is not None)
+    sampled = parameters.mc_samples is not None or model.members > 1
+    figures = 1 + sampled + (model.target_names is not None)
     values = figures * (nested_values((rows, model.answer_columns)) + rows)
     budgets.check("json_values", values, pointer="/x", remedy=f"accept {SAFETENSORS}, or send fewer rows at a time")
 

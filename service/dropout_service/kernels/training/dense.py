@@ -33,7 +33,8 @@ def drop(
     for i in range(rows):
         row = draws[i * units : (i + 1) * units]
         for j in range(units):
-            out[i, j] = x[i, j] * factor if row[j] >= threshold else zero
+            kept = x[i, j] * factor  # before it is chosen: a load that is not made always is no vector's
+            out[i, j] = kept if row[j] >= threshold else zero
 
 
 @jit
@@ -51,9 +52,9 @@ def drop_with_derivative(
     for i in range(rows):
         row = draws[i * units : (i + 1) * units]
         for j in range(units):
-            kept = row[j] >= threshold
-            value[i, j] = value[i, j] * factor if kept else zero
-            derivative[i, j] = derivative[i, j] * factor if kept else zero
+            kept, slope = value[i, j] * factor, derivative[i, j] * factor  # as in `drop`
+            value[i, j] = kept if row[j] >= threshold else zero
+            derivative[i, j] = slope if row[j] >= threshold else zero
 
 
 @jit

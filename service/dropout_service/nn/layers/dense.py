@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.kernels.training import activations as compiled
 from dropout_service.kernels.training import dense
+from dropout_service.kernels.training.program import Field, Kind
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer
@@ -83,6 +85,7 @@ class Dense(Layer):
         self._act = None if activation is None else ACTIVATIONS[activation]
         self._output = Rows(units, dtype)
         self._derivative = Rows(units, dtype)
+        self._has_derivative = False
         self._grad_input = Rows(inputs, dtype)
         self._x = np.empty((0, inputs), dtype)
 
@@ -125,6 +128,7 @@ class Dense(Layer):
         np.matmul(x, weight, out=output)
         derivative = self._derivative.first(rows) if differentiable else None
         standard = self._standard if mode.noisy and self._standard and self._standard.rate > 0 else None
+        self._has_derivative = self._act is not None or standard is not None
         if standard and derivative is not None and self._act is not None and self._act.fused is not None:
             draws = standard.draw(rows, mode)
             self._act.fused(output, self.bias, draws, standard.threshold, standard.scale, derivative)
@@ -132,6 +136,8 @@ class Dense(Layer):
         output += self.bias
         if self._act is not None:
             self._act.apply(output, derivative)
+        elif standard and derivative is not None:
+            derivative.fill(1)
         if standard:
             standard.drop(output, mode, derivative)
         elif self._variant is not None:
@@ -154,10 +160,10 @@ class Dense(Layer):
         rows = grad_output.shape[0]
         if self._variant is not None:
             self._variant.backward(grad_output, input_gradient=True)
-        if self._act is None:
-            np.add.reduce(grad_output, axis=0, out=self.bias_grad)
-        else:
+        if self._has_derivative:
             dense.dense_backward(grad_output, self._derivative.first(rows), self.bias_grad)
+        else:
+            np.add.reduce(grad_output, axis=0, out=self.bias_grad)
         np.matmul(self._x.T, grad_output, out=self.weight_grad)
         if self._connect is not None:
             self._connect.backward(self.weight_grad, input_gradient=True)
@@ -166,6 +172,17 @@ class Dense(Layer):
         grad_input = self._grad_input.first(rows)
         np.matmul(grad_output, self._weight_used.T, out=grad_input)
         return grad_input
+
+    def compiled(self) -> Mapping[Field, int] | None:
+        """Return its row, if its activation and dropout have compiled loops."""
+        if not (self._dropout is None or self._standard) or self.activation not in {None, *compiled.ACTIVATIONS}:
+            return None
+        return {
+            Field.KIND: Kind.DENSE,
+            Field.INPUTS: self.weight.shape[0],
+            Field.UNITS: self.units,
+            Field.ACTIVATION: compiled.LINEAR if self.activation is None else compiled.ACTIVATIONS[self.activation],
+        }
 
     def lower(self) -> tuple[Op, ...]:
         """Return product, bias and activation as operations."""
@@ -222,6 +239,11 @@ class Residual(Dense):
         if grad_input is not None:
             grad_input += skipped
         return grad_input
+
+    def compiled(self) -> Mapping[Field, int] | None:
+        """Return the row of the dense layer, with a connection around it."""
+        row = super().compiled()
+        return None if row is None else {**row, Field.RESIDUAL: 1}
 
     def lower(self) -> tuple[Op, ...]:
         """Return the dense layer and the sum as operations."""

@@ -14,11 +14,14 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.training import dense
+from dropout_service.kernels.training.program import Field, Kind
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.layers.base import DropoutLayer, Rows
 from dropout_service.nn.layers.rules import DropoutRule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import DTypeLike, NDArray
 
     from dropout_service.nn.mode import Mode
@@ -92,6 +95,10 @@ class Dropout(DropoutLayer):
         output = self._output.first(x.shape[0])
         dense.drop(x, self._drawn, self.threshold, self.scale, output)
         return output
+
+    def compiled(self) -> Mapping[Field, int]:
+        """Return its row."""
+        return {Field.KIND: Kind.DROPOUT, Field.INPUTS: self.units, Field.UNITS: self.units}
 
     def backward(self, grad_output: Floats, *, input_gradient: bool) -> Floats | None:
         """Return ``grad_output`` with the same elements dropped, in place."""

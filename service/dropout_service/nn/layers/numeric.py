@@ -14,7 +14,9 @@ import numpy as np
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, normal, stream
+from dropout_service.kernels.training import activations as compiled
 from dropout_service.kernels.training import columns, dense
+from dropout_service.kernels.training.program import Field, Kind
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer
@@ -266,6 +268,19 @@ class PiecewiseLinear(NumericEmbedding):
             "units": units,
             "activation": activation,
             "bins": bins,
+        }
+
+    def compiled(self) -> Mapping[Field, int] | None:
+        """Return its row, if its activation has a compiled loop."""
+        if self._activation not in {None, *compiled.ACTIVATIONS}:
+            return None
+        return {
+            Field.KIND: Kind.PIECEWISE_LINEAR,
+            Field.INPUTS: self.inputs,
+            Field.UNITS: self.units,
+            Field.ACTIVATION: compiled.LINEAR if self._activation is None else compiled.ACTIVATIONS[self._activation],
+            Field.WIDTH: self.width,
+            Field.EACH: self._each if self._dense else 0,
         }
 
     def fit(self, x: Floats) -> None:

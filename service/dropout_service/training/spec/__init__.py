@@ -9,7 +9,7 @@ from __future__ import annotations
 from dropout_service.training.spec.data import ColumnKind, ColumnSpec, DataSpec
 from dropout_service.training.spec.dropout import DropoutSpec
 from dropout_service.training.spec.layers import LayerSpec
-from dropout_service.training.spec.model import ModelSpec
+from dropout_service.training.spec.model import EnsembleSpec, ModelSpec
 from dropout_service.training.spec.optimizers import AdamSpec, AdamWSpec, SGDSpec
 from dropout_service.training.spec.training import EarlyStoppingSpec, TrainingSpec
 
@@ -21,6 +21,7 @@ __all__ = [
     "DataSpec",
     "DropoutSpec",
     "EarlyStoppingSpec",
+    "EnsembleSpec",
     "LayerSpec",
     "ModelSpec",
     "SGDSpec",

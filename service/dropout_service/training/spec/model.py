@@ -10,7 +10,19 @@ from dropout_service.training.spec.dropout import DropoutForm, Dropouts
 from dropout_service.training.spec.layers import LayerSpec
 from dropout_service.training.spec.strict import Items, StrictSpec
 
-__all__ = ["ModelSpec"]
+__all__ = ["EnsembleSpec", "ModelSpec"]
+
+
+class EnsembleSpec(StrictSpec):
+    """Several networks of one shape, trained side by side: a deep ensemble (Lakshminarayanan et al. 2017)."""
+
+    members: int = Field(
+        default=8,
+        ge=2,
+        le=64,
+        description="How many. They differ in initial weights, shuffles and masks; the first is the network that would "
+        "be trained alone. Their spread is part of what a prediction says of its uncertainty.",
+    )
 
 
 class ModelSpec(StrictSpec):
@@ -57,6 +69,17 @@ class ModelSpec(StrictSpec):
         description="Initialisation of the weights. `auto`: he_normal for ReLU, GELU, SiLU and Mish, lecun_normal for "
         "SELU, glorot_uniform otherwise.",
     )
+
+    ensemble: EnsembleSpec | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Train several such networks in place of one.",
+    )
+
+    @property
+    def members(self) -> int:
+        """How many networks are trained."""
+        return 1 if self.ensemble is None else self.ensemble.members
 
     @field_validator("residual")
     @classmethod

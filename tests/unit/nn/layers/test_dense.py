@@ -39,7 +39,7 @@ def dense(
 
 
 @pytest.mark.parametrize(
-    ("activation", "rate"), [(None, 0.0), *((activation, rate) for activation in ACTIVATIONS for rate in RATES)]
+    ("activation", "rate"), [(activation, rate) for activation in (None, *ACTIVATIONS) for rate in RATES]
 )
 def test_backward_of_dense_is_the_gradient(
     activation: str | None, rate: float, numeric_gradient: Callable[..., Floats]

@@ -1,0 +1,342 @@
+"""A network as a table of numbers, and its passes as one compiled call.
+
+Of a small network the arithmetic takes a fraction of the time that Python takes to ask for it. Here each layer is a row
+of a table (`Field`), all arrays of a step lie in one vector (`work`), and a loop over the rows does what the layers'
+own passes do, in the same order of operations within each.
+
+A pass takes mini-batches of at most as many rows as ``work`` has been laid out for.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - it is public, as its manual has it
+
+from dropout_service.kernels.codegen.compile_cache import jit
+from dropout_service.kernels.codegen.intrinsics import pointer_to
+from dropout_service.kernels.codegen.keystream import fill
+from dropout_service.kernels.training.activations import LINEAR, RELU, activate
+from dropout_service.kernels.training.columns import clip_lines
+from dropout_service.kernels.training.dense import dense_backward, drop, drop_with_derivative, relu_drop
+from dropout_service.kernels.training.products import address, multiply, side_by_side, transpose
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+    Table = NDArray[np.int64]
+
+__all__ = ["FIELDS", "Field", "Kind", "backward", "forward", "matrix"]
+
+_BYTES: Final = 4
+
+
+class Kind(IntEnum):
+    """What a row of the table computes."""
+
+    DENSE = 0
+    """y = dropout(activation(x weight + bias)), with ``RESIDUAL`` x + that."""
+    DROPOUT = 1
+    """y = dropout(x)."""
+    PIECEWISE_LINEAR = 2
+    """The bins of each input, and with ``EACH`` units activation(bins weight + bias), each input for itself."""
+
+
+class Field(IntEnum):
+    """Columns of the table. Offsets count elements: of the vectors of parameters and buffers, or of ``work``."""
+
+    KIND = 0
+    INPUTS = 1
+    UNITS = 2
+    WEIGHT = 3
+    BIAS = 4
+    ACTIVATION = 5
+    """A number of ``kernels.training.activations``."""
+    DROPOUT = 6
+    """Which of the dropouts of a step it is; -1: none."""
+    STREAM = 7
+    """Offset of its mask stream at step 0."""
+    RESIDUAL = 8
+    WIDTH = 9
+    """Bins of an input."""
+    EACH = 10
+    """Units of the dense layer of an input; 0: none."""
+    BUFFER = 11
+    """Where its buffers begin: start, slope, low and high, one after another."""
+    VALUE = 12
+    """In ``work``: its output."""
+    DERIVATIVE = 13
+    """In ``work``: the local derivative of its units."""
+    INNER = 14
+    """In ``work``: the bins, or of a residual layer the branch."""
+    LANES = 15
+    """Where its draws are kept for the backward pass."""
+
+
+FIELDS: Final = len(Field)
+
+_KIND: Final = int(Field.KIND)
+_INPUTS: Final = int(Field.INPUTS)
+_UNITS: Final = int(Field.UNITS)
+_WEIGHT: Final = int(Field.WEIGHT)
+_BIAS: Final = int(Field.BIAS)
+_ACTIVATION: Final = int(Field.ACTIVATION)
+_DROPOUT: Final = int(Field.DROPOUT)
+_STREAM: Final = int(Field.STREAM)
+_RESIDUAL: Final = int(Field.RESIDUAL)
+_WIDTH: Final = int(Field.WIDTH)
+_EACH: Final = int(Field.EACH)
+_BUFFER: Final = int(Field.BUFFER)
+_VALUE: Final = int(Field.VALUE)
+_DERIVATIVE: Final = int(Field.DERIVATIVE)
+_INNER: Final = int(Field.INNER)
+_LANES: Final = int(Field.LANES)
+_DENSE: Final = int(Kind.DENSE)
+_DROP: Final = int(Kind.DROPOUT)
+
+_NARROW: Final = 4
+"""Units up to which a vector of them would be all but empty."""
+_DRAWS_A_GROUP: Final = 64
+_LANES_A_GROUP: Final = 16
+
+
+@jit
+def _drawn(row: Table, rows: int, lanes: NDArray[np.uint64], seed: int, step: int) -> NDArray[np.uint16]:
+    """Draw for ``rows`` rows of the units of a layer; kept until its next pass."""
+    count = -(-rows * row[_UNITS] // _DRAWS_A_GROUP) * _LANES_A_GROUP
+    own = lanes[row[_LANES] : row[_LANES] + count]
+    fill(own, 0, np.uint64(row[_STREAM]) | np.uint64(step), np.uint64(seed))
+    return own.view(np.uint16)
+
+
+_floats_at: Final = pointer_to(types.float32)
+
+
+@jit
+def matrix(address: int, rows: int, columns: int) -> Floats:
+    """Return float32 numbers at an address as an array, which nothing keeps alive."""
+    return carray(_floats_at(address), (rows, columns))
+
+
+@jit
+def vector(address: int, size: int) -> Floats:
+    """Return float32 numbers at an address as an array of one dimension, as `matrix`."""
+    return carray(_floats_at(address), size)
+
+
+@jit
+def _respond(  # noqa: PLR0917 - a compiled kernel takes its arguments by position
+    row: Table,
+    rows: int,
+    value: Floats,
+    bias: Floats,
+    space: int,
+    lanes: NDArray[np.uint64],
+    threshold: int,
+    scale: float,
+    seed: int,
+    step: int,
+) -> None:
+    """Bias, activation and dropout of ``value`` in place; the local derivative goes where the row says."""
+    units = row[_UNITS]
+    derivative = matrix(space + _BYTES * row[_DERIVATIVE], rows, units)
+    if row[_ACTIVATION] == RELU and threshold > 0:
+        relu_drop(value, bias, _drawn(row, rows, lanes, seed, step), threshold, scale, derivative)
+        return
+    for i in range(rows):
+        for j in range(units):
+            value[i, j] += bias[j]
+    if row[_ACTIVATION] != LINEAR or threshold > 0:
+        size, place = rows * units, space + _BYTES * row[_DERIVATIVE]
+        activate(row[_ACTIVATION], vector(address(value), size), vector(place, size))
+    if threshold > 0:
+        drop_with_derivative(value, derivative, _drawn(row, rows, lanes, seed, step), threshold, scale)
+
+
+@jit
+def forward(  # noqa: PLR0917 - as above
+    table: Table,
+    x: Floats,
+    params: Floats,
+    buffers: Floats,
+    work: Floats,
+    lanes: NDArray[np.uint64],
+    room: NDArray[np.uint8],
+    thresholds: NDArray[np.int64],
+    scales: NDArray[np.float64],
+    seed: int,
+    step: int,
+) -> None:
+    """Run the training pass of a mini-batch ``x``, (rows, inputs); outputs are the last row's value in ``work``."""
+    rows = x.shape[0]
+    at = address(x)
+    values = x
+    weights, space, scratch = address(params), address(work), address(room)
+    one = side_by_side()
+    for number in range(table.shape[0]):
+        row = table[number]
+        inputs, units, which = row[_INPUTS], row[_UNITS], row[_DROPOUT]
+        threshold = int(thresholds[which]) if which >= 0 else 0
+        scale = float(scales[which]) if which >= 0 else 1.0
+        output = matrix(space + _BYTES * row[_VALUE], rows, units)
+        bias = vector(weights + _BYTES * row[_BIAS], units)
+        if row[_KIND] == _DENSE:
+            place = row[_INNER] if row[_RESIDUAL] else row[_VALUE]
+            branch = matrix(space + _BYTES * place, rows, units)
+            weight, target = weights + _BYTES * row[_WEIGHT], space + _BYTES * place
+            wide = _BYTES * units
+            multiply(rows, units, inputs, at, _BYTES * inputs, one, weight, wide, target, wide, scratch)
+            _respond(row, rows, branch, bias, space, lanes, threshold, scale, seed, step)
+            if row[_RESIDUAL]:
+                for i in range(rows):
+                    for j in range(units):
+                        output[i, j] = values[i, j] + branch[i, j]
+        elif row[_KIND] == _DROP:
+            if threshold > 0:
+                drop(values, _drawn(row, rows, lanes, seed, step), threshold, scale, output)
+            else:
+                output[:] = values
+        else:
+            width, each, begin = row[_WIDTH], row[_EACH], row[_BUFFER]
+            size = inputs * width
+            inner = matrix(space + _BYTES * (row[_INNER] if each else row[_VALUE]), rows, size)
+            kept = address(buffers) + _BYTES * begin
+            start, slope, low, high = (
+                vector(kept, size),
+                vector(kept + _BYTES * size, size),
+                vector(kept + _BYTES * 2 * size, size),
+                vector(kept + _BYTES * 3 * size, size),
+            )
+            clip_lines(values, start, slope, low, high, inner)
+            if each:
+                for i in range(inputs):
+                    multiply(
+                        rows,
+                        each,
+                        width,
+                        space + _BYTES * (row[_INNER] + i * width),
+                        _BYTES * size,
+                        one,
+                        weights + _BYTES * (row[_WEIGHT] + i * width * each),
+                        _BYTES * each,
+                        space + _BYTES * (row[_VALUE] + i * each),
+                        _BYTES * units,
+                        scratch,
+                    )
+                _respond(row, rows, output, bias, space, lanes, threshold, scale, seed, step)
+        values = output
+        at = space + _BYTES * row[_VALUE]
+
+
+@jit
+def _undo_response(row: Table, rows: int, grad: Floats, bias_grad: Floats, space: int, threshold: int) -> None:  # noqa: PLR0917 - as above
+    """Lead ``grad`` in place through dropout and activation, and sum it over the rows."""
+    if row[_ACTIVATION] != LINEAR or threshold > 0:
+        dense_backward(grad, matrix(space + _BYTES * row[_DERIVATIVE], rows, row[_UNITS]), bias_grad)
+        return
+    bias_grad[:] = 0
+    for i in range(rows):
+        for j in range(row[_UNITS]):
+            bias_grad[j] += grad[i, j]
+
+
+@jit
+def _slope(  # noqa: PLR0917 - as above
+    row: Table, rows: int, before: int, grad: int, slope: int, turned: int, scratch: int
+) -> None:
+    """Write the gradient of a weight: the transpose of the layer's input, times ``grad``."""
+    inputs, units = row[_INPUTS], row[_UNITS]
+    wide, deep = _BYTES * units, _BYTES * inputs
+    if units > _NARROW:
+        multiply(inputs, units, rows, before, side_by_side(), deep, grad, wide, slope, wide, scratch)
+        return
+    # The other way round, so that vectors run along the inputs
+    multiply(units, inputs, rows, grad, side_by_side(), wide, before, deep, turned, deep, scratch)
+    across, target = matrix(turned, units, inputs), matrix(slope, inputs, units)
+    for i in range(inputs):
+        for j in range(units):
+            target[i, j] = across[j, i]
+
+
+@jit
+def _slopes_of_inputs(row: Table, rows: int, space: int, grad: int, slope: int, scratch: int) -> None:  # noqa: PLR0917 - as above
+    """Write the gradients of the weights of all inputs' own layers."""
+    width, each = row[_WIDTH], row[_EACH]
+    for i in range(row[_INPUTS]):
+        multiply(
+            width,
+            each,
+            rows,
+            space + _BYTES * (row[_INNER] + i * width),
+            side_by_side(),
+            _BYTES * row[_INPUTS] * width,
+            grad + _BYTES * i * each,
+            _BYTES * row[_UNITS],
+            slope + _BYTES * i * width * each,
+            _BYTES * each,
+            scratch,
+        )
+
+
+@jit
+def _add(x: Floats, to: Floats) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            to[i, j] += x[i, j]
+
+
+@jit
+def backward(  # noqa: PLR0917 - as above
+    table: Table,
+    x: Floats,
+    params: Floats,
+    grads: Floats,
+    work: Floats,
+    lanes: NDArray[np.uint64],
+    room: NDArray[np.uint8],
+    thresholds: NDArray[np.int64],
+    scales: NDArray[np.float64],
+    places: NDArray[np.int64],
+) -> None:
+    """Write the gradients of all parameters of the last `forward`.
+
+    ``places`` are the first layer with parameters, below which no gradient is wanted; a number that is not looked at
+    here; and where in ``work`` the gradient by the outputs is, which is overwritten, there is room for another, and
+    for the transpose of a layer's weight.
+    """
+    lowest, grad_at, other_at, turned_at = places[0], places[2], places[3], places[4]
+    rows = x.shape[0]
+    weights, slopes, space, scratch = address(params), address(grads), address(work), address(room)
+    turned, one = space + _BYTES * turned_at, side_by_side()
+    for number in range(table.shape[0] - 1, lowest - 1, -1):
+        row = table[number]
+        inputs, units, which = row[_INPUTS], row[_UNITS], row[_DROPOUT]
+        threshold = int(thresholds[which]) if which >= 0 else 0
+        here = space + _BYTES * grad_at
+        grad = matrix(here, rows, units)
+        if row[_KIND] == _DROP:
+            if threshold > 0:
+                groups = -(-rows * units // _DRAWS_A_GROUP) * _LANES_A_GROUP
+                draws = lanes[row[_LANES] : row[_LANES] + groups].view(np.uint16)
+                drop(grad, draws, threshold, float(scales[which]), grad)
+            continue
+        skipped = matrix(space + _BYTES * row[_VALUE], rows, units)  # its output is not needed any more
+        if row[_RESIDUAL]:
+            skipped[:] = grad
+        slope = slopes + _BYTES * row[_WEIGHT]
+        _undo_response(row, rows, grad, vector(slopes + _BYTES * row[_BIAS], units), space, threshold)
+        if row[_KIND] != _DENSE:
+            _slopes_of_inputs(row, rows, space, here, slope, scratch)
+            continue
+        before = address(x) if number == 0 else space + _BYTES * table[number - 1, _VALUE]
+        _slope(row, rows, before, here, slope, turned, scratch)
+        if number > lowest:
+            wide, deep = _BYTES * units, _BYTES * inputs
+            transpose(inputs, units, weights + _BYTES * row[_WEIGHT], wide, turned, deep)
+            multiply(rows, inputs, units, here, wide, one, turned, deep, space + _BYTES * other_at, deep, scratch)
+            grad_at, other_at = other_at, grad_at
+            if row[_RESIDUAL]:
+                _add(skipped, matrix(space + _BYTES * grad_at, rows, inputs))

@@ -1,0 +1,197 @@
+"""``Program``: a network, its loss and its optimizer laid out for steps that are taken in one compiled call."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dropout_service.kernels.dropout.standard import scale, threshold
+from dropout_service.kernels.training import steps
+from dropout_service.kernels.training.products import ROOM_BYTES
+from dropout_service.kernels.training.program import FIELDS, Field, Kind
+from dropout_service.nn.layers.dropout import Dropout
+from dropout_service.nn.mode import Mode
+from dropout_service.nn.optimizers import SGD, Adam
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from dropout_service.nn.layers.base import DropoutLayer
+    from dropout_service.nn.losses import Loss
+    from dropout_service.nn.network import Network
+    from dropout_service.nn.optimizers import Optimizer
+
+__all__ = ["Program", "can_compile"]
+
+LARGEST_WEIGHT: Final = 1 << 18
+"""Elements of a matrix up to which compiled products are about as fast as those of a BLAS library, or faster."""
+_LANES_A_GROUP: Final = 16
+_DRAWS_A_GROUP: Final = 64
+
+
+def can_compile(network: Network) -> bool:
+    """Whether the steps of a network can be taken in compiled calls: a function of its layers alone.
+
+    It is no question of the machine, so that a training that is resumed elsewhere goes on as it began.
+    """
+    shapes = (shape for layer in network.layers for shape in layer.shapes.values())
+    small = all(math.prod(shape) <= LARGEST_WEIGHT for shape in shapes)
+    return (
+        small
+        and network.parameters.values.dtype == np.float32
+        and all(layer.compiled() is not None for layer in network.layers)
+    )
+
+
+class Program:
+    """Steps of the training of a network, several in one call.
+
+    What a step computes is what the layers' own passes compute, up to rounding.
+
+    Parameters
+    ----------
+    network, loss, optimizer, rows, scheduled, clip_norm, max_norm
+        As for ``stepping.make_steps``.
+
+    Raises
+    ------
+    ValueError
+        The network is not one that `can_compile` takes.
+    """
+
+    at_once = True
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        rows: int,
+        scheduled: Sequence[DropoutLayer] = (),
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+    ) -> None:
+        self._rows = rows
+        self._network = network
+        self._loss = loss
+        self._dropouts = tuple(layer.dropout for layer in network.layers if isinstance(layer.dropout, Dropout))
+        self._scheduled = [self._dropouts.index(one) for one in scheduled if isinstance(one, Dropout)]
+        inputs, outputs = (network.layers[i].compiled() for i in (0, -1))
+        if inputs is None or outputs is None:
+            raise ValueError("a layer of the network has no compiled form")
+        self._inputs = inputs[Field.INPUTS]
+        self._table, lanes, values = _laid_out(network, rows)
+        widest = max(self._inputs, *(layer.units for layer in network.layers))
+        largest = max(math.prod(shape) for layer in network.layers for shape in layer.shapes.values())
+        sizes = [rows * self._inputs, rows * widest, rows * widest, largest]
+        batch, grad, other, turned = (values + sum(sizes[:i]) for i in range(4))
+        lowest = next(i for i, layer in enumerate(network.layers) if layer.shapes)
+        self._places = np.array([lowest, batch, grad, other, turned])
+        self._work = np.zeros(values + sum(sizes), np.float32)
+        self._lanes = np.zeros(lanes, np.uint64)
+        self._room = np.zeros(ROOM_BYTES, np.uint8)
+        self._doubles = np.zeros(max(rows, widest))
+        self._labels = np.zeros(rows, np.int64)
+        self._values = np.zeros((rows, loss.head.targets), np.float32)
+        self._number = steps.LOSSES[loss.kernel]
+        self._loss_options = np.hstack([*loss.options, 0.0]).astype(np.float64)
+        self._optimizer, self._options, self._state = _described(optimizer, clip_norm, max_norm)
+
+    def take(
+        self,
+        x: NDArray[np.float32],
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        order: NDArray[np.int64],
+        *,
+        learning_rates: NDArray[np.float64],
+        rates: NDArray[np.float64],
+        sums: NDArray[np.float64],
+        seed: int,
+        step: int,
+    ) -> int:
+        """Take a step for each of ``learning_rates``, see ``stepping.Steps.take``."""
+        count = learning_rates.size
+        thresholds = np.tile(np.array([one.threshold for one in self._dropouts], np.int64), (count, 1))
+        scales = np.tile(np.array([one.scale for one in self._dropouts], np.float64), (count, 1))
+        for column, place in enumerate(self._scheduled):
+            thresholds[:, place] = [threshold(rate) for rate in rates[:, column].tolist()]
+            scales[:, place] = [scale(rate) for rate in rates[:, column].tolist()]
+        vector = self._network.parameters
+        classes = self._loss.task == "classification"
+        return steps.take_steps(
+            self._table,
+            self._places,
+            x,
+            y if classes else self._labels,
+            self._values[:0] if classes else y,
+            weights,
+            order,
+            self._rows,
+            vector.values,
+            vector.grads,
+            *self._state,
+            self._network.buffers.values,
+            self._work,
+            self._lanes,
+            self._room,
+            self._doubles,
+            self._labels,
+            self._values,
+            sums,
+            self._number,
+            self._loss_options,
+            self._optimizer,
+            self._options,
+            learning_rates,
+            thresholds,
+            scales,
+            vector.weight_count,
+            seed,
+            step,
+        )
+
+
+def _laid_out(network: Network, rows: int) -> tuple[NDArray[np.int64], int, int]:
+    """Return the table of a network, and the sizes of the draws and of the values of its layers."""
+    table = np.zeros((len(network.layers), FIELDS), np.int64)
+    params, buffers = network.parameters.offsets, network.buffers.offsets
+    lanes = values = dropped = 0
+    for number, (layer, row) in enumerate(zip(network.layers, table, strict=True)):
+        for field, value in (layer.compiled() or {}).items():
+            row[field] = value
+        row[Field.WEIGHT] = params.get(f"layers.{number}.weight", 0)
+        row[Field.BIAS] = params.get(f"layers.{number}.bias", 0)
+        row[Field.BUFFER] = min((buffers[f"layers.{number}.{name}"] for name in layer.buffer_shapes), default=0)
+        row[Field.STREAM] = Mode.training(0, 0).offset(number)
+        row[Field.DROPOUT] = -1
+        if isinstance(layer.dropout, Dropout):
+            row[Field.DROPOUT], dropped = dropped, dropped + 1
+            row[Field.LANES] = lanes
+            lanes += -(-rows * layer.units // _DRAWS_A_GROUP) * _LANES_A_GROUP
+        inner = row[Field.INPUTS] * row[Field.WIDTH] if row[Field.KIND] == Kind.PIECEWISE_LINEAR else layer.units
+        for field, columns in ((Field.VALUE, layer.units), (Field.DERIVATIVE, layer.units), (Field.INNER, inner)):
+            row[field] = values
+            values += rows * int(columns)
+    return table, lanes, values
+
+
+def _described(
+    optimizer: Optimizer, clip_norm: float | None, max_norm: float | None
+) -> tuple[int, NDArray[np.float64], tuple[NDArray[Any], NDArray[Any]]]:
+    """Return number, options and state of an optimizer, as the compiled steps take them."""
+    bounds = clip_norm or 0.0, max_norm or 0.0
+    if isinstance(optimizer, Adam):
+        decay = (0.0, optimizer.weight_decay) if optimizer.decoupled else (optimizer.weight_decay, 0.0)
+        options = (*bounds, optimizer.beta1, optimizer.beta2, optimizer.epsilon, *decay)
+        return steps.ADAM, np.array(options), (optimizer.state["mean"], optimizer.state["variance"])
+    if not isinstance(optimizer, SGD):
+        raise TypeError(f"{type(optimizer).__name__} has no compiled form")
+    options = (*bounds, optimizer.momentum, float(optimizer.nesterov), 0.0, optimizer.weight_decay, 0.0)
+    velocity = optimizer.state["velocity"]
+    return steps.SGD, np.array(options), (velocity, velocity[:0])

@@ -1,0 +1,287 @@
+"""``Member``: one network of a training, with its position; a training has one of them or several."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dropout_service.errors import InvalidInputError, TrainingError
+from dropout_service.kernels.streams import Purpose, permutation, stream
+from dropout_service.nn.losses import UNWEIGHTED
+from dropout_service.nn.network import dropouts
+from dropout_service.nn.stepping import make_steps
+from dropout_service.training.checkpoint import Position
+from dropout_service.training.metrics import EpochMetrics, summarize
+from dropout_service.training.networks import (
+    EVALUATION_ROWS,
+    build_optimizer,
+    build_rate_schedules,
+    build_schedule,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from dropout_service.nn.losses import Loss
+    from dropout_service.nn.network import Network
+    from dropout_service.training.preparation import PreparedData
+    from dropout_service.training.spec import TrainingSpec
+
+__all__ = ["Member"]
+
+
+class Member:
+    """One network, its optimizer, and how far its training is.
+
+    Its weights after a step are a pure function of specification, data, seed and the number of the step: they do not
+    depend on other members.
+
+    Parameters
+    ----------
+    spec
+        What to train and how.
+    network
+        A new network that takes the rows; it is initialised here.
+    rows
+        What to train on.
+    loss, validation_loss
+        What is minimised, and what is reported of the validation part.
+    seed
+        Of its initial weights, shuffles and masks.
+    target_scales
+        The unit of each target, by its name.
+    """
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        network: Network,
+        rows: PreparedData,
+        *,
+        loss: Loss,
+        validation_loss: Loss,
+        seed: int,
+        target_scales: Mapping[str, float],
+    ) -> None:
+        self._spec, self._rows, self._seed = spec, rows, seed
+        self._validation_loss, self._target_scales = validation_loss, target_scales
+        self.network = network
+        network.initialize(spec.model.initializer, seed=seed)
+        network.fit(rows.x)
+        self._optimizer = build_optimizer(spec, network)
+        self._state = {"params": network.parameters.values, "buffers": network.buffers.values}
+        self._best = {
+            name: np.zeros_like(values if spec.early_stopping else np.empty(0)) for name, values in self._state.items()
+        }
+        # Rows that are mapped from a file are arrays like any other to a compiled loop
+        self._x, self._weights = np.asarray(rows.x), rows.weights
+        self._y, self._y_validation = (
+            part if loss.task == "classification" else part.reshape(len(part), loss.head.targets)
+            for part in (rows.y, rows.y_validation)
+        )
+        self._batch_rows = min(spec.batch_size, len(self._x))
+        self.steps_per_epoch = math.ceil(len(self._x) / self._batch_rows)
+        self._schedule = build_schedule(spec, self.steps_per_epoch)
+        self._rate_schedules = build_rate_schedules(spec, network)
+        self._steps = make_steps(
+            network,
+            loss,
+            self._optimizer,
+            rows=self._batch_rows,
+            scheduled=[dropout for dropout, _ in self._rate_schedules],
+            clip_norm=spec.clip_norm,
+            max_norm=spec.max_norm,
+        )
+        self._order = np.arange(0)
+        self._unused_grad = np.empty((EVALUATION_ROWS, network.layers[-1].units), np.float32)
+        self._empty_sums = loss.sums
+        self.position = Position(sums=loss.sums)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether several steps in a call take less time than one by one."""
+        return self._steps.at_once
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.position.stop_reason is not None
+
+    @property
+    def progress(self) -> float:
+        """Part of the steps that the specification asks for that is done, 0 to 1; 1 when the training has ended."""
+        done = self.position.epoch + self.position.batch / self.steps_per_epoch
+        return 1.0 if self.ended else done / self._spec.epochs
+
+    @property
+    def kept(self) -> Mapping[str, NDArray[Any]]:
+        """Parameters and buffers of the result, each by name: with early stopping the best, otherwise the last."""
+        values = self._state if self.position.best is None else self._best
+        return self.network.parameters.views(values["params"]) | self.network.buffers.views(values["buffers"])
+
+    @property
+    def metrics(self) -> EpochMetrics:
+        """Figures of the epoch whose weights are the result."""
+        metrics = self.position.best or self.position.metrics
+        if metrics is None:
+            raise RuntimeError("no epoch has been closed yet")
+        return metrics
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return everything that steps change, by name."""
+        tensors = {"params": self._state["params"], "best": self._best["params"]}
+        tensors |= {f"optimizer.{name}": array for name, array in self._optimizer.state.items()}
+        if self._state["buffers"].size:
+            tensors |= {"buffers": self._state["buffers"], "best_buffers": self._best["buffers"]}
+        return tensors
+
+    def resume(self, position: Position) -> None:
+        """Go on from a position, whose tensors have been written into ``tensors`` already.
+
+        Raises
+        ------
+        InvalidInputError
+            It lies outside of the training.
+        """
+        inside = position.batch <= self.steps_per_epoch and position.epoch <= self._spec.epochs
+        if not inside or position.sums.shape != self._empty_sums.shape:
+            raise InvalidInputError.at("/checkpoint", "the position lies outside of the training")
+        self.position = position
+        if position.batch:
+            self._shuffle()
+
+    def take(self, most: int) -> int:
+        """Take at most so many steps of the epoch under way; return how many.
+
+        Raises
+        ------
+        TrainingError
+            ``diverged``: a loss or gradient is no longer finite.
+        """
+        position = self.position
+        if position.batch == 0:
+            self._shuffle()
+        count = min(most, self.steps_per_epoch - position.batch)
+        if count <= 0 or self.ended:
+            return 0
+        batches = range(position.batch, position.batch + count)
+        times = [self._time_epochs(batch) for batch in batches]
+        rate = self._spec.optimizer.learning_rate
+        taken = self._steps.take(
+            self._x,
+            self._y,
+            self._weights,
+            self._order[position.batch * self._batch_rows : (position.batch + count) * self._batch_rows],
+            learning_rates=np.array([rate * self._schedule(time) for time in times]),
+            rates=np.array([[schedule(time) for _, schedule in self._rate_schedules] for time in times]),
+            sums=position.sums,
+            seed=self._seed,
+            step=position.step,
+        )
+        position.batch += taken
+        position.step += taken
+        if taken < count:
+            raise self._diverged("the training loss or its gradient")
+        return taken
+
+    def close_epoch(self, *, out_of_time: bool) -> None:
+        """Validate, decide whether to stop, and move to the next epoch; ``position.metrics`` has its figures.
+
+        Raises
+        ------
+        TrainingError
+            ``diverged``: the validation loss or a weight is no longer finite.
+        """
+        position, spec = self.position, self._spec
+        if not np.isfinite(self.network.parameters.values).all():
+            raise self._diverged("a weight")
+        complete = position.batch == self.steps_per_epoch
+        time = self._time_epochs(position.batch - 1)
+        for dropout, schedule in self._rate_schedules:
+            dropout.rate = schedule(time)
+        input_rate, *rates = (0.0 if dropout is None else dropout.rate for dropout in dropouts(self.network.layers))
+        seen = min(position.batch * self._batch_rows, len(self._x))
+        metrics = EpochMetrics(
+            epoch=position.epoch + 1,
+            epochs=spec.epochs,
+            step=position.step,
+            learning_rate=spec.optimizer.learning_rate * self._schedule(time),
+            train=self._summary(
+                position.sums, seen, self._weights[self._order[:seen]] if self._weights.size else UNWEIGHTED
+            ),
+            validation=self._validate() if len(self._rows.x_validation) else None,
+            best_epoch=None,
+            dropout_rates=tuple(rates),
+            input_dropout_rate=input_rate,
+        )
+        waited = 0
+        if spec.early_stopping is not None:
+            metrics, waited = self._keep_best(metrics, spec.early_stopping.min_delta)
+        if metrics.epoch == spec.epochs and complete:
+            position.stop_reason = "completed"
+        elif spec.early_stopping is not None and waited >= spec.early_stopping.patience:
+            position.stop_reason = "early_stopped"
+        elif out_of_time:
+            position.stop_reason = "max_runtime"
+        position.metrics = metrics
+        position.epoch += 1
+        position.batch = 0
+        position.sums[:] = 0
+
+    def _shuffle(self) -> None:
+        offset = stream(Purpose.SHUFFLE, step=self.position.epoch)
+        self._order = permutation(len(self._x), seed=self._seed, offset=offset)
+
+    def _time_epochs(self, batch: int) -> float:
+        """Return the training time at which a mini-batch (from 0) of the epoch under way begins."""
+        return self.position.epoch + batch / self.steps_per_epoch
+
+    def _keep_best(self, metrics: EpochMetrics, min_delta: float) -> tuple[EpochMetrics, int]:
+        """Keep the weights if the validation loss improved; return the metrics with ``best_epoch``, and its age."""
+        best = self.position.best
+        if best is None or _validation_loss(metrics) < _validation_loss(best) - min_delta:
+            self.position.best = best = replace(metrics, best_epoch=metrics.epoch)
+            for name, values in self._state.items():
+                self._best[name][:] = values
+        return replace(metrics, best_epoch=best.epoch), metrics.epoch - best.epoch
+
+    def _validate(self) -> dict[str, float]:
+        """Return the metrics of the validation part, in evaluation mode."""
+        x, y, weights = self._rows.x_validation, self._y_validation, self._rows.weights_validation
+        sums = self._validation_loss.sums
+        for begin in range(0, len(x), EVALUATION_ROWS):
+            part = slice(begin, begin + EVALUATION_ROWS)
+            with np.errstate(all="ignore"):
+                outputs = self.network.forward(x[part])
+            self._validation_loss(outputs, y[part], self._unused_grad[: len(outputs)], sums, weights[part])
+        if not math.isfinite(sums[0]):
+            raise self._diverged("the validation loss")
+        return self._summary(sums, len(x), weights)
+
+    def _summary(self, sums: NDArray[np.float64], rows: int, weights: NDArray[np.float64]) -> dict[str, float]:
+        weight = float(weights.sum()) if weights.size else None
+        return summarize(self._spec.task, sums.tolist(), rows, target_scales=self._target_scales, weight=weight)
+
+    def _diverged(self, what: str) -> TrainingError:
+        position, spec = self.position, self._spec
+        hints = [f"lower the learning rate (now {spec.optimizer.learning_rate:g})"]
+        if spec.clip_norm is None:
+            hints.append("limit the gradient with clip_norm (1, say)")
+        if not spec.standardize:
+            hints.append("set standardize")
+        return TrainingError(
+            f"{what} is no longer finite at epoch {position.epoch + 1}, step {position.step + 1}",
+            reason="diverged",
+            epoch=position.epoch + 1,
+            hint="; ".join(hints),
+        )
+
+
+def _validation_loss(metrics: EpochMetrics) -> float:
+    """Return what early stopping watches; the specification guarantees a validation part."""
+    return math.inf if metrics.validation is None else metrics.validation["loss"]
