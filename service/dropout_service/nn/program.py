@@ -96,6 +96,7 @@ class Program:
         self._lanes = np.zeros(lanes, np.uint64)
         self._room = np.zeros(ROOM_BYTES, np.uint8)
         self._doubles = np.zeros(max(rows, widest))
+        self._constant = np.zeros((0, 0), np.int64), np.zeros((0, 0))
         self._labels = np.zeros(rows, np.int64)
         self._values = np.zeros((rows, loss.head.targets), np.float32)
         self._number = steps.LOSSES[loss.kernel]
@@ -116,12 +117,7 @@ class Program:
         step: int,
     ) -> int:
         """Take a step for each of ``learning_rates``, see ``stepping.Steps.take``."""
-        count = learning_rates.size
-        thresholds = np.tile(np.array([one.threshold for one in self._dropouts], np.int64), (count, 1))
-        scales = np.tile(np.array([one.scale for one in self._dropouts], np.float64), (count, 1))
-        for column, place in enumerate(self._scheduled):
-            thresholds[:, place] = [threshold(rate) for rate in rates[:, column].tolist()]
-            scales[:, place] = [scale(rate) for rate in rates[:, column].tolist()]
+        thresholds, scales = self._in_force(rates)
         vector = self._network.parameters
         classes = self._loss.task == "classification"
         return steps.take_steps(
@@ -155,6 +151,20 @@ class Program:
             seed,
             step,
         )
+
+    def _in_force(self, rates: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return thresholds and scales of all dropouts, each (steps, dropouts), given the rates of those scheduled."""
+        steps = len(rates)
+        if steps > len(self._constant[0]):
+            self._constant = (
+                np.tile(np.array([one.threshold for one in self._dropouts], np.int64), (steps, 1)),
+                np.tile(np.array([one.scale for one in self._dropouts], np.float64), (steps, 1)),
+            )
+        thresholds, scales = (values[:steps] for values in self._constant)
+        for column, place in enumerate(self._scheduled):
+            thresholds[:, place] = [threshold(rate) for rate in rates[:, column].tolist()]
+            scales[:, place] = [scale(rate) for rate in rates[:, column].tolist()]
+        return thresholds, scales
 
 
 def _laid_out(network: Network, rows: int) -> tuple[NDArray[np.int64], int, int]:

@@ -169,8 +169,7 @@ class Member:
         count = min(most, self.steps_per_epoch - position.batch)
         if count <= 0 or self.ended:
             return 0
-        batches = range(position.batch, position.batch + count)
-        times = [self._time_epochs(batch) for batch in batches]
+        times = [self._time_epochs(batch) for batch in range(position.batch, position.batch + count)]
         rate = self._spec.optimizer.learning_rate
         taken = self._steps.take(
             self._x,
@@ -178,7 +177,7 @@ class Member:
             self._weights,
             self._order[position.batch * self._batch_rows : (position.batch + count) * self._batch_rows],
             learning_rates=np.array([rate * self._schedule(time) for time in times]),
-            rates=np.array([[schedule(time) for _, schedule in self._rate_schedules] for time in times]),
+            rates=self._rates(times),
             sums=position.sums,
             seed=self._seed,
             step=position.step,
@@ -232,6 +231,12 @@ class Member:
         position.epoch += 1
         position.batch = 0
         position.sums[:] = 0
+
+    def _rates(self, times: list[float]) -> NDArray[np.float64]:
+        """Return the rates of the scheduled dropouts at each of the times."""
+        if not self._rate_schedules:
+            return np.empty((len(times), 0))
+        return np.array([[schedule(time) for _, schedule in self._rate_schedules] for time in times])
 
     def _shuffle(self) -> None:
         offset = stream(Purpose.SHUFFLE, step=self.position.epoch)

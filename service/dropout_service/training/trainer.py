@@ -267,7 +267,8 @@ class Trainer:
 
         deque((map if pool is None else pool.map)(take, running), maxlen=0)
         took_s = time.monotonic() - began_s
-        self._steps = max(1, min(int(most * every_s / max(took_s, 1e-9)), most * _FASTER))
+        fitting = most * every_s / max(took_s, 1e-9)
+        self._steps = int(max(1, min(fitting, most * _FASTER, self._members[0].steps_per_epoch)))
 
     def _seconds(self) -> float:
         """Return the seconds spent inside ``run``, this attempt and those before."""

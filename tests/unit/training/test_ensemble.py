@@ -91,6 +91,12 @@ def test_threads_and_the_length_of_calls_change_nothing(
     assert trained(make_spec(**fields, threads=3), data, every_s=0.5).finish().weights_digest == one
 
 
+def test_many_short_epochs_end(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
+    """However fast a call is, the next takes no more steps than an epoch has."""
+    trainer = trained(make_spec(epochs=700, batch_size=40, model={"hidden": [2]}), make_data(), every_s=1e6)
+    assert trainer.step == 700
+
+
 def test_an_interrupted_ensemble_ends_as_an_uninterrupted_one(
     make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
 ):
