@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dropout_service.datasets.cells import stripped
 from dropout_service.datasets.columns import BAD_CELLS_OF_COLUMN, bad_cell, describe, describe_numbers
-from dropout_service.datasets.csv_scan import stripped
 from dropout_service.datasets.statistics import Detail, Moments, count_bounded
 
 if TYPE_CHECKING:

@@ -1,0 +1,61 @@
+"""Look through a CSV file once and describe its columns."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
+
+from dropout_service.datasets.cell_column import CellColumn
+from dropout_service.datasets.csv_text.table import CsvTable
+from dropout_service.datasets.statistics import Detail
+from dropout_service.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dropout_service.budgets import Budgets
+    from dropout_service.datasets.dataset import BadCell, Column, CsvOptions
+
+__all__ = ["scan_csv"]
+
+_THREADS: Final = 2
+
+
+def scan_csv(
+    path: Path, budgets: Budgets, options: CsvOptions
+) -> tuple[int, list[tuple[Column, list[BadCell]]], CsvOptions]:
+    """Describe the columns of a CSV file.
+
+    Returns
+    -------
+    rows
+        Without the header.
+    columns
+        Each with its first bad cells.
+    options
+        With what was found out.
+
+    Raises
+    ------
+    InvalidInputError
+        A row cannot be read, or there is none.
+    OverBudgetError
+        It has too many columns.
+    """
+    table = CsvTable(path, budgets, options)
+    detail = Detail.of(len(table.names))
+    columns = [CellColumn(name, detail, table.style) for name in table.names]
+    rows = 0
+    # While the columns of a block are looked through, the next is parsed.
+    with ThreadPoolExecutor(_THREADS, "scan") as pool:
+        blocks = table.blocks()
+        ahead = pool.submit(next, blocks, None)
+        while (block := ahead.result()) is not None:
+            ahead = pool.submit(next, blocks, None)
+            first_row, cells = block
+            list(pool.map(CellColumn.add, columns, repeat(first_row), cells))
+            rows += len(cells[0])
+    if rows == 0:
+        raise InvalidInputError("the file has a header but no rows" if options.header else "the file has no rows")
+    return rows, [column.describe() for column in columns], table.found
