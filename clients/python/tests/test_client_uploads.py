@@ -52,6 +52,8 @@ def test_how_a_csv_is_read_is_said():
     said = {"name": "adult", "header": False, "missing": ["?"]}
     assert request("adult.csv", header=False, missing=["?"]).params == said
     assert request("adult.csv", header=False, missing="?").params == said
+    dialect: dict[str, Any] = {"encoding": "cp1252", "delimiter": "|", "decimal": ",", "thousands": ".", "comment": "#"}
+    assert request("umsatz.csv", **dialect).params == {"name": "umsatz", "header": None, "missing": None, **dialect}
 
 
 def test_arrays_become_a_reproducible_npz():

@@ -63,7 +63,7 @@ def scan(
         rows, columns, found = scan_csv(path, budgets, options)
         return replace(_schema(rows, columns, target=columns[-1][0].name), options=found)
     if options != AS_IT_IS:
-        raise InvalidInputError(f"`header` and `missing` are for csv; this is {format}")
+        raise InvalidInputError(f"{_said(options)} for csv; this is {format}")
     if format == "npy":
         array = open_npy(path, budgets)
         columns = array_columns(array, [f"c{index}" for index in range(array.shape[1])])
@@ -75,6 +75,11 @@ def scan(
     else:
         columns += array_columns(content.y[:, None], ["y"])
     return _schema(len(content.x), columns, target="y")
+
+
+def _said(options: CsvOptions) -> str:
+    names = [f"`{name}`" for name in options.to_json()]
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _schema(rows: int, columns: Sequence[tuple[Column, list[BadCell]]], *, target: str) -> TableSchema:

@@ -47,6 +47,11 @@ def upload_dataset(
     format: DatasetFormat | None = None,  # noqa: A002  # the name of the thing
     header: bool = True,
     missing: Sequence[str] = (),
+    encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252"] | None = None,
+    delimiter: str | None = None,
+    decimal: Literal[".", ","] = ".",
+    thousands: str | None = None,
+    comment: str | None = None,
 ) -> Flow[Dataset]:
     """Store a dataset. The same content has the same id and is stored once.
 
@@ -64,6 +69,14 @@ def upload_dataset(
         Of csv: whether the first row has the names of the columns; else they are ``c0``, ``c1``, ...
     missing
         Of csv: cells that stand for no value, such as ``?`` or ``-999``, beside empty ones, NA, NaN and null.
+    encoding
+        Of csv: the encoding of its text; by default UTF-8, or what the service finds (`dataset.schema.options`).
+    delimiter
+        Of csv: what is between cells; by default comma, semicolon or tab, as it looks.
+    decimal, thousands
+        Of csv: the point of its numbers, and what groups their digits, such as ``decimal=","`` and ``thousands="."``.
+    comment
+        Of csv: what a line begins with that is none of the table, such as ``#``.
 
     Returns
     -------
@@ -71,6 +84,14 @@ def upload_dataset(
         With its id, and the schema that the service found.
     """
     body, kind, file_name = _body(source, x, y, format)
+    point = None if decimal == "." else decimal
+    dialect = {
+        "encoding": encoding,
+        "delimiter": delimiter,
+        "decimal": point,
+        "thousands": thousands,
+        "comment": comment,
+    }
     response = yield from send(
         Request(
             method="POST",
@@ -79,6 +100,7 @@ def upload_dataset(
                 "name": name or file_name,
                 "header": None if header else False,
                 "missing": [missing] if isinstance(missing, str) else list(missing) or None,
+                **{name: mark for name, mark in dialect.items() if mark is not None},
             },
             headers={"Content-Type": _MEDIA_TYPES[kind], "Idempotency-Key": str(uuid.uuid4())},
             body=body,

@@ -109,6 +109,8 @@ class TableSchema(_Record):
 
     rows: int
     columns: tuple[Column, ...]
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How a csv file is read: what was said, and what was found, such as its encoding."""
 
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:

@@ -88,7 +88,10 @@ class Utf8Source(io.RawIOBase):
         self._encoding: Encoding = encoding
         if encoding == "utf-8" and self._file.read(3) != codecs.BOM_UTF8:
             self._file.seek(0)
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+        is_bare = encoding == "utf-16" and self._file.read(2) not in _UTF16
+        if encoding == "utf-16":
+            self._file.seek(0)
+        self._decoder = codecs.getincrementaldecoder("utf-16-le" if is_bare else encoding)()
         self._changes: list[tuple[re.Pattern[bytes], bytes]] = []
         if comment is not None:
             # The end of the line stays: blank lines do not count.
@@ -96,7 +99,9 @@ class Utf8Source(io.RawIOBase):
             self._changes.append((re.compile(pattern), b""))
         if spaced is not None:
             mark = re.escape(spaced.encode())
-            self._changes.append((re.compile(rb"(" + mark + rb'|(?<![^\r\n])) +"'), rb'\1"'))
+            # Within a quoted cell quotes are there twice: an odd number begins one, and two are an empty one.
+            begins = rb'(?="(?:"")*(?!["\r\n' + mark + rb']|$)|""(?:[\r\n' + mark + rb"]|$))"
+            self._changes.append((re.compile(rb"(" + mark + rb"|(?<![^\r\n])) +" + begins), rb"\1"))
         self._held = b""
         """The beginning of a line, whose end was not read yet."""
         self._rest = b""

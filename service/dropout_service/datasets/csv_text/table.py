@@ -63,6 +63,7 @@ class CsvTable:
     """
 
     def __init__(self, path: Path, budgets: Budgets | None = None, options: CsvOptions = AS_IT_IS) -> None:
+        _check_options(options)
         self._path = path
         self._options = options
         self.encoding: Encoding = options.encoding or detect_encoding(path)
@@ -194,7 +195,9 @@ class CsvTable:
 
     def _first_rows(self) -> tuple[Sample, int]:
         """Return the first rows, and how many bytes the header takes."""
-        delimiters = self._options.delimiter or _DELIMITERS.replace(self._options.decimal, "")
+        delimiters = self._options.delimiter or [
+            mark for mark in _DELIMITERS if mark not in {self._options.decimal, self._options.thousands}
+        ]
         for most in (_SAMPLE_BYTES, MAX_LINE_BYTES):
             with closing(self._source()) as source:
                 content = source.first(most)
@@ -212,6 +215,16 @@ class CsvTable:
             self._spaced = first.delimiter
             return self._first_rows()
         return first, len(text[: first.first_chars].encode()) if self._options.header else 0
+
+
+def _check_options(options: CsvOptions) -> None:
+    """Check that no character means two things."""
+    meanings: dict[str, str] = {}
+    for name in ("decimal", "thousands", "delimiter", "comment"):
+        mark = getattr(options, name)
+        if mark is not None and meanings.setdefault(mark, name) != name:
+            message = f"{mark!r} is both the {meanings[mark]} and the {name} of the file; it can be one of them"
+            raise InvalidInputError.at(f"/{name}", message)
 
 
 def _check_cells(batch: Batch, names: Sequence[str], first_row: int) -> None:
