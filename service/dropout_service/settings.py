@@ -182,6 +182,12 @@ class Settings(BaseSettings):
         description="Most elements of a mask that is returned, or unpacked from bits; each takes a byte.",
     )
     max_columns: int = Field(default=_BUDGETS.columns, ge=2, description="Most columns of a dataset.")
+    max_cells: int = Field(
+        default=_BUDGETS.cells,
+        ge=1024,
+        description="Most cells (rows times columns) of a Parquet or Arrow dataset, which may unpack to far more than "
+        "its size.",
+    )
     max_npz_bytes: int = Field(
         default=_BUDGETS.npz_bytes,
         ge=1024,

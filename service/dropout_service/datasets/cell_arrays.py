@@ -90,6 +90,9 @@ def numbers(cells: Cells, style: CellStyle) -> tuple[NDArray[np.float64], NDArra
         if int(np.count_nonzero(np.isnan(values))) == found.null_count:  # PyArrow also takes nan(1) for a number
             return values, None
     there = present(cells, style)
+    if not style.numeric:
+        text = pc.is_valid(there).to_numpy(zero_copy_only=False)
+        return np.full(len(cells), np.nan), text if text.any() else None
     numeric = pc.match_substring_regex(there, style.pattern)
     written = pc.if_else(numeric, there, pa.scalar(None, there.type))
     if style.thousands:

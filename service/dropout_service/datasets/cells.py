@@ -35,11 +35,14 @@ class CellStyle:
         The point of a number.
     thousands
         What groups its digits by three; nothing if empty.
+    numeric
+        Whether a cell may be a number; else each is text, whatever is written in it.
     """
 
     missing: AbstractSet[str] = MISSING
     decimal: str = "."
     thousands: str = ""
+    numeric: bool = True
 
     @classmethod
     def of(cls, options: CsvOptions) -> CellStyle:
@@ -49,7 +52,7 @@ class CellStyle:
     @property
     def is_plain(self) -> bool:
         """Whether numbers are written as programs write them."""
-        return self.decimal == "." and not self.thousands
+        return self.decimal == "." and not self.thousands and self.numeric
 
     @cached_property
     def pattern(self) -> str:
@@ -72,7 +75,7 @@ class CellStyle:
     def number(self, cell: str) -> float | None:
         """Return the number that a cell is, which may be infinite; ``None`` if it is none."""
         cell = cell.strip()
-        if self._number.match(cell) is None or cell.endswith("\n"):
+        if not self.numeric or self._number.match(cell) is None or cell.endswith("\n"):
             return None
         if not self.is_plain:
             cell = cell.replace(self.thousands, "") if self.thousands else cell

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AS_IT_IS",
+    "COLUMNAR",
     "FORMATS",
     "BadCell",
     "ClassCount",
     "Column",
     "ColumnType",
+    "ColumnarFormat",
     "CsvOptions",
     "Dataset",
     "DatasetFormat",
@@ -24,13 +26,18 @@ __all__ = [
 
 PartT = TypeVar("PartT", "BadCell", "ClassCount", "Column")
 
-DatasetFormat = Literal["csv", "npy", "npz"]
+DatasetFormat = Literal["csv", "npy", "npz", "parquet", "arrow", "arrows"]
+"""``arrow`` and ``arrows``: the file and the stream of Arrow IPC."""
+ColumnarFormat = Literal["parquet", "arrow", "arrows"]
+COLUMNAR: Final = ("parquet", "arrow", "arrows")
+"""Formats of files whose columns have types."""
 FORMATS: tuple[DatasetFormat, ...] = get_args(DatasetFormat)
 
 Encoding = Literal["utf-8", "utf-16", "latin-1", "cp1252"]
 
-ColumnType = Literal["integer", "number", "boolean", "text", "empty"]
-"""``integer``: every number is whole (``3`` or ``3.0``). ``empty``: no cell has a value."""
+ColumnType = Literal["integer", "number", "boolean", "text", "empty", "other"]
+"""``integer``: every number is whole (``3`` or ``3.0``). ``empty``: no cell has a value. ``other``: what no training
+reads, such as lists, structures and bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,8 @@ class Column:
         Whether all its values are equal, so that nothing can be learned from it.
     date
         Whether each value of a column of text is a date or time of ISO 8601.
+    stored
+        The type that a column of a Parquet or Arrow file has there; ``None`` in other files.
     """
 
     name: str
@@ -101,6 +110,7 @@ class Column:
     classes: tuple[ClassCount, ...] | None
     constant: bool
     date: bool = False
+    stored: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

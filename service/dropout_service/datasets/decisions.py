@@ -74,6 +74,8 @@ def _of_array(column: Column, rows: int) -> Decision:
 def _of_table(column: Column, rows: int) -> Decision:
     if column.type == "empty":
         return Decision(use=False, kind="number", reason="empty: no cell has a value")
+    if column.type == "other":
+        return Decision(use=False, kind="number", reason=f"{column.stored}: no training reads it")
     if column.date:
         gaps = f"; {_counted(column.missing)}" if column.missing else ""
         suggested = Decision(use=True, kind="date", reason=f"date: each value is one{gaps}")
@@ -131,8 +133,9 @@ def _is_identifier(column: Column, rows: int) -> bool:
 def unusable(column: Column, kind: ColumnKind) -> str | None:
     """Return why a column cannot be used as a kind, with what would be right; ``None`` if it can."""
     name = column.name
-    if column.type == "empty":
-        return f"column `{name}` has no values; leave it out"
+    if column.type in {"empty", "other"}:
+        what = "has no values" if column.type == "empty" else f"is {column.stored}, which no training reads"
+        return f"column `{name}` {what}; leave it out"
     if kind in {"category", "text"}:
         return None
     if (kind == "date") != (column.type == "text"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dropout_service.datasets.arrow import Cells
     from dropout_service.datasets.cells import CellStyle
     from dropout_service.datasets.dataset import Column
+    from dropout_service.training.data import Label
     from dropout_service.training.spec import ColumnKind
 
 __all__ = ["RawFeature", "numbers_of"]
@@ -68,6 +69,12 @@ class RawFeature:
             return self._of_texts(cells)
         return self._of_dates(cells, first_row) if self._kind == "date" else numbers_of(cells, self.column, self._style)
 
+    def of_values(self, values: NDArray[np.float64] | Cells, first_row: int) -> NDArray[np.float64]:
+        """Read numbers or cells, whichever these are."""
+        if isinstance(values, np.ndarray):
+            return self.of_numbers(cast("NDArray[np.float64]", values))
+        return self.of_cells(values, first_row)
+
     def of_numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Read numbers: as they are, or as labels where they are categories."""
         if not self.has_labels:
@@ -75,6 +82,17 @@ class RawFeature:
         distinct, inverse = np.unique(values, return_inverse=True)
         codes = [np.nan if np.isnan(value) else self._place(as_label(value)) for value in distinct.tolist()]
         return np.array(codes)[inverse]
+
+    def classes(self, values: NDArray[np.float64]) -> tuple[NDArray[np.int64], tuple[Label, ...]]:
+        """Replace values by indices of the sorted classes; a class keeps the type that it has in the table."""
+        if self.has_labels:
+            order = sorted(range(len(self.labels)), key=self.labels.__getitem__)
+            places = np.empty(len(order), np.int64)
+            places[order] = np.arange(len(order))
+            return places[values.astype(np.intp)], tuple(self.labels[place] for place in order)
+        distinct, indices = np.unique(values, return_inverse=True)
+        kind = {"boolean": bool, "integer": int}.get(self.column.type, float)
+        return indices.astype(np.int64), tuple(kind(value) for value in distinct.tolist())
 
     def _of_texts(self, cells: Cells) -> NDArray[np.float64]:
         distinct, codes = labels(cells)

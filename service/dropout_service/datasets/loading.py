@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.datasets.arrays import open_npy, read_npz
-from dropout_service.datasets.cell_arrays import text_array
-from dropout_service.datasets.cells import CellStyle
 from dropout_service.datasets.choice import choose
-from dropout_service.datasets.csv_text.table import CsvTable
 from dropout_service.datasets.dataset import FORMATS
-from dropout_service.datasets.features import RawFeature
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.check import check_size, check_spec
-from dropout_service.training.data import Label, TrainingData
+from dropout_service.training.data import TrainingData
 from dropout_service.training.networks import build_loss, output_units, resolve_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from dropout_service.blobs import BlobStore
     from dropout_service.budgets import Budgets
     from dropout_service.datasets.dataset import Dataset, TableSchema
     from dropout_service.training.spec import TrainingSpec
 
-    _Arrays = tuple[NDArray[np.float64], NDArray[np.float64]]
-    """Features (rows, features), and the target: numbers, or indices of its labels."""
 
 __all__ = ["check", "check_readable", "load_training_data"]
 
@@ -82,22 +69,12 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     """
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
-    style = CellStyle.of(dataset.schema.options)
-    position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
-    first, *others = choice.targets
-    beside = [*others, *choice.weights]  # read as features, behind these
-    features = [
-        RawFeature(position[column.name], column, kind, style)
-        for column, kind in zip(choice.features, choice.kinds, strict=True)
-    ] + [RawFeature(position[column.name], column, "number", style) for column in beside]
-    target = RawFeature(position[first.name], first, "category" if first.type == "text" else "number", style)
+    # PyArrow takes a third of a second and 40 MB, which whoever only checks need not pay.
+    from dropout_service.datasets.reading import read_columns  # noqa: PLC0415
+
+    others = choice.targets[1:]
     with blobs.as_file(dataset.blob_key) as path:
-        if dataset.format == "csv":
-            x, values = _read_csv(path, dataset, features, target)
-        elif dataset.format == "npy":
-            x, values = _columns_of(open_npy(path), features, target)
-        else:
-            x, values = _read_npz(path, features, target)
+        x, values, features, target = read_columns(path, dataset, choice)
     if any(column.missing for column in choice.targets):
         targets = slice(len(choice.features), len(choice.features) + len(others))
         there = ~np.isnan(values) & ~np.isnan(x[:, targets]).any(axis=1)
@@ -107,7 +84,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
         if others:
             y = np.column_stack([y, x[:, len(choice.features) : len(choice.features) + len(others)]])
     else:
-        y, classes = _encoded(values, target)
+        y, classes = target.classes(values)
     weights = x[:, -1].copy() if choice.weights else None
     if x.shape[1] > len(choice.features):
         x = np.ascontiguousarray(x[:, : len(choice.features)])
@@ -140,56 +117,3 @@ def check_readable(dataset: Dataset) -> None:
             f"the dataset is stored as {dataset.format}, which a later version of the service reads; this one reads "
             f"{', '.join(FORMATS)}",
         )
-
-
-def _read_csv(path: Path, dataset: Dataset, features: Sequence[RawFeature], target: RawFeature) -> _Arrays:
-    rows = dataset.schema.rows
-    x, y = np.empty((rows, len(features))), np.empty(rows)
-    options = dataset.schema.options
-    table = CsvTable(path, options=replace(options, encoding=options.encoding or "utf-8"))
-    for first_row, block in table.blocks([*(feature.index for feature in features), target.index]):
-        span = slice(first_row - 1, first_row - 1 + len(block[0]))
-        for place, (feature, cells) in enumerate(zip(features, block, strict=False)):
-            x[span, place] = feature.of_cells(cells, first_row)
-        y[span] = target.of_cells(block[-1], first_row)
-    return x, y
-
-
-def _read_npz(path: Path, features: Sequence[RawFeature], target: RawFeature) -> _Arrays:
-    content = read_npz(path)
-    width = content.x.shape[1]
-    is_text = content.y.dtype.kind == "U"
-    if any(feature.index == width for feature in features):  # `y` as a feature of something else
-        y = np.zeros(len(content.y)) if is_text else content.y
-        x, values = _columns_of(np.column_stack([content.x, y]), features, target)
-        if is_text:
-            position = next(i for i, feature in enumerate(features) if feature.index == width)
-            x[:, position] = features[position].of_cells(text_array(content.y.tolist()), 1)
-        return x, values
-    if target.index < width:
-        return _columns_of(content.x, features, target)
-    x = _features_of(content.x, features)
-    return x, target.of_cells(text_array(content.y.tolist()), 1) if is_text else content.y.astype(np.float64)
-
-
-def _columns_of(array: NDArray[np.generic], features: Sequence[RawFeature], target: RawFeature) -> _Arrays:
-    return _features_of(array, features), array[:, target.index].astype(np.float64)
-
-
-def _features_of(array: NDArray[np.generic], features: Sequence[RawFeature]) -> NDArray[np.float64]:
-    x = np.ascontiguousarray(array[:, [feature.index for feature in features]], np.float64)
-    for position, feature in enumerate(features):
-        x[:, position] = feature.of_numbers(x[:, position])
-    return x
-
-
-def _encoded(values: NDArray[np.float64], target: RawFeature) -> tuple[NDArray[np.int64], tuple[Label, ...]]:
-    """Replace labels by their indices in sorted order; a label keeps the type that it has in the dataset."""
-    if target.has_labels:
-        order = sorted(range(len(target.labels)), key=target.labels.__getitem__)
-        places = np.empty(len(order), np.int64)
-        places[order] = np.arange(len(order))
-        return places[values.astype(np.intp)], tuple(target.labels[place] for place in order)
-    distinct, indices = np.unique(values, return_inverse=True)
-    kind = {"boolean": bool, "integer": int}.get(target.column.type, float)
-    return indices.astype(np.int64), tuple(kind(value) for value in distinct.tolist())

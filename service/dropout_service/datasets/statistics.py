@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Detail", "Moments", "Numbers", "count_bounded"]
+__all__ = ["Detail", "Moments", "Numbers", "count_bounded", "count_numbers"]
 
 _DISTINCT_OF_COLUMN: Final = 10_000
 _DISTINCT_OF_TABLE: Final = 1 << 21  # a count takes about 110 bytes
@@ -65,6 +65,16 @@ def count_bounded(
         if len(counts) > detail.distinct:
             return None
     return counts
+
+
+def count_numbers(counts: Counter[float] | None, values: NDArray[np.float64], detail: Detail) -> Counter[float] | None:
+    """Add the finite ones of these values to the counts; ``None`` once there are more than the detail allows."""
+    if counts is None:
+        return None
+    found, times = np.unique(values[np.isfinite(values)], return_counts=True)
+    if len(found) > detail.distinct:
+        return None
+    return count_bounded(counts, dict(zip(found.tolist(), times.tolist(), strict=True)), detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_service.budgets import Budgets
@@ -196,6 +196,7 @@ def test_an_error_far_down_names_the_row_not_the_block(scanned: Scan):
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=8)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1)))
 def test_blocks_are_what_was_written(tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]):
     names = [f"column {index}" for index in range(len(rows[0]))]
@@ -209,6 +210,7 @@ def test_blocks_are_what_was_written(tmp_path_factory: pytest.TempPathFactory, r
     assert read == [[None if cell in MISSING else cell for cell in row] for row in rows]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(-1e9, 1e9))
 def test_moments_agree_with_the_standard_library(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], shift: float

@@ -124,7 +124,9 @@ def test_one_character_has_one_meaning(registry: DatasetRegistry):
 
 
 def test_options_are_for_csv(registry: DatasetRegistry):
-    with pytest.raises(InvalidInputError, match="`encoding`, `comment` are for csv; this is npz"):
+    with pytest.raises(
+        InvalidInputError, match="`header`, `missing`, `encoding` and `comment` are for csv; this is npz"
+    ):
         stored(registry, b"PK\x03\x04", CsvOptions(encoding="latin-1", comment="#"))
 
 

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncDatasets", "DatasetFormat", "Datasets", "upload_dataset"]
 
-DatasetFormat = Literal["csv", "npy", "npz"]
+DatasetFormat = Literal["csv", "npy", "npz", "parquet", "arrow", "arrows"]
 
 _MEDIA_TYPES: dict[DatasetFormat, str] = {
     "csv": "text/csv",
     "npy": "application/x-npy",
     "npz": "application/x-npz",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.file",
+    "arrows": "application/vnd.apache.arrow.stream",
 }
 
 
@@ -58,13 +61,15 @@ def upload_dataset(
     Parameters
     ----------
     source
-        Path of a file, the content of one, a data frame (kept with its column names), or one array.
+        Path of a file, the content of one, a data frame or Arrow table (kept with its column names), or one array.
+        Tables travel as Parquet where pyarrow is installed, and as csv otherwise.
     x, y
         In place of ``source``: features, shape (rows, features), and targets, shape (rows,), numbers or labels.
     name
         A name for people; by default that of the file.
     format
-        ``csv``, ``npy`` or ``npz``; by default the ending of the path. Needed for bytes.
+        ``csv``, ``npy``, ``npz``, ``parquet``, ``arrow`` (a file of Arrow IPC) or ``arrows`` (a stream); by default the
+        ending of the path. Needed for bytes.
     header
         Of csv: whether the first row has the names of the columns; else they are ``c0``, ``c1``, ...
     missing
@@ -152,13 +157,17 @@ def _body(
             raise TypeError(f"say which `format` the bytes have: one of {', '.join(_MEDIA_TYPES)}")
         return source, kind, None
     if arrays.is_table(source):
-        return arrays.to_csv(source), "csv", None
+        content = arrays.to_parquet(source)
+        return (arrays.to_csv(source), "csv", None) if content is None else (content, "parquet", None)
     return arrays.to_npy(arrays.to_array(source)), "npy", None
 
 
 def _format_of(path: Path) -> DatasetFormat:
+    ending = path.suffix.lower().removeprefix(".")
+    if ending in {"feather", "ipc"}:
+        return "arrow"
     for kind in _MEDIA_TYPES:
-        if path.suffix.lower() == f".{kind}":
+        if ending == kind:
             return kind
     known = ", ".join(_MEDIA_TYPES)
     raise ValueError(f"the ending of {path.name} tells no format; rename it, or give `format`: one of {known}")

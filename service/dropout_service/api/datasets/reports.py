@@ -51,7 +51,7 @@ class ColumnReport(_Report):
     name: str
     type: ColumnType | str = Field(
         description="The type of at least nine in ten of its values. `integer`: every number is whole; `empty`: no "
-        "cell has a value."
+        "cell has a value; `other`: what no training reads, such as lists."
     )
     missing: int = Field(description="Cells without a value: empty, NA, N/A, NaN or null.")
     bad: int = Field(description="Cells that do not fit the type: text among numbers, infinities.")
@@ -68,6 +68,9 @@ class ColumnReport(_Report):
     )
     constant: bool = Field(description="Whether all values are equal, so that nothing can be learned from the column.")
     date: bool = Field(description="Whether each value of a column of text is a date or time of ISO 8601.")
+    stored: str | None = Field(
+        default=None, description="The type that a column of a Parquet or Arrow file has there. Null otherwise."
+    )
     training: DecisionReport | None = Field(
         default=None, description="What a training does with it by default; null for the default target."
     )

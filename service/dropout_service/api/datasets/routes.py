@@ -40,12 +40,18 @@ _FORMATS: Final[dict[str, DatasetFormat | None]] = {
     "application/x-npy": "npy",
     "application/x-npz": "npz",
     "application/zip": "npz",
+    "application/vnd.apache.parquet": "parquet",
+    "application/vnd.apache.arrow.file": "arrow",
+    "application/vnd.apache.arrow.stream": "arrows",
     "application/octet-stream": None,  # the content tells
 }
 _MEDIA_TYPES: Final[dict[DatasetFormat, str]] = {
     "csv": "text/csv; charset=utf-8",
     "npy": "application/x-npy",
     "npz": "application/x-npz",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.file",
+    "arrows": "application/vnd.apache.arrow.stream",
 }
 _CHARSETS: Final[dict[str, Encoding | None]] = {
     "": None,
@@ -96,6 +102,9 @@ _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59
                 },
                 "application/x-npy": binary_body("A 2-D array of numbers.", array=_NPY_EXAMPLE),
                 "application/x-npz": binary_body("The arrays `x` and `y`.", arrays=_NPZ_EXAMPLE),
+                "application/vnd.apache.parquet": binary_body("A Parquet file."),
+                "application/vnd.apache.arrow.file": binary_body("An Arrow IPC file."),
+                "application/vnd.apache.arrow.stream": binary_body("An Arrow IPC stream."),
                 "application/octet-stream": binary_body("Any of these: its content tells.", arrays=_NPZ_EXAMPLE),
             },
         }
@@ -144,6 +153,8 @@ async def upload_dataset(
     tab; `header=false` and `missing=?` for those without a header, or with marks of their own; `encoding`, `delimiter`,
     `decimal`, `thousands` and `comment` for those that are written in another way.
     `application/x-npy`: a 2-D array of numbers, the last column being the target.
+    `application/vnd.apache.parquet`, `application/vnd.apache.arrow.file` and `.stream`: columns of numbers, truth
+    values, texts, categories, dates and times; what has another type is told as `other`, and left out.
     `application/x-npz`: the arrays `x` (rows, features), `y` (rows,) and perhaps `feature_names`.
     Content that is stored already is answered with 200 and the dataset that holds it.
     """

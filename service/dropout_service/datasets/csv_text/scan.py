@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dropout_service.datasets.cell_column import CellColumn
 from dropout_service.datasets.csv_text.table import CsvTable
 from dropout_service.datasets.statistics import Detail
+from dropout_service.datasets.workers import each_block
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from dropout_service.datasets.dataset import BadCell, Column, CsvOptions
 
 __all__ = ["scan_csv"]
-
-_THREADS: Final = 2
 
 
 def scan_csv(
@@ -46,16 +43,7 @@ def scan_csv(
     table = CsvTable(path, budgets, options)
     detail = Detail.of(len(table.names))
     columns = [CellColumn(name, detail, table.style) for name in table.names]
-    rows = 0
-    # While the columns of a block are looked through, the next is parsed.
-    with ThreadPoolExecutor(_THREADS, "scan") as pool:
-        blocks = table.blocks()
-        ahead = pool.submit(next, blocks, None)
-        while (block := ahead.result()) is not None:
-            ahead = pool.submit(next, blocks, None)
-            first_row, cells = block
-            list(pool.map(CellColumn.add, columns, repeat(first_row), cells))
-            rows += len(cells[0])
+    rows = each_block(table.blocks(), columns, CellColumn.add)
     if rows == 0:
         raise InvalidInputError("the file has a header but no rows" if options.header else "the file has no rows")
     return rows, [column.describe() for column in columns], table.found

@@ -48,7 +48,9 @@ def add_commands(app: typer.Typer) -> None:
 
 def upload(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A csv, npy or npz file.", exists=True, dir_okay=False, readable=True)],
+    file: Annotated[
+        Path, typer.Argument(help="A csv, npy, npz, parquet or arrow file.", exists=True, dir_okay=False, readable=True)
+    ],
     *,
     name: Annotated[str | None, typer.Option(help="A name for people; by default that of the file.")] = None,
     header: Annotated[bool, typer.Option(help="Whether a csv begins with the names of its columns.")] = True,
