@@ -193,6 +193,15 @@ class Settings(BaseSettings):
         ge=1024,
         description="Largest arrays of an npz dataset, unpacked; they are read into memory. Default: 1 GiB.",
     )
+    reader_memory_bytes: int = Field(
+        default=2 << 30,
+        ge=1 << 28,
+        description="Memory that the process may take which looks through an upload of more than 1 MiB, or of Parquet "
+        "or Arrow. Default: 2 GiB.",
+    )
+    reader_timeout_s: float = Field(
+        default=600.0, gt=0, description="Seconds after which that process is ended, and the upload refused."
+    )
     max_parameters: int = Field(
         default=_BUDGETS.parameters,
         ge=1,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import CsvOptions, DatasetFormat
 
+    Scan = Callable[[Path, DatasetFormat, Budgets, CsvOptions], TableSchema]
+
 __all__ = ["DatasetRegistry", "Upload", "key_of"]
 
 _ID_DIGITS: Final = 32
@@ -78,9 +80,12 @@ class DatasetRegistry:
         Where the content goes.
     budgets
         Bounds of what a table may hold.
+    scan
+        Looks through what is added, as ``datasets.scan.scan`` does, such as ``Reader.scan``.
     """
 
-    def __init__(self, engine: Engine, blobs: BlobStore, budgets: Budgets | None = None) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, budgets: Budgets | None = None, *, scan: Scan = scan) -> None:
+        self._scan = scan
         self._engine = engine
         self._blobs = blobs
         self._budgets = budgets or Budgets()
@@ -141,7 +146,7 @@ class DatasetRegistry:
         found = detect_format(path)
         if format is not None and format != found:
             raise InvalidInputError(f"the content is said to be {format}, but it looks like {found}")
-        schema = scan(path, found, self._budgets, options)
+        schema = self._scan(path, found, self._budgets, options)
         accept(schema)
         # A key of its own for each upload: a dataset that is deleted and uploaded at the same time either keeps
         # its blob or has none, never a row without a blob. The row decides which upload counts.
