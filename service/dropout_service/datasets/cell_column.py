@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dropout_service.datasets.cell_arrays import cell_at, labels, numbers, seconds
+from dropout_service.datasets.cell_arrays import bytes_of, cell_at, labels, numbers, seconds
 from dropout_service.datasets.cells import TRUTH, stripped
 from dropout_service.datasets.columns import BAD_CELLS_OF_COLUMN, bad_cell, describe, describe_numbers
+from dropout_service.datasets.likeness import LikenessScan
 from dropout_service.datasets.statistics import Moments
 from dropout_service.training.columns.cells import as_seconds
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dropout_service.datasets.arrow import Cells
     from dropout_service.datasets.cells import CellStyle
     from dropout_service.datasets.dataset import BadCell, Column
+    from dropout_service.datasets.likeness import Likeness
     from dropout_service.datasets.statistics import Detail
 
 __all__ = ["CellColumn"]
@@ -51,6 +53,7 @@ class CellColumn:
         self._texts = 0
         self._moments = Moments(1)
         self._counted: _Counted | None = _Counted(detail, style)
+        self._likeness = LikenessScan()
         self._dates = True
         """Whether no cell was found yet that is neither a date nor missing."""
         self._odd: list[tuple[int, str]] = []
@@ -61,9 +64,10 @@ class CellColumn:
         self._rows += len(cells)
         found = None
         if self._counted is not None:
-            found = self._counted.add(cells)
+            found = self._counted.add(cells, self._likeness)
             if found is None:
                 self._counted = None
+                self._likeness.give_up_pattern()
             elif self._dates:
                 self._dates = self._counted.are_dates()
         if found is None:
@@ -71,6 +75,7 @@ class CellColumn:
             if self._dates:
                 self._dates = _are_dates(cells, self._style)
         values, text = found
+        self._likeness.add(*((values + 0.0,) if text is None else bytes_of(cells)))  # -0 is 0
         missing = np.isnan(values)
         gaps = int(np.count_nonzero(missing))
         texts = 0 if text is None else int(np.count_nonzero(text))
@@ -82,6 +87,10 @@ class CellColumn:
             odd = np.isinf(values) if text is None else text | np.isinf(values)
             more = np.flatnonzero(odd)[: BAD_CELLS_OF_COLUMN - len(self._odd)]
             self._odd += [(first_row + at, cell_at(cells, at)) for at in more.tolist()]
+
+    def likeness(self) -> Likeness:
+        """Digest what is in the column."""
+        return self._likeness.finish()
 
     def describe(self) -> tuple[Column, list[BadCell]]:
         """Describe the column and list its first bad cells."""
@@ -126,10 +135,12 @@ class _Counted:
         self._value = np.zeros(0)
         """The number that each distinct cell is; NaN where it is none."""
         self._text = np.zeros(0, np.bool_)
+        self._meaning: list[float | str | None] = []
+        """The value of each distinct cell: two may be of one."""
         self._looked_at = 0
         """So many of them were found to be dates or missing."""
 
-    def add(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None] | None:
+    def add(self, cells: Cells, likeness: LikenessScan) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None] | None:
         """Count a block; return what ``numbers`` does, or ``None`` when there are too many distinct cells."""
         distinct, places = labels(cells)
         new = [cell for cell in distinct if cell not in self._codes]
@@ -141,6 +152,7 @@ class _Counted:
             return None
         codes = np.fromiter((self._codes[cell] for cell in distinct), np.intp, len(distinct))
         self._times[codes] += np.bincount(places, minlength=len(distinct))[: len(distinct)]
+        likeness.add_pattern(map(self._meaning.__getitem__, codes.tolist()), places)
         values = np.append(self._value[codes], np.nan)[places]
         text = np.append(self._text[codes], False)
         return values, text[places] if text.any() else None
@@ -152,6 +164,10 @@ class _Counted:
         self._gaps += sum(missing)
         found = [None if gap else style.number(cell) for cell, gap in zip(cells, missing, strict=True)]
         text = [value is None and not gap for value, gap in zip(found, missing, strict=True)]
+        self._meaning += [
+            None if gap else value if value is not None else cell.strip()
+            for cell, value, gap in zip(cells, found, missing, strict=True)
+        ]
         self._value = np.append(self._value, [np.nan if value is None else value for value in found])
         self._text = np.append(self._text, np.array(text, np.bool_))
         self._times = np.append(self._times, np.zeros(len(cells), np.int64))

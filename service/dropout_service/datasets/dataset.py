@@ -95,6 +95,10 @@ class Column:
         Whether each value of a column of text is a date or time of ISO 8601.
     stored
         The type that a column of a Parquet or Arrow file has there; ``None`` in other files.
+    same_as
+        The first column that has the same values in all rows, if that is an earlier one.
+    one_to_one
+        The first column whose values go one to one with those of this, if that is an earlier one.
     """
 
     name: str
@@ -111,6 +115,8 @@ class Column:
     constant: bool
     date: bool = False
     stored: str | None = None
+    same_as: str | None = None
+    one_to_one: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

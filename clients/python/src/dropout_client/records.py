@@ -72,6 +72,8 @@ class ColumnDecision(_Record):
     use: bool
     kind: str
     reason: str
+    warning: str | None = None
+    """What to look at before it is used: the column gives the target away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,8 @@ class Column(_Record):
     """One column of a dataset.
 
     ``min``, ``max``, ``mean`` and ``std`` are of number columns, ``classes`` of columns with few distinct values.
-    ``training`` says what a training does with it; it is ``None`` for the default target.
+    ``same_as`` and ``one_to_one`` name an earlier column with the same values, or with values that go one to one with
+    these. ``training`` says what a training does with it; it is ``None`` for the default target.
     """
 
     name: str
@@ -93,6 +96,8 @@ class Column(_Record):
     classes: tuple[ClassCount, ...] | None = None
     constant: bool = False
     date: bool = False
+    same_as: str | None = None
+    one_to_one: str | None = None
     training: ColumnDecision | None = None
 
     @classmethod

@@ -43,6 +43,9 @@ class DecisionReport(_Report):
     use: bool = Field(description="Whether it is a feature.")
     kind: ColumnKind = Field(description="As what.")
     reason: str = Field(description="Why.", examples=["category: 3 distinct texts"])
+    warning: str | None = Field(
+        default=None, description="What to look at before it is used: the column gives the target away. Null otherwise."
+    )
 
 
 class ColumnReport(_Report):
@@ -70,6 +73,12 @@ class ColumnReport(_Report):
     date: bool = Field(description="Whether each value of a column of text is a date or time of ISO 8601.")
     stored: str | None = Field(
         default=None, description="The type that a column of a Parquet or Arrow file has there. Null otherwise."
+    )
+    same_as: str | None = Field(
+        default=None, description="The first column with the same values in all rows, if it is an earlier one."
+    )
+    one_to_one: str | None = Field(
+        default=None, description="The first column whose values go one to one with these, if it is an earlier one."
     )
     training: DecisionReport | None = Field(
         default=None, description="What a training does with it by default; null for the default target."

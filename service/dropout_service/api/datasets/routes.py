@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -12,6 +12,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from dropout_service.api.arrays.npy import encode_npy
+from dropout_service.api.datasets import examples
 from dropout_service.api.datasets.reports import DatasetReport
 from dropout_service.api.dependencies import Blobs, Compute, Datasets, Jobs
 from dropout_service.api.http.downloads import DOWNLOAD_RESPONSES, download
@@ -75,6 +76,12 @@ _NPY_EXAMPLE: Final = binary_example(
     "Four rows, the last column is the target",
     encode_npy(np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], float)),
 )
+
+
+def _example(content: bytes) -> dict[str, Any]:
+    return binary_example("Four rows of `a`, `b` and `y`", [content])
+
+
 _NPZ_EXAMPLE: Final = binary_example(
     "`x` with four rows, and `y`", [inline.from_arrays([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])]
 )
@@ -102,9 +109,13 @@ _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59
                 },
                 "application/x-npy": binary_body("A 2-D array of numbers.", array=_NPY_EXAMPLE),
                 "application/x-npz": binary_body("The arrays `x` and `y`.", arrays=_NPZ_EXAMPLE),
-                "application/vnd.apache.parquet": binary_body("A Parquet file."),
-                "application/vnd.apache.arrow.file": binary_body("An Arrow IPC file."),
-                "application/vnd.apache.arrow.stream": binary_body("An Arrow IPC stream."),
+                "application/vnd.apache.parquet": binary_body("A Parquet file.", table=_example(examples.PARQUET)),
+                "application/vnd.apache.arrow.file": binary_body(
+                    "An Arrow IPC file.", table=_example(examples.ARROW_FILE)
+                ),
+                "application/vnd.apache.arrow.stream": binary_body(
+                    "An Arrow IPC stream.", table=_example(examples.ARROW_STREAM)
+                ),
                 "application/octet-stream": binary_body("Any of these: its content tells.", arrays=_NPZ_EXAMPLE),
             },
         }

@@ -11,6 +11,7 @@ from dropout_service.datasets.cell_column import CellColumn
 from dropout_service.datasets.columnar.table import ColumnarTable
 from dropout_service.datasets.columnar.values import STYLE
 from dropout_service.datasets.columns import describe
+from dropout_service.datasets.likeness import Likeness, related
 from dropout_service.datasets.number_column import NumberColumn
 from dropout_service.datasets.statistics import Detail
 from dropout_service.datasets.workers import each_block
@@ -64,11 +65,15 @@ def scan_columnar(
     rows = each_block(table.blocks(usable), usable, add)
     if rows == 0:
         raise InvalidInputError("the file has no rows")
-    columns: list[tuple[Column, list[BadCell]]] = []
+    columns: list[Column] = []
+    bad_cells: list[list[BadCell]] = []
+    likeness: list[Likeness] = []
     for place, (name, kind) in enumerate(zip(table.names, table.types, strict=True)):
         column, bad = scans[place].describe() if place in scans else (_unread(name), [])
-        columns.append((replace(column, stored=kind), bad))
-    return rows, columns
+        columns.append(replace(column, stored=kind))
+        bad_cells.append(bad)
+        likeness.append(scans[place].likeness() if place in scans else Likeness(b"", None))
+    return rows, list(zip(related(rows, columns, likeness), bad_cells, strict=True))
 
 
 def _unread(name: str) -> Column:

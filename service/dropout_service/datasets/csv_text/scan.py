@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dropout_service.datasets.cell_column import CellColumn
 from dropout_service.datasets.csv_text.table import CsvTable
+from dropout_service.datasets.likeness import related
 from dropout_service.datasets.statistics import Detail
 from dropout_service.datasets.workers import each_block
 from dropout_service.errors import InvalidInputError
@@ -46,4 +47,6 @@ def scan_csv(
     rows = each_block(table.blocks(), columns, CellColumn.add)
     if rows == 0:
         raise InvalidInputError("the file has a header but no rows" if options.header else "the file has no rows")
-    return rows, [column.describe() for column in columns], table.found
+    described, bad = zip(*(column.describe() for column in columns), strict=True)
+    likeness = [column.likeness() for column in columns]
+    return rows, list(zip(related(rows, described, likeness), bad, strict=True)), table.found

@@ -98,6 +98,10 @@ def upload(
         ),
     )
 
+    for one in dataset.schema.columns:
+        if one.training is not None and one.training.warning is not None:
+            typer.echo(f"warning: column {one.name} {one.training.warning}")
+
 
 def _decision(column: Column) -> str:
     if column.training is None:
