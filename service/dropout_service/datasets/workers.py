@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["each_block"]
 
 _THREADS: Final = 2
+_MANY_ROWS: Final = 4096
 
 KeyT = TypeVar("KeyT")
 
@@ -41,6 +43,8 @@ def each_block(
         while (block := ahead.result()) is not None:
             ahead = pool.submit(next, blocks, None)
             first_row, values = block
-            list(pool.map(add, columns, repeat(first_row), values))
+            # Of few rows a thread would have no more to do than to wait for another.
+            several = pool.map if len(values[0]) >= _MANY_ROWS else map
+            deque(several(add, columns, repeat(first_row), values), maxlen=0)
             rows += len(values[0])
     return rows

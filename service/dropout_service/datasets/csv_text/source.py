@@ -118,20 +118,20 @@ class Utf8Source(io.RawIOBase):
         self._file.close()
         super().close()
 
-    def first(self, size: int) -> bytes:
-        """Read so many bytes, or all that there are."""
-        content = bytearray()
-        while len(content) < size and (chunk := self.read(size - len(content))):
-            content += chunk
-        return bytes(content)
-
     def readall(self) -> bytes:
         """Read all that there is."""
         return b"".join(iter(self.read, b""))
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return some of the next bytes, at most so many; none at the end."""
+        """Return the next bytes, so many unless the end comes before."""
         part = size if size > 0 else _CHUNK_BYTES
+        taken = self._some(part)
+        while len(taken) < part and (more := self._some(part - len(taken))):
+            taken += more
+        return taken
+
+    def _some(self, part: int) -> bytes:
+        """Return some of the next bytes; none at the end."""
         while not self._rest:
             chunk = self._next(part)
             if chunk is None:

@@ -200,7 +200,7 @@ class CsvTable:
         ]
         for most in (_SAMPLE_BYTES, MAX_LINE_BYTES):
             with closing(self._source()) as source:
-                content = source.first(most)
+                content = source.read(most)
                 whole = not source.read(1)
             text = codecs.getincrementaldecoder("utf-8")().decode(content)
             first = sample(text, delimiters, whole=whole)
