@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
 Label = str | int | float | bool
 """What a class is called: the value as it stands in the dataset."""
 
@@ -67,13 +66,12 @@ class ClassCount(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDecision(_Record):
-    """What a training does with a column unless its specification says otherwise, and why."""
+    """What a training does with a column unless its specification says otherwise, why, and what to look at before."""
 
     use: bool
     kind: str
     reason: str
     warning: str | None = None
-    """What to look at before it is used: the column gives the target away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +79,7 @@ class Column(_Record):
     """One column of a dataset.
 
     ``min``, ``max``, ``mean`` and ``std`` are of number columns, ``classes`` of columns with few distinct values.
-    ``same_as`` and ``one_to_one`` name an earlier column with the same values, or with values that go one to one with
-    these. ``training`` says what a training does with it; it is ``None`` for the default target.
+    ``same_as`` and ``one_to_one`` name an earlier column like it; ``training`` says what is done with it.
     """
 
     name: str
@@ -114,8 +111,7 @@ class TableSchema(_Record):
 
     rows: int
     columns: tuple[Column, ...]
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """How a csv file is read: what was said, and what was found, such as its encoding."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # how a csv is read, as said or found
 
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
