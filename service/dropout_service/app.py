@@ -40,6 +40,7 @@ from dropout_service.blobs import BlobStore
 from dropout_service.database.changes import detect_changes
 from dropout_service.database.engine import open_database
 from dropout_service.database.migrate import upgrade
+from dropout_service.datasets.reader import Reader
 from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.jobs.watch import Watcher
@@ -152,11 +153,13 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     readiness = Readiness("kernels")
     # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
     Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()
+    reader = Reader(memory_bytes=settings.reader_memory_bytes, timeout_s=settings.reader_timeout_s)
+    stack.callback(reader.close)
     return {
         "database": database,
         "blobs": blobs,
         "jobs": store,
-        "datasets": DatasetRegistry(database, blobs, settings.budgets),
+        "datasets": DatasetRegistry(database, blobs, settings.budgets, scan=reader.scan),
         "models": ModelRegistry(database, blobs),
         "watcher": watcher,
         "compute": compute,

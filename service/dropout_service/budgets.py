@@ -22,6 +22,7 @@ Budget = Literal[
     "json_values",
     "mask_elements",
     "columns",
+    "cells",
     "npz_bytes",
     "parameters",
     "activations",
@@ -35,6 +36,7 @@ _COUNTED: Final[Mapping[Budget, str]] = MappingProxyType(
         "json_values": "values of JSON (numbers, texts, lists, objects)",
         "mask_elements": "elements of a mask",
         "columns": "columns of a table",
+        "cells": "cells of a table (rows times columns)",
         "npz_bytes": "bytes of unpacked npz arrays",
         "parameters": "parameters of a network",
         "activations": "activations of a pass (rows times units)",
@@ -58,6 +60,8 @@ class Budgets:
         no more than the array of the request.
     columns
         Columns of a table: each has a description.
+    cells
+        Rows times columns of a Parquet or Arrow file, which may unpack to far more than its size.
     npz_bytes
         Arrays of an npz, unpacked: they are read into memory.
     parameters
@@ -77,6 +81,7 @@ class Budgets:
     json_values: int = 1 << 21
     mask_elements: int = 1 << 28
     columns: int = 10_000
+    cells: int = 1 << 31
     npz_bytes: int = 1 << 30
     parameters: int = 1 << 25
     activations: int = 1 << 27

@@ -182,10 +182,25 @@ class Settings(BaseSettings):
         description="Most elements of a mask that is returned, or unpacked from bits; each takes a byte.",
     )
     max_columns: int = Field(default=_BUDGETS.columns, ge=2, description="Most columns of a dataset.")
+    max_cells: int = Field(
+        default=_BUDGETS.cells,
+        ge=1024,
+        description="Most cells (rows times columns) of a Parquet or Arrow dataset, which may unpack to far more than "
+        "its size.",
+    )
     max_npz_bytes: int = Field(
         default=_BUDGETS.npz_bytes,
         ge=1024,
         description="Largest arrays of an npz dataset, unpacked; they are read into memory. Default: 1 GiB.",
+    )
+    reader_memory_bytes: int = Field(
+        default=2 << 30,
+        ge=1 << 28,
+        description="Memory that the process may take which looks through an upload of more than 1 MiB, or of Parquet "
+        "or Arrow. Default: 2 GiB.",
+    )
+    reader_timeout_s: float = Field(
+        default=600.0, gt=0, description="Seconds after which that process is ended, and the upload refused."
     )
     max_parameters: int = Field(
         default=_BUDGETS.parameters,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from dropout_client import arrays
@@ -35,6 +38,10 @@ def request(*arguments: Any, **keywords: Any) -> Request:
         ("arrays.npz", "application/x-npz"),
         (np.eye(2), "application/x-npy"),
         (Polars(), "text/csv"),
+        ("t.parquet", "application/vnd.apache.parquet"),
+        ("t.feather", "application/vnd.apache.arrow.file"),
+        ("t.arrows", "application/vnd.apache.arrow.stream"),
+        (pa.table({"a": [1]}), "application/vnd.apache.parquet"),
     ],
 )
 def test_the_content_type_follows_from_the_source(source: Any, media_type: str):
@@ -52,6 +59,8 @@ def test_how_a_csv_is_read_is_said():
     said = {"name": "adult", "header": False, "missing": ["?"]}
     assert request("adult.csv", header=False, missing=["?"]).params == said
     assert request("adult.csv", header=False, missing="?").params == said
+    dialect: dict[str, Any] = {"encoding": "cp1252", "delimiter": "|", "decimal": ",", "thousands": ".", "comment": "#"}
+    assert request("umsatz.csv", **dialect).params == {"name": "umsatz", "header": None, "missing": None, **dialect}
 
 
 def test_arrays_become_a_reproducible_npz():
@@ -90,3 +99,34 @@ def test_features_are_floats_whatever_they_were():
     for value in ([[1, 2]], np.array([[True, False]]), np.array([[1, 2.5]], dtype=object)):
         assert arrays.to_features(value).dtype == np.float64
     assert arrays.to_features(np.float32([[1]])).dtype == np.float32
+
+
+class Frame:
+    """What pandas and polars give of a data frame."""
+
+    columns = ("a",)
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+def test_a_data_frame_is_sent_as_parquet():
+    table = pa.table({"a": ["01", None], "b": [1.5, 2.5]}, metadata={"pandas": "{}"})
+    body = request(Frame(table)).body
+    assert isinstance(body, bytes)
+    read = pyarrow.parquet.read_table(io.BytesIO(body))
+    assert read.equals(table)
+    assert read.schema.metadata is None
+
+
+def test_without_pyarrow_a_data_frame_is_sent_as_csv(monkeypatch: pytest.MonkeyPatch):
+    class Both(Frame, Polars):
+        pass
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert request(Both(pa.table({"a": [1]}))).headers["Content-Type"] == "text/csv"
+    with pytest.raises(TypeError, match="needs pyarrow"):
+        request(Frame(pa.table({"a": [1]})))

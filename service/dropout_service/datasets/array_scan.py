@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dropout_service.datasets.cells import stripped
 from dropout_service.datasets.columns import BAD_CELLS_OF_COLUMN, bad_cell, describe, describe_numbers
-from dropout_service.datasets.csv_scan import stripped
-from dropout_service.datasets.statistics import Detail, Moments, count_bounded
+from dropout_service.datasets.statistics import Detail, Moments, count_bounded, count_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def array_columns(array: NDArray[np.generic], names: Sequence[str]) -> list[tupl
         missing += np.isnan(block).sum(axis=0)
         infinite = np.isinf(block)
         for index in range(width):
-            counts[index] = _count_array(counts[index], block[:, index], detail)
+            counts[index] = count_numbers(counts[index], block[:, index], detail)
             for at in np.flatnonzero(infinite[:, index])[: BAD_CELLS_OF_COLUMN - len(odd[index])].tolist():
                 odd[index].append((start + at + 1, str(block[at, index])))
     columns: list[tuple[Column, list[BadCell]]] = []
@@ -69,12 +69,3 @@ def array_columns(array: NDArray[np.generic], names: Sequence[str]) -> list[tupl
             )
         columns.append((column, [bad_cell(row, name, cell) for row, cell in odd[index]]))
     return columns
-
-
-def _count_array(counts: Counter[float] | None, values: NDArray[np.float64], detail: Detail) -> Counter[float] | None:
-    if counts is None:
-        return None
-    found, times = np.unique(values[np.isfinite(values)], return_counts=True)
-    if len(found) > detail.distinct:
-        return None
-    return count_bounded(counts, dict(zip(found.tolist(), times.tolist(), strict=True)), detail)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    from numpy.typing import NDArray
+    from dropout_service.datasets.dataset import CsvOptions
 
-__all__ = ["MISSING", "TRUTH", "is_missing", "is_number", "missing_marks", "numbers"]
+__all__ = ["MISSING", "PLAIN", "TRUTH", "CellStyle", "stripped"]
 
 MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "Null"})
 """How a cell says that it has no value."""
@@ -21,62 +22,76 @@ MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL"
 TRUTH: Final = {"true": True, "false": False}
 """Truth values in lower case; a cell may write them in any."""
 
-_NUMBER: Final = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)\s*", re.ASCII | re.IGNORECASE)
 
-
-def missing_marks(own: Collection[str]) -> AbstractSet[str]:
-    """Return what stands for no value in a file that has marks of its own beside those of all files."""
-    return MISSING.union(own) if own else MISSING
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell is a decimal number, or an infinity."""
-    return _NUMBER.fullmatch(cell) is not None
-
-
-def is_missing(cell: str, marks: AbstractSet[str] = MISSING) -> bool:
-    """Whether a cell has no value: it is one of the marks that say so."""
-    return cell in marks or cell.strip() in marks
-
-
-def numbers(cells: Sequence[str], marks: AbstractSet[str] = MISSING) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Convert the cells of one column.
+@dataclass(frozen=True)
+class CellStyle:
+    """How a file writes numbers, and what stands for no value.
 
     Parameters
     ----------
-    cells
-        The cells.
-    marks
-        What stands for no value.
-
-    Returns
-    -------
-    values
-        The numbers, NaN where a cell is missing or is text.
-    text
-        Where a cell is text.
+    missing
+        Cells that have no value.
+    decimal
+        The point of a number.
+    thousands
+        What groups its digits by three; nothing if empty.
+    numeric
+        Whether a cell may be a number; else each is text, whatever is written in it.
     """
-    values = _floats(cells) if marks is MISSING else None
-    if values is None:
-        values = _floats(["nan" if cell in marks else cell for cell in cells])
-    if values is not None:
-        return values, np.zeros(len(cells), np.bool_)
-    distinct = set(cells)
-    gaps = {cell for cell in distinct if is_missing(cell, marks)}
-    meaning = {cell: float(cell) if is_number(cell) and cell not in gaps else np.nan for cell in distinct}
-    text = {cell for cell, value in meaning.items() if value != value and cell not in gaps}  # noqa: PLR0124 - NaN
-    return (
-        np.fromiter(map(meaning.__getitem__, cells), np.float64, len(cells)),
-        np.fromiter(map(text.__contains__, cells), np.bool_, len(cells)),
-    )
+
+    missing: AbstractSet[str] = MISSING
+    decimal: str = "."
+    thousands: str = ""
+    numeric: bool = True
+
+    @classmethod
+    def of(cls, options: CsvOptions) -> CellStyle:
+        """Return the style of a file that is read with options."""
+        return cls(MISSING.union(options.missing), options.decimal, options.thousands or "")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are written as programs write them."""
+        return self.decimal == "." and not self.thousands and self.numeric
+
+    @cached_property
+    def pattern(self) -> str:
+        """A regular expression of a whole number or decimal, in the dialect that Python and RE2 share."""
+        whole = r"[0-9]+"
+        if self.thousands:
+            whole = rf"(?:[0-9]{{1,3}}(?:{re.escape(self.thousands)}[0-9]{{3}})+|{whole})"
+        point = re.escape(self.decimal)
+        digits = rf"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+        return rf"^[+-]?(?:{digits}|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)$"
+
+    @cached_property
+    def _number(self) -> re.Pattern[str]:
+        return re.compile(self.pattern, re.ASCII)
+
+    def is_missing(self, cell: str) -> bool:
+        """Whether a cell has no value: it is one of the marks that say so."""
+        return cell in self.missing or cell.strip() in self.missing
+
+    def number(self, cell: str) -> float | None:
+        """Return the number that a cell is, which may be infinite; ``None`` if it is none."""
+        cell = cell.strip()
+        if not self.numeric or self._number.match(cell) is None or cell.endswith("\n"):
+            return None
+        if not self.is_plain:
+            cell = cell.replace(self.thousands, "") if self.thousands else cell
+            cell = cell.replace(self.decimal, ".")
+        return float(cell)
 
 
-def _floats(cells: Sequence[str]) -> NDArray[np.float64] | None:
-    # float() also takes 1_000 and the digits of every script; in a table these are text.
-    joined = "".join(cells)
-    if "_" in joined or not joined.isascii():
-        return None
-    try:
-        return np.fromiter(map(float, cells), np.float64, len(cells))
-    except ValueError:
-        return None
+PLAIN: Final = CellStyle()
+"""The style of a file without options."""
+
+
+def stripped(counts: Mapping[str, int], style: CellStyle = PLAIN) -> Counter[str]:
+    """Leave out the missing cells, and the spaces around the others."""
+    labels = Counter[str]()
+    for cell, count in counts.items():
+        label = cell.strip()
+        if label not in style.missing:
+            labels[label] += count
+    return labels

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dropout_service.datasets.arrays import MAX_LABEL_CHARS
-from dropout_service.datasets.cells import is_number
+from dropout_service.datasets.cells import PLAIN
 from dropout_service.datasets.dataset import BadCell, ClassCount, Column, ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dropout_service.datasets.cells import CellStyle
     from dropout_service.datasets.statistics import Detail, Numbers
 
 __all__ = ["BAD_CELLS_OF_COLUMN", "bad_cell", "describe", "describe_numbers"]
@@ -74,11 +75,11 @@ def describe_numbers(
     return describe(name, column_type, counts, detail, missing=missing, bad=texts + numbers.infinite, numbers=numbers)
 
 
-def bad_cell(row: int, column: str, cell: str) -> BadCell:
+def bad_cell(row: int, column: str, cell: str, style: CellStyle = PLAIN) -> BadCell:
     """Say what is wrong with a cell of a column of numbers."""
-    if is_number(cell):
+    if style.number(cell) is not None:
         message = "is not finite"
-    elif is_number(cell.replace(",", ".", 1)):
+    elif style.is_plain and PLAIN.number(cell.replace(",", ".", 1)) is not None:
         message = "is not a number; write decimals with a point"
     else:
         message = "is not a number"

@@ -10,24 +10,34 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AS_IT_IS",
+    "COLUMNAR",
     "FORMATS",
     "BadCell",
     "ClassCount",
     "Column",
     "ColumnType",
+    "ColumnarFormat",
     "CsvOptions",
     "Dataset",
     "DatasetFormat",
+    "Encoding",
     "TableSchema",
 ]
 
 PartT = TypeVar("PartT", "BadCell", "ClassCount", "Column")
 
-DatasetFormat = Literal["csv", "npy", "npz"]
+DatasetFormat = Literal["csv", "npy", "npz", "parquet", "arrow", "arrows"]
+"""``arrow`` and ``arrows``: the file and the stream of Arrow IPC."""
+ColumnarFormat = Literal["parquet", "arrow", "arrows"]
+COLUMNAR: Final = ("parquet", "arrow", "arrows")
+"""Formats of files whose columns have types."""
 FORMATS: tuple[DatasetFormat, ...] = get_args(DatasetFormat)
 
-ColumnType = Literal["integer", "number", "boolean", "text", "empty"]
-"""``integer``: every number is whole (``3`` or ``3.0``). ``empty``: no cell has a value."""
+Encoding = Literal["utf-8", "utf-16", "latin-1", "cp1252"]
+
+ColumnType = Literal["integer", "number", "boolean", "text", "empty", "other"]
+"""``integer``: every number is whole (``3`` or ``3.0``). ``empty``: no cell has a value. ``other``: what no training
+reads, such as lists, structures and bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,12 @@ class Column:
         Whether all its values are equal, so that nothing can be learned from it.
     date
         Whether each value of a column of text is a date or time of ISO 8601.
+    stored
+        The type that a column of a Parquet or Arrow file has there; ``None`` in other files.
+    same_as
+        The first column that has the same values in all rows, if that is an earlier one.
+    one_to_one
+        The first column whose values go one to one with those of this, if that is an earlier one.
     """
 
     name: str
@@ -98,6 +114,9 @@ class Column:
     classes: tuple[ClassCount, ...] | None
     constant: bool
     date: bool = False
+    stored: str | None = None
+    same_as: str | None = None
+    one_to_one: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +129,39 @@ class CsvOptions:
         Whether its first row has the names of the columns; else they are ``c0``, ``c1``, ...
     missing
         Cells that stand for no value, beside those that always do; sorted.
+    encoding
+        Of the text; ``None`` is UTF-8 once the file has been looked through, and what it looks like before.
+    delimiter
+        What is between cells; ``None`` for comma, semicolon or tab, whichever it looks like.
+    decimal, thousands
+        The point of a number, and what groups its digits by three; ``None`` for nothing.
+    comment
+        What a line begins with that is none of the table; ``None`` for nothing.
     """
 
     header: bool = True
     missing: tuple[str, ...] = ()
+    encoding: Encoding | None = None
+    delimiter: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    comment: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what was said, as plain JSON values: an option that has its default is left out."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(AS_IT_IS, name)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CsvOptions:
+        """Read what ``to_json`` of this or an earlier version has written.
+
+        Raises
+        ------
+        TypeError
+            An option that this version does not know: the file would be read in another way.
+        """
+        fields: dict[str, Any] = {**value, "missing": tuple(value.get("missing", ()))}
+        return cls(**fields)
 
 
 AS_IT_IS: Final = CsvOptions()
@@ -151,6 +199,7 @@ class TableSchema:
     def to_json(self) -> dict[str, Any]:
         """Give the schema as plain JSON values."""
         document = asdict(self)
+        document["options"] = self.options.to_json()
         if self.options == AS_IT_IS:
             del document["options"]
         return document
@@ -160,13 +209,12 @@ class TableSchema:
         """Read what ``to_json`` has written; what a later version wrote beside it is left out."""
         columns = tuple(_column(column) for column in value["columns"])
         bad_cells = tuple(_known(BadCell, cell) for cell in value["bad_cells"])
-        options = value.get("options", {})
         return cls(
             rows=value["rows"],
             columns=columns,
             target=value["target"],
             bad_cells=bad_cells,
-            options=CsvOptions(options.get("header", True), tuple(options.get("missing", ()))),
+            options=CsvOptions.from_json(value.get("options", {})),
         )
 
 

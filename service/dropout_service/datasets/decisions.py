@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dropout_service.datasets.dataset import Column, DatasetFormat, TableSchema
     from dropout_service.training.spec import ColumnKind, ColumnSpec
 
@@ -31,11 +33,14 @@ class Decision:
         As what: a kind of ``training.columns.ENCODERS``.
     reason
         Why, for people.
+    warning
+        What a person should look at before a training uses it: it gives the target away.
     """
 
     use: bool
     kind: ColumnKind
     reason: str
+    warning: str | None = None
 
 
 def decide(
@@ -43,6 +48,8 @@ def decide(
     schema: TableSchema,
     format: DatasetFormat,  # noqa: A002 - the field's word
     chosen: ColumnSpec | None = None,
+    *,
+    targets: Collection[str] | None = None,
 ) -> Decision:
     """Decide what is done with a column.
 
@@ -54,15 +61,36 @@ def decide(
         An array of numbers is used as it is, so that predictions can take arrays of as many columns.
     chosen
         What a person chose, which goes before.
+    targets
+        Names of what is to be predicted; by default the target of the schema.
     """
     suggested = _of_array(column, schema.rows) if format in {"npy", "npz"} else _of_table(column, schema.rows)
+    warning = _warning(column, schema, (schema.target,) if targets is None else targets)
+    if warning is not None:
+        suggested = replace(suggested, warning=warning)
+    elif suggested.use and column.same_as is not None:
+        suggested = replace(suggested, use=False, reason=f"the same as `{column.same_as}`")
     if chosen is None:
         return suggested
     if not chosen.use:
         return Decision(use=False, kind=chosen.kind or suggested.kind, reason="left out by `columns`")
     if chosen.kind is None:
-        return Decision(use=True, kind=suggested.kind, reason=f"{suggested.reason}; used because `columns` says so")
-    return Decision(use=True, kind=chosen.kind, reason=f"{chosen.kind} by `columns`")
+        return Decision(
+            use=True, kind=suggested.kind, reason=f"{suggested.reason}; used because `columns` says so", warning=warning
+        )
+    return Decision(use=True, kind=chosen.kind, reason=f"{chosen.kind} by `columns`", warning=warning)
+
+
+def _warning(column: Column, schema: TableSchema, targets: Collection[str]) -> str | None:
+    for name in targets:
+        target = schema.column(name)
+        if target is None or name == column.name:
+            continue
+        if (column.same_as or column.name) == (target.same_as or name):
+            return f"gives the target away: it is the same as `{name}`"
+        if (column.one_to_one or column.name) == (target.one_to_one or name):
+            return f"gives the target away: its values go one to one with those of `{name}`"
+    return None
 
 
 def _of_array(column: Column, rows: int) -> Decision:
@@ -74,6 +102,8 @@ def _of_array(column: Column, rows: int) -> Decision:
 def _of_table(column: Column, rows: int) -> Decision:
     if column.type == "empty":
         return Decision(use=False, kind="number", reason="empty: no cell has a value")
+    if column.type == "other":
+        return Decision(use=False, kind="number", reason=f"{column.stored}: no training reads it")
     if column.date:
         gaps = f"; {_counted(column.missing)}" if column.missing else ""
         suggested = Decision(use=True, kind="date", reason=f"date: each value is one{gaps}")
@@ -131,8 +161,9 @@ def _is_identifier(column: Column, rows: int) -> bool:
 def unusable(column: Column, kind: ColumnKind) -> str | None:
     """Return why a column cannot be used as a kind, with what would be right; ``None`` if it can."""
     name = column.name
-    if column.type == "empty":
-        return f"column `{name}` has no values; leave it out"
+    if column.type in {"empty", "other"}:
+        what = "has no values" if column.type == "empty" else f"is {column.stored}, which no training reads"
+        return f"column `{name}` {what}; leave it out"
     if kind in {"category", "text"}:
         return None
     if (kind == "date") != (column.type == "text"):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dropout_service.datasets.cells import MISSING, TRUTH, is_missing, numbers
+from dropout_service.datasets.cell_arrays import first_fault, labels, numbers, seconds
+from dropout_service.datasets.cells import PLAIN, TRUTH
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.columns.cells import as_label, as_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from collections.abc import Set as AbstractSet
-
     from numpy.typing import NDArray
 
+    from dropout_service.datasets.arrow import Cells
+    from dropout_service.datasets.cells import CellStyle
     from dropout_service.datasets.dataset import Column
+    from dropout_service.training.data import Label
     from dropout_service.training.spec import ColumnKind
 
 __all__ = ["RawFeature", "numbers_of"]
@@ -33,12 +34,12 @@ class RawFeature:
         What the schema says of it.
     kind
         How it is used.
-    marks
-        Cells that stand for no value.
+    style
+        How its cells are written.
     """
 
-    def __init__(self, index: int, column: Column, kind: ColumnKind, marks: AbstractSet[str] = MISSING) -> None:
-        self._marks = marks
+    def __init__(self, index: int, column: Column, kind: ColumnKind, style: CellStyle = PLAIN) -> None:
+        self._style = style
         self.index = index
         self.column = column
         self._kind = kind
@@ -56,7 +57,7 @@ class RawFeature:
         """The texts so far, in the order of their indices."""
         return tuple(self._places)
 
-    def of_cells(self, cells: Sequence[str], first_row: int) -> NDArray[np.float64]:
+    def of_cells(self, cells: Cells, first_row: int) -> NDArray[np.float64]:
         """Read cells of text, the first of which is in a row of this number, from 1.
 
         Raises
@@ -64,17 +65,15 @@ class RawFeature:
         InvalidInputError
             A cell of a date is none.
         """
-        if not self.has_labels and self._kind != "date":
-            return numbers_of(cells, self.column, self._marks)
-        read = self._of_date if self._kind == "date" else self._of_text
-        known = self._read
-        values = np.empty(len(cells))
-        for place, cell in enumerate(cells):
-            value = known.get(cell)
-            if value is None:
-                value = known[cell] = self._told(read, cell, first_row + place)
-            values[place] = value
-        return values
+        if self.has_labels:
+            return self._of_texts(cells)
+        return self._of_dates(cells, first_row) if self._kind == "date" else numbers_of(cells, self.column, self._style)
+
+    def of_values(self, values: NDArray[np.float64] | Cells, first_row: int) -> NDArray[np.float64]:
+        """Read numbers or cells, whichever these are."""
+        if isinstance(values, np.ndarray):
+            return self.of_numbers(cast("NDArray[np.float64]", values))
+        return self.of_cells(values, first_row)
 
     def of_numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Read numbers: as they are, or as labels where they are categories."""
@@ -84,30 +83,46 @@ class RawFeature:
         codes = [np.nan if np.isnan(value) else self._place(as_label(value)) for value in distinct.tolist()]
         return np.array(codes)[inverse]
 
-    def _told(self, read: Callable[[str], float], cell: str, row: int) -> float:
-        if is_missing(cell, self._marks):
-            return np.nan
-        try:
-            return read(cell)
-        except ValueError as error:
-            message = f"row {row}, column `{self.column.name}`: {cell.strip()[:40]!r} {error}"
-            raise InvalidInputError.at("/data/columns", message) from error
+    def classes(self, values: NDArray[np.float64]) -> tuple[NDArray[np.int64], tuple[Label, ...]]:
+        """Replace values by indices of the sorted classes; a class keeps the type that it has in the table."""
+        if self.has_labels:
+            order = sorted(range(len(self.labels)), key=self.labels.__getitem__)
+            places = np.empty(len(order), np.int64)
+            places[order] = np.arange(len(order))
+            return places[values.astype(np.intp)], tuple(self.labels[place] for place in order)
+        distinct, indices = np.unique(values, return_inverse=True)
+        kind = {"boolean": bool, "integer": int}.get(self.column.type, float)
+        return indices.astype(np.int64), tuple(kind(value) for value in distinct.tolist())
 
-    def _of_date(self, cell: str) -> float:
-        return as_seconds(cell)
+    def _of_texts(self, cells: Cells) -> NDArray[np.float64]:
+        distinct, codes = labels(cells)
+        known = self._read
+        for cell in distinct:
+            if cell not in known:
+                known[cell] = np.nan if self._style.is_missing(cell) else self._place(self._label(cell))
+        return np.array([*map(known.__getitem__, distinct), np.nan])[codes]
 
-    def _of_text(self, cell: str) -> float:
+    def _label(self, cell: str) -> str:
         if self.column.type in {"integer", "number"}:
-            value = float(numbers([cell])[0][0])
-            return self._place(as_label(value) if np.isfinite(value) else cell.strip())
-        return self._place(cell.strip().lower() if self.column.type == "boolean" else cell.strip())
+            value = self._style.number(cell)
+            return cell.strip() if value is None or not np.isfinite(value) else as_label(value)
+        return cell.strip().lower() if self.column.type == "boolean" else cell.strip()
+
+    def _of_dates(self, cells: Cells, first_row: int) -> NDArray[np.float64]:
+        try:
+            return seconds(cells, self._style)
+        except ValueError:
+            row, cell, wrong = first_fault(cells, self._style, as_seconds)
+            message = f"row {first_row + row}, column `{self.column.name}`: {cell.strip()[:40]!r} {wrong}"
+            raise InvalidInputError.at("/data/columns", message) from None
 
     def _place(self, label: str) -> float:
         return self._places.setdefault(label, float(len(self._places)))
 
 
-def numbers_of(cells: Sequence[str], column: Column, marks: AbstractSet[str] = MISSING) -> NDArray[np.float64]:
+def numbers_of(cells: Cells, column: Column, style: CellStyle = PLAIN) -> NDArray[np.float64]:
     """Read cells of numbers or truth values; NaN where there is none."""
     if column.type == "boolean":
-        return np.array([TRUTH.get(cell.strip().lower(), np.nan) for cell in cells], np.float64)
-    return numbers(cells, marks)[0]
+        distinct, codes = labels(cells)
+        return np.array([*(TRUTH.get(cell.strip().lower(), np.nan) for cell in distinct), np.nan], np.float64)[codes]
+    return numbers(cells, style)[0]

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.datasets.arrays import open_npy, read_npz
-from dropout_service.datasets.cells import is_missing, missing_marks
 from dropout_service.datasets.choice import choose
-from dropout_service.datasets.csv_table import CsvTable
 from dropout_service.datasets.dataset import FORMATS
-from dropout_service.datasets.features import RawFeature, numbers_of
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.check import check_size, check_spec
-from dropout_service.training.data import Label, TrainingData
+from dropout_service.training.data import TrainingData
 from dropout_service.training.networks import build_loss, output_units, resolve_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from dropout_service.blobs import BlobStore
     from dropout_service.budgets import Budgets
-    from dropout_service.datasets.dataset import Column, Dataset, TableSchema
+    from dropout_service.datasets.dataset import Dataset, TableSchema
     from dropout_service.training.spec import TrainingSpec
 
-    _Arrays = tuple[NDArray[np.float64], NDArray[np.float64] | list[str]]
-    """Features (rows, features), and the target: numbers, or labels that are text."""
 
 __all__ = ["check", "check_readable", "load_training_data"]
 
@@ -81,34 +69,22 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     """
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
-    marks = missing_marks(dataset.schema.options.missing)
-    position = {column.name: index for index, column in enumerate(dataset.schema.columns)}
-    first, *others = choice.targets
-    beside = [*others, *choice.weights]  # read as features, behind these
-    features = [
-        RawFeature(position[column.name], column, kind, marks)
-        for column, kind in zip(choice.features, choice.kinds, strict=True)
-    ] + [RawFeature(position[column.name], column, "number", marks) for column in beside]
-    target = position[first.name]
+    # PyArrow takes a third of a second and 40 MB, which whoever only checks need not pay.
+    from dropout_service.datasets.reading import read_columns  # noqa: PLC0415
+
+    others = choice.targets[1:]
     with blobs.as_file(dataset.blob_key) as path:
-        if dataset.format == "csv":
-            x, values = _read_csv(path, dataset, features, target)
-        elif dataset.format == "npy":
-            x, values = _columns_of(open_npy(path), features, target)
-        else:
-            x, values = _read_npz(path, features, target)
+        x, values, features, target = read_columns(path, dataset, choice)
     if any(column.missing for column in choice.targets):
-        first_there = [not is_missing(one, marks) for one in values] if isinstance(values, list) else ~np.isnan(values)
         targets = slice(len(choice.features), len(choice.features) + len(others))
-        there = np.asarray(first_there) & ~np.isnan(x[:, targets]).any(axis=1)
-        x = x[there]
-        values = list(compress(values, there)) if isinstance(values, list) else values[there]
+        there = ~np.isnan(values) & ~np.isnan(x[:, targets]).any(axis=1)
+        x, values = x[there], values[there]
     if spec.task == "regression":
-        y, classes = np.asarray(values, np.float64), None
+        y, classes = values, None
         if others:
             y = np.column_stack([y, x[:, len(choice.features) : len(choice.features) + len(others)]])
     else:
-        y, classes = _encoded(values, first)
+        y, classes = target.classes(values)
     weights = x[:, -1].copy() if choice.weights else None
     if x.shape[1] > len(choice.features):
         x = np.ascontiguousarray(x[:, : len(choice.features)])
@@ -141,61 +117,3 @@ def check_readable(dataset: Dataset) -> None:
             f"the dataset is stored as {dataset.format}, which a later version of the service reads; this one reads "
             f"{', '.join(FORMATS)}",
         )
-
-
-def _read_csv(path: Path, dataset: Dataset, features: Sequence[RawFeature], target: int) -> _Arrays:
-    columns, rows = dataset.schema.columns, dataset.schema.rows
-    x = np.empty((rows, len(features)))
-    is_text = columns[target].type == "text"
-    labels: list[str] = []
-    y = np.empty(0 if is_text else rows)
-    table = CsvTable(path, options=dataset.schema.options)
-    for first_row, block in table.blocks():
-        start, stop = first_row - 1, first_row - 1 + len(block[0])
-        for position, feature in enumerate(features):
-            x[start:stop, position] = feature.of_cells(block[feature.index], first_row)
-        if is_text:
-            labels += [cell.strip() for cell in block[target]]
-        else:
-            y[start:stop] = numbers_of(block[target], columns[target], table.missing)
-    return x, labels if is_text else y
-
-
-def _read_npz(path: Path, features: Sequence[RawFeature], target: int) -> _Arrays:
-    content = read_npz(path)
-    width = content.x.shape[1]
-    if any(feature.index == width for feature in features):  # `y` as a feature of something else
-        y = content.y if content.y.dtype.kind != "U" else np.zeros(len(content.y))
-        x, values = _columns_of(np.column_stack([content.x, y]), features, target)
-        if content.y.dtype.kind == "U":
-            position = next(i for i, feature in enumerate(features) if feature.index == width)
-            x[:, position] = features[position].of_cells(content.y.tolist(), 1)
-        return x, values
-    if target < width:
-        return _columns_of(content.x, features, target)
-    x = _features_of(content.x, features)
-    if content.y.dtype.kind == "U":
-        return x, [label.strip() for label in content.y.tolist()]
-    return x, content.y.astype(np.float64)
-
-
-def _columns_of(array: NDArray[np.generic], features: Sequence[RawFeature], target: int) -> _Arrays:
-    return _features_of(array, features), array[:, target].astype(np.float64)
-
-
-def _features_of(array: NDArray[np.generic], features: Sequence[RawFeature]) -> NDArray[np.float64]:
-    x = np.ascontiguousarray(array[:, [feature.index for feature in features]], np.float64)
-    for position, feature in enumerate(features):
-        x[:, position] = feature.of_numbers(x[:, position])
-    return x
-
-
-def _encoded(values: NDArray[np.float64] | list[str], column: Column) -> tuple[NDArray[np.int64], tuple[Label, ...]]:
-    """Replace labels by their indices in sorted order; a label keeps the type that it has in the dataset."""
-    if isinstance(values, list):
-        labels = sorted(set(values))
-        index = {label: position for position, label in enumerate(labels)}
-        return np.fromiter(map(index.__getitem__, values), np.int64, len(values)), tuple(labels)
-    distinct, indices = np.unique(values, return_inverse=True)
-    kind = {"boolean": bool, "integer": int}.get(column.type, float)
-    return indices.astype(np.int64), tuple(kind(value) for value in distinct.tolist())

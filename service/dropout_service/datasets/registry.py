@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import CsvOptions, DatasetFormat
 
+    Scan = Callable[[Path, DatasetFormat, Budgets, CsvOptions], TableSchema]
+
 __all__ = ["DatasetRegistry", "Upload", "key_of"]
 
 _ID_DIGITS: Final = 32
@@ -40,6 +42,8 @@ _LISTED_CHARS: Final = 1 << 22
 
 _WITH_OPTIONS: Final = "csv+options"
 """Stored as the format of a CSV file with options, so that an earlier version, which would not see them, leaves it."""
+_WITH_DIALECT: Final = "csv+dialect"
+"""The same for those that came later: a version that reads the others leaves these."""
 
 
 def _anything(_schema: TableSchema) -> None:
@@ -76,9 +80,12 @@ class DatasetRegistry:
         Where the content goes.
     budgets
         Bounds of what a table may hold.
+    scan
+        Looks through what is added, as ``datasets.scan.scan`` does, such as ``Reader.scan``.
     """
 
-    def __init__(self, engine: Engine, blobs: BlobStore, budgets: Budgets | None = None) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, budgets: Budgets | None = None, *, scan: Scan = scan) -> None:
+        self._scan = scan
         self._engine = engine
         self._blobs = blobs
         self._budgets = budgets or Budgets()
@@ -139,7 +146,7 @@ class DatasetRegistry:
         found = detect_format(path)
         if format is not None and format != found:
             raise InvalidInputError(f"the content is said to be {format}, but it looks like {found}")
-        schema = scan(path, found, self._budgets, options)
+        schema = self._scan(path, found, self._budgets, options)
         accept(schema)
         # A key of its own for each upload: a dataset that is deleted and uploaded at the same time either keeps
         # its blob or has none, never a row without a blob. The row decides which upload counts.
@@ -148,7 +155,7 @@ class DatasetRegistry:
         row = {
             "id": dataset_id,
             "name": name or dataset_id,
-            "format": found if options == AS_IT_IS else _WITH_OPTIONS,
+            "format": _stored_format(found, schema.options),
             "size_bytes": upload.size_bytes,
             # The same content with other options is another row, and digests are unique.
             "digest": digest if options == AS_IT_IS else f"{digest}+{dataset_id[-_DISTINCT_DIGITS:]}",
@@ -286,9 +293,16 @@ def _newest_first(query: Select[Any], limit: int, after: str | None) -> Select[A
 def _id_of(digest: str, options: CsvOptions) -> str:
     digits = digest.removeprefix("sha256:")
     if options != AS_IT_IS:
-        meaning = json.dumps([digits, options.header, options.missing])
+        dialect = replace(options, header=True, missing=()).to_json()
+        meaning = json.dumps([digits, options.header, options.missing, *([dialect] if dialect else [])])
         digits = hashlib.sha256(meaning.encode()).hexdigest()
     return f"sha256-{digits[:_ID_DIGITS]}"
+
+
+def _stored_format(found: DatasetFormat, options: CsvOptions) -> str:
+    if options == AS_IT_IS:
+        return found
+    return _WITH_OPTIONS if replace(options, header=True, missing=()) == AS_IT_IS else _WITH_DIALECT
 
 
 def _no_such(dataset_id: str) -> NotFoundError:
@@ -313,7 +327,7 @@ def _position(after: str) -> tuple[float, str]:
 def _dataset(row: Mapping[Any, Any]) -> Dataset:
     fields = dict(row)
     stored = fields.pop("schema")
-    if fields["format"] == _WITH_OPTIONS:
+    if fields["format"] in {_WITH_OPTIONS, _WITH_DIALECT}:
         fields |= {"format": "csv", "digest": fields["digest"].partition("+")[0]}
     try:
         return Dataset(**fields, schema=TableSchema.from_json(stored))

@@ -56,7 +56,7 @@ def resolve(schema: TableSchema, format: DatasetFormat, spec: SpecT) -> SpecT:  
     for column in schema.columns:
         if column.name in no_features or (named is not None and column.name not in named):
             continue
-        decision = decide(column, schema, format, chosen.get(column.name))
+        decision = decide(column, schema, format, chosen.get(column.name), targets=targets)
         use = decision.use or named is not None
         if not use or decision.kind != "number":
             columns[column.name] = ColumnSpec(kind=decision.kind, use=use)

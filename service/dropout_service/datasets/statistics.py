@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Detail", "Moments", "Numbers", "count_bounded"]
+__all__ = ["Detail", "Moments", "Numbers", "count_bounded", "count_numbers"]
 
 _DISTINCT_OF_COLUMN: Final = 10_000
 _DISTINCT_OF_TABLE: Final = 1 << 21  # a count takes about 110 bytes
 _CLASSES_OF_COLUMN: Final = 100
 _CLASSES_OF_TABLE: Final = 100_000
+_CHARS_OF_TABLE: Final = 1 << 27
+_LEAST_CHARS: Final = 1 << 15
 
 _MAX_WHOLE: Final = 2.0**53
 
@@ -36,10 +38,13 @@ class Detail:
         Up to here distinct values are counted exactly: 10,000 in a table of up to 209 columns.
     classes
         Up to here they are listed: 100 in a table of up to 1,000 columns.
+    chars
+        Characters of the distinct texts of a column, up to which they are counted.
     """
 
     distinct: int
     classes: int
+    chars: int = 1 << 27
 
     @classmethod
     def of(cls, columns: int) -> Self:
@@ -47,6 +52,7 @@ class Detail:
         return cls(
             min(_DISTINCT_OF_COLUMN, max(1, _DISTINCT_OF_TABLE // columns)),
             min(_CLASSES_OF_COLUMN, max(2, _CLASSES_OF_TABLE // columns)),
+            max(_LEAST_CHARS, _CHARS_OF_TABLE // columns),
         )
 
 
@@ -59,6 +65,16 @@ def count_bounded(
         if len(counts) > detail.distinct:
             return None
     return counts
+
+
+def count_numbers(counts: Counter[float] | None, values: NDArray[np.float64], detail: Detail) -> Counter[float] | None:
+    """Add the finite ones of these values to the counts; ``None`` once there are more than the detail allows."""
+    if counts is None:
+        return None
+    found, times = np.unique(values[np.isfinite(values)], return_counts=True)
+    if len(found) > detail.distinct:
+        return None
+    return count_bounded(counts, dict(zip(found.tolist(), times.tolist(), strict=True)), detail)
 
 
 @dataclass(frozen=True, slots=True)

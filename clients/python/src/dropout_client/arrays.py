@@ -27,8 +27,10 @@ __all__ = [
     "to_mask",
     "to_npy",
     "to_npz",
+    "to_parquet",
     "to_records",
     "unpack_bits",
+    "writes_csv",
 ]
 
 
@@ -51,7 +53,12 @@ def is_array(value: object) -> bool:
 
 
 def is_table(value: object) -> bool:
-    """Whether this is a data frame (pandas, polars): something with named columns that can write CSV."""
+    """Whether this is a data frame (pandas, polars) or an Arrow table: something with named columns."""
+    return writes_csv(value) or (hasattr(value, "columns") and hasattr(value, "__arrow_c_stream__"))
+
+
+def writes_csv(value: object) -> bool:
+    """Whether this is a data frame that can write CSV."""
     return hasattr(value, "columns") and (hasattr(value, "to_csv") or hasattr(value, "write_csv"))
 
 
@@ -140,9 +147,28 @@ def to_npz(arrays: Mapping[str, Any]) -> bytes:
 
 def to_csv(table: Any) -> bytes:
     """Encode a data frame (pandas, polars) as CSV, without its index."""
-    if hasattr(table, "to_csv"):
-        return str(table.to_csv(index=False)).encode()
-    return str(table.write_csv()).encode()
+    if writes_csv(table):
+        return str(table.to_csv(index=False) if hasattr(table, "to_csv") else table.write_csv()).encode()
+    raise TypeError(f"a {type(table).__name__} is sent as Parquet, which needs pyarrow: pip install pyarrow")
+
+
+def to_parquet(table: Any) -> bytes | None:
+    """Encode a data frame or Arrow table as Parquet, without its index; ``None`` where only CSV can be written."""
+    if not hasattr(table, "__arrow_c_stream__"):
+        return None
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+    except ImportError:
+        return None
+    try:
+        # A frame of pandas would give its index away as a column.
+        content = pa.Table.from_pandas(table, preserve_index=False) if hasattr(table, "iloc") else pa.table(table)
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(content.replace_schema_metadata(), file)
+    except pa.ArrowException:  # such as of cells that are text and numbers in one column
+        return None
+    return file.getvalue()
 
 
 def _without_objects(array: NDArray[Any]) -> NDArray[Any]:

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncDatasets", "DatasetFormat", "Datasets", "upload_dataset"]
 
-DatasetFormat = Literal["csv", "npy", "npz"]
+DatasetFormat = Literal["csv", "npy", "npz", "parquet", "arrow", "arrows"]
 
 _MEDIA_TYPES: dict[DatasetFormat, str] = {
     "csv": "text/csv",
     "npy": "application/x-npy",
     "npz": "application/x-npz",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.file",
+    "arrows": "application/vnd.apache.arrow.stream",
 }
 
 
@@ -47,23 +50,38 @@ def upload_dataset(
     format: DatasetFormat | None = None,  # noqa: A002  # the name of the thing
     header: bool = True,
     missing: Sequence[str] = (),
+    encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252"] | None = None,
+    delimiter: str | None = None,
+    decimal: Literal[".", ","] = ".",
+    thousands: str | None = None,
+    comment: str | None = None,
 ) -> Flow[Dataset]:
     """Store a dataset. The same content has the same id and is stored once.
 
     Parameters
     ----------
     source
-        Path of a file, the content of one, a data frame (kept with its column names), or one array.
+        Path of a file, the content of one, a data frame or Arrow table (kept with its column names), or one array.
+        Tables travel as Parquet where pyarrow is installed, and as csv otherwise.
     x, y
         In place of ``source``: features, shape (rows, features), and targets, shape (rows,), numbers or labels.
     name
         A name for people; by default that of the file.
     format
-        ``csv``, ``npy`` or ``npz``; by default the ending of the path. Needed for bytes.
+        ``csv``, ``npy``, ``npz``, ``parquet``, ``arrow`` (a file of Arrow IPC) or ``arrows`` (a stream); by default the
+        ending of the path. Needed for bytes.
     header
         Of csv: whether the first row has the names of the columns; else they are ``c0``, ``c1``, ...
     missing
         Of csv: cells that stand for no value, such as ``?`` or ``-999``, beside empty ones, NA, NaN and null.
+    encoding
+        Of csv: the encoding of its text; by default UTF-8, or what the service finds (`dataset.schema.options`).
+    delimiter
+        Of csv: what is between cells; by default comma, semicolon or tab, as it looks.
+    decimal, thousands
+        Of csv: the point of its numbers, and what groups their digits, such as ``decimal=","`` and ``thousands="."``.
+    comment
+        Of csv: what a line begins with that is none of the table, such as ``#``.
 
     Returns
     -------
@@ -71,6 +89,14 @@ def upload_dataset(
         With its id, and the schema that the service found.
     """
     body, kind, file_name = _body(source, x, y, format)
+    point = None if decimal == "." else decimal
+    dialect = {
+        "encoding": encoding,
+        "delimiter": delimiter,
+        "decimal": point,
+        "thousands": thousands,
+        "comment": comment,
+    }
     response = yield from send(
         Request(
             method="POST",
@@ -79,6 +105,7 @@ def upload_dataset(
                 "name": name or file_name,
                 "header": None if header else False,
                 "missing": [missing] if isinstance(missing, str) else list(missing) or None,
+                **{name: mark for name, mark in dialect.items() if mark is not None},
             },
             headers={"Content-Type": _MEDIA_TYPES[kind], "Idempotency-Key": str(uuid.uuid4())},
             body=body,
@@ -130,13 +157,17 @@ def _body(
             raise TypeError(f"say which `format` the bytes have: one of {', '.join(_MEDIA_TYPES)}")
         return source, kind, None
     if arrays.is_table(source):
-        return arrays.to_csv(source), "csv", None
+        content = arrays.to_parquet(source)
+        return (arrays.to_csv(source), "csv", None) if content is None else (content, "parquet", None)
     return arrays.to_npy(arrays.to_array(source)), "npy", None
 
 
 def _format_of(path: Path) -> DatasetFormat:
+    ending = path.suffix.lower().removeprefix(".")
+    if ending in {"feather", "ipc"}:
+        return "arrow"
     for kind in _MEDIA_TYPES:
-        if path.suffix.lower() == f".{kind}":
+        if ending == kind:
             return kind
     known = ", ".join(_MEDIA_TYPES)
     raise ValueError(f"the ending of {path.name} tells no format; rename it, or give `format`: one of {known}")

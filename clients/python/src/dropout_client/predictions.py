@@ -126,7 +126,7 @@ def _content(x: Rows) -> tuple[str, Body]:
         if x.suffix.lower() != ".npy":
             return _CSV, x
         x = arrays.from_npy(x)
-    if arrays.is_table(x):
+    if arrays.writes_csv(x):
         return _CSV, arrays.to_csv(x)
     records = arrays.to_records(x)
     if records is not None:

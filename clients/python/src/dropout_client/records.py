@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
 Label = str | int | float | bool
 """What a class is called: the value as it stands in the dataset."""
 
@@ -67,11 +66,12 @@ class ClassCount(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDecision(_Record):
-    """What a training does with a column unless its specification says otherwise, and why."""
+    """What a training does with a column unless its specification says otherwise, why, and what to look at before."""
 
     use: bool
     kind: str
     reason: str
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class Column(_Record):
     """One column of a dataset.
 
     ``min``, ``max``, ``mean`` and ``std`` are of number columns, ``classes`` of columns with few distinct values.
-    ``training`` says what a training does with it; it is ``None`` for the default target.
+    ``same_as`` and ``one_to_one`` name an earlier column like it; ``training`` says what is done with it.
     """
 
     name: str
@@ -93,6 +93,8 @@ class Column(_Record):
     classes: tuple[ClassCount, ...] | None = None
     constant: bool = False
     date: bool = False
+    same_as: str | None = None
+    one_to_one: str | None = None
     training: ColumnDecision | None = None
 
     @classmethod
@@ -109,6 +111,7 @@ class TableSchema(_Record):
 
     rows: int
     columns: tuple[Column, ...]
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # how a csv is read, as said or found
 
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:

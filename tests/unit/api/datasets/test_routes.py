@@ -122,7 +122,7 @@ def test_npy_and_npz_and_what_the_content_tells(client: httpx.Client):
         (CSV, {"Content-Type": "application/x-npy"}, 422, "said to be npy, but it looks like csv"),
         (CSV, {"Content-Type": "application/vnd.ms-excel"}, 415, "this operation reads text/csv"),
         (CSV, {}, 415, "there is no Content-Type header; this operation reads text/csv"),
-        (CSV, {"Content-Type": "text/csv; charset=latin-1"}, 415, "send the table in UTF-8"),
+        (CSV, {"Content-Type": "text/csv; charset=koi8-r"}, 415, "send the table in UTF-8"),
         (CSV, {**TEXT, "Content-Encoding": "gzip"}, 415, "'gzip' is not read"),
         (b"a,b\n" + b"1,2\n" * (1 << 19), TEXT, 413, "at most 2,097,152"),
     ],
@@ -258,3 +258,20 @@ def test_a_page_of_wide_tables_has_a_bound_and_pages_have_all(client: httpx.Clie
             break
         cursor = {"cursor": answer.json()["next_cursor"]}
     assert (len(found), set(found)) == (4, ids)
+
+
+def test_how_a_csv_is_written_is_said_in_the_query(client: httpx.Client):
+    query = {"decimal": ",", "thousands": ".", "comment": "#", "delimiter": ";"}
+    content = "# Umsätze\nStadt;Preis\nKöln;1.234,5\nMainz;2\n".encode("cp1252")
+    answer = client.post("/datasets", params=query, content=content, headers=TEXT)
+    assert answer.status_code == 201
+    table = answer.json()["schema"]
+    assert table["options"] == {**query, "header": True, "missing": [], "encoding": "cp1252"}
+    assert (table["columns"][1]["max"], table["columns"][1]["type"]) == (1234.5, "number")
+    said = client.post("/datasets", params=query, content=content, headers={"Content-Type": "text/csv; charset=cp1252"})
+    assert said.json()["schema"] == table
+    assert said.json()["id"] != answer.json()["id"]
+    for wrong in ({"encoding": "koi8-r"}, {"delimiter": "ab"}, {"decimal": "'"}, {"comment": ""}):
+        assert client.post("/datasets", params=wrong, content=content, headers=TEXT).status_code == 422
+    answer = client.post("/datasets", params={"decimal": ",", "thousands": ","}, content=content, headers=TEXT)
+    assert "',' is both the decimal and the thousands of the file" in answer.json()["detail"]

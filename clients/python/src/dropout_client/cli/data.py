@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,22 @@ __all__ = ["add_commands"]
 ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")]
 
 
+class Encoding(Enum):
+    """Encodings of a csv."""
+
+    UTF_8 = "utf-8"
+    UTF_16 = "utf-16"
+    LATIN_1 = "latin-1"
+    CP1252 = "cp1252"
+
+
+class Point(Enum):
+    """Points of numbers."""
+
+    POINT = "."
+    COMMA = ","
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
     for command in (upload, datasets, models, download, predict):
@@ -31,23 +48,48 @@ def add_commands(app: typer.Typer) -> None:
 
 def upload(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A csv, npy or npz file.", exists=True, dir_okay=False, readable=True)],
+    file: Annotated[
+        Path, typer.Argument(help="A csv, npy, npz, parquet or arrow file.", exists=True, dir_okay=False, readable=True)
+    ],
     *,
     name: Annotated[str | None, typer.Option(help="A name for people; by default that of the file.")] = None,
     header: Annotated[bool, typer.Option(help="Whether a csv begins with the names of its columns.")] = True,
     missing: Annotated[
         list[str] | None, typer.Option(help="A cell of a csv that stands for no value; several times for several.")
     ] = None,
+    encoding: Annotated[
+        Encoding | None, typer.Option(help="Encoding of a csv; by default UTF-8, or what it looks like.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What is between the cells of a csv, such as '|'.")] = None,
+    decimal: Annotated[Point, typer.Option(help="The point of the numbers of a csv.")] = Point.POINT,
+    thousands: Annotated[str | None, typer.Option(help="What groups the digits of numbers of a csv.")] = None,
+    comment: Annotated[
+        str | None, typer.Option(help="What lines of a csv begin with that are none of the table, such as '#'.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Store a dataset and show what is in it."""
     client: Client = context.obj
     with blamed_on(file):
-        dataset = client.datasets.upload(file, name=name, header=header, missing=missing or ())
+        dataset = client.datasets.upload(
+            file,
+            name=name,
+            header=header,
+            missing=missing or (),
+            encoding=None if encoding is None else encoding.value,
+            delimiter=delimiter,
+            decimal=decimal.value,
+            thousands=thousands,
+            comment=comment,
+        )
     if json:
         print_json(dataset)
         return
-    typer.echo(f"{dataset.id}\n{dataset.schema.rows} rows, {len(dataset.schema.columns)} columns\n")
+    typer.echo(f"{dataset.id}\n{dataset.schema.rows} rows, {len(dataset.schema.columns)} columns")
+    found = dataset.schema.options.get("encoding")
+    if found is not None and encoding is None:
+        typer.echo(f"read as {found}, which it looks like; --encoding says otherwise")
+    typer.echo()
     print_table(
         ("column", "type", "missing", "distinct", "mean", "std", "in a training"),
         (
@@ -55,6 +97,10 @@ def upload(
             for one in dataset.schema.columns
         ),
     )
+
+    for one in dataset.schema.columns:
+        if one.training is not None and one.training.warning is not None:
+            typer.echo(f"warning: column {one.name} {one.training.warning}")
 
 
 def _decision(column: Column) -> str:
