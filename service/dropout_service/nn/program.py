@@ -160,7 +160,7 @@ class Program:
                 np.tile(np.array([one.threshold for one in self._dropouts], np.int64), (steps, 1)),
                 np.tile(np.array([one.scale for one in self._dropouts], np.float64), (steps, 1)),
             )
-        thresholds, scales = (values[:steps] for values in self._constant)
+        thresholds, scales = self._constant[0][:steps], self._constant[1][:steps]
         for column, place in enumerate(self._scheduled):
             thresholds[:, place] = [threshold(rate) for rate in rates[:, column].tolist()]
             scales[:, place] = [scale(rate) for rate in rates[:, column].tolist()]
