@@ -75,6 +75,7 @@ def make_steps(
     optimizer: Optimizer,
     *,
     rows: int,
+    training_rows: int = 1,
     scheduled: Sequence[DropoutLayer] = (),
     clip_norm: float | None = None,
     max_norm: float | None = None,
@@ -87,13 +88,17 @@ def make_steps(
         What is trained; parameters, gradients and what the optimizer keeps stay where they are.
     rows
         Rows of a mini-batch.
+    training_rows
+        Rows of the training part, by which penalties of learned rates are weighed.
     scheduled
         The dropouts whose rates are given with each step.
     clip_norm, max_norm
         Bounds of the gradient's norm, and of those of the weights of a unit.
     """
-    make = Program if can_compile(network) else LayeredSteps
-    return make(network, loss, optimizer, rows=rows, scheduled=scheduled, clip_norm=clip_norm, max_norm=max_norm)
+    options: dict[str, Any] = {"rows": rows, "scheduled": scheduled, "clip_norm": clip_norm, "max_norm": max_norm}
+    if can_compile(network):  # which has no penalties
+        return Program(network, loss, optimizer, **options)
+    return LayeredSteps(network, loss, optimizer, training_rows=training_rows, **options)
 
 
 class LayeredSteps:
@@ -108,12 +113,13 @@ class LayeredSteps:
         optimizer: Optimizer,
         *,
         rows: int,
+        training_rows: int = 1,
         scheduled: Sequence[DropoutLayer] = (),
         clip_norm: float | None = None,
         max_norm: float | None = None,
     ) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
-        self._rows = rows
+        self._rows, self._training_rows = rows, training_rows
         self._scheduled = scheduled
         self._clip_norm, self._max_norm = clip_norm, max_norm
         self._grad = np.empty((rows, network.layers[-1].units), network.parameters.values.dtype)
@@ -143,7 +149,7 @@ class LayeredSteps:
                 outputs = network.forward(x[chosen], Mode.training(seed, step + taken), differentiable=True)
                 self._loss(outputs, y[chosen], grad, sums, weights[chosen] if weights.size else weights)
                 network.backward(grad)
-                network.regularize(len(x))
+                network.regularize(self._training_rows)
                 norm = network.parameters.grad_norm()
             if not math.isfinite(sums[0]) or not math.isfinite(norm):
                 return taken

@@ -48,7 +48,9 @@ class Member:
     network
         A new network that takes the rows; it is initialised here.
     rows
-        What to train on.
+        What to train and to validate on.
+    chosen
+        Numbers of the rows of the training part that it is trained on; ``None``: all.
     loss, validation_loss
         What is minimised, and what is reported of the validation part.
     seed
@@ -62,6 +64,7 @@ class Member:
         spec: TrainingSpec,
         network: Network,
         rows: PreparedData,
+        chosen: NDArray[np.intp] | None = None,
         *,
         loss: Loss,
         validation_loss: Loss,
@@ -72,7 +75,8 @@ class Member:
         self._validation_loss, self._target_scales = validation_loss, target_scales
         self.network = network
         network.initialize(spec.model.initializer, seed=seed)
-        network.fit(rows.x)
+        self._chosen = np.arange(len(rows.x)) if chosen is None else chosen
+        network.fit(rows.x if chosen is None else rows.x[chosen])
         self._optimizer = build_optimizer(spec, network)
         self._state = {"params": network.parameters.values, "buffers": network.buffers.values}
         self._best = {
@@ -84,8 +88,8 @@ class Member:
             part if loss.task == "classification" else part.reshape(len(part), loss.head.targets)
             for part in (rows.y, rows.y_validation)
         )
-        self._batch_rows = min(spec.batch_size, len(self._x))
-        self.steps_per_epoch = math.ceil(len(self._x) / self._batch_rows)
+        self._batch_rows = min(spec.batch_size, len(self._chosen))
+        self.steps_per_epoch = math.ceil(len(self._chosen) / self._batch_rows)
         self._schedule = build_schedule(spec, self.steps_per_epoch)
         self._rate_schedules = build_rate_schedules(spec, network)
         self._steps = make_steps(
@@ -93,6 +97,7 @@ class Member:
             loss,
             self._optimizer,
             rows=self._batch_rows,
+            training_rows=len(self._chosen),
             scheduled=[dropout for dropout, _ in self._rate_schedules],
             clip_norm=spec.clip_norm,
             max_norm=spec.max_norm,
@@ -204,7 +209,7 @@ class Member:
         for dropout, schedule in self._rate_schedules:
             dropout.rate = schedule(time)
         input_rate, *rates = (0.0 if dropout is None else dropout.rate for dropout in dropouts(self.network.layers))
-        seen = min(position.batch * self._batch_rows, len(self._x))
+        seen = min(position.batch * self._batch_rows, len(self._chosen))
         metrics = EpochMetrics(
             epoch=position.epoch + 1,
             epochs=spec.epochs,
@@ -240,7 +245,7 @@ class Member:
 
     def _shuffle(self) -> None:
         offset = stream(Purpose.SHUFFLE, step=self.position.epoch)
-        self._order = permutation(len(self._x), seed=self._seed, offset=offset)
+        self._order = self._chosen[permutation(len(self._chosen), seed=self._seed, offset=offset)]
 
     def _time_epochs(self, batch: int) -> float:
         """Return the training time at which a mini-batch (from 0) of the epoch under way begins."""

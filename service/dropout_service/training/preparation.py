@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,28 @@ class PreparedData:
     target_scaling: Standardization | None
     weights: NDArray[np.float64]
     weights_validation: NDArray[np.float64]
+
+    def of_parts(self, parts: Split, weights: tuple[NDArray[np.float64], NDArray[np.float64]]) -> PreparedData:
+        """Return the same with other parts of the rows of ``x``: a validation part of its own beside all rows.
+
+        Parameters
+        ----------
+        parts
+            Numbers of the rows to train and to validate on.
+        weights
+            Of both parts, see ``row_weights``.
+        """
+        of_all = self.weights
+        if weights[0].size:
+            of_all = np.zeros(len(self.x))
+            of_all[parts.train] = weights[0]
+        return replace(
+            self,
+            x_validation=self.x[parts.validation],
+            y_validation=self.y[parts.validation],
+            weights=of_all,
+            weights_validation=weights[1],
+        )
 
 
 def fit_encoders(spec: TrainingSpec, data: TrainingData, train: NDArray[np.intp]) -> Encoders:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from dropout_service.training.spec import AdamWSpec, EarlyStoppingSpec, LayerSpec, ModelSpec
+from dropout_service.training.spec import AdamWSpec, EarlyStoppingSpec, EnsembleSpec, LayerSpec, ModelSpec
 from dropout_service.training.spec.schedules import CosineSchedule
 
 if TYPE_CHECKING:
@@ -23,8 +23,11 @@ _ROWS_TO_EMBED: Final = 1000
 """From so many rows on, bins of numbers are better than the numbers alone."""
 _MOST_EMBEDDED: Final = 256
 """Columns; a wider table would make a first layer of thousands of units."""
+_MEMBERS: Final = 8
+_MEMBERS_OF_MANY_ROWS: Final = 4
+"""Fewer, because each takes longer, and gives less to add."""
 _STEPS: Final = 60_000
-"""Of the optimizer, about: a large table is gone through less often."""
+"""Of the optimizer and of each network, about: a large table is gone through less often."""
 _BATCHES: Final = ((1000, 32), (4000, 64), (20_000, 128))
 """Below so many rows, mini-batches of so many."""
 _LARGE_BATCH: Final = 256
@@ -46,16 +49,19 @@ def fill_in(spec: SpecT, *, rows: int, width: int) -> SpecT:
     if "model" in given:
         return spec
     batch_size = spec.batch_size if "batch_size" in given else _batch_size(rows)
+    held_out = spec.validation_fraction if "validation_fraction" in given else 0.15
+    validates = rows >= _FEW_ROWS and held_out > 0
+    members = _MEMBERS if rows < _ROWS_TO_EMBED else _MEMBERS_OF_MANY_ROWS
+    ensemble = EnsembleSpec(members=members, held_out="own" if validates else "shared")
     chosen: dict[str, Any] = {
-        "model": _model(rows, width),
+        "model": _model(rows, width).model_copy(update={"ensemble": ensemble}),
         "scaling": "robust",
         "optimizer": _optimizer(rows),
         "schedule": CosineSchedule(),
         "epochs": max(10, min(100, _STEPS * batch_size // max(1, rows))),
         "batch_size": batch_size,
     }
-    held_out = spec.validation_fraction if "validation_fraction" in given else 0.15
-    if rows >= _FEW_ROWS and held_out:
+    if validates:
         chosen |= {"validation_fraction": held_out, "early_stopping": EarlyStoppingSpec(patience=20)}
     return spec.model_copy(update={name: value for name, value in chosen.items() if name not in given})
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from dropout_service.training import checkpoint
 from dropout_service.training.ensemble import member_seed, stacked, together, validation_of_mean
 from dropout_service.training.identity import Identity
@@ -17,8 +19,9 @@ from dropout_service.training.member import Member
 from dropout_service.training.networks import build_loss, build_network, output_units, resolve_loss
 from dropout_service.training.preparation import check_inputs, fit_encoders, prepare
 from dropout_service.training.spec import DataSpec
-from dropout_service.training.split import split
+from dropout_service.training.split import Split, split
 from dropout_service.training.trained import TrainedModel
+from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,24 +87,29 @@ class Trainer:
         # Smoothing is for the training: the loss of the validation part says how good the probabilities are
         plain = spec.model_copy(update={"label_smoothing": 0.0})
         validation_loss = self._validation_loss = build_loss(plain, self._loss_name, len(names))
-        parts = split(data, spec.validation_fraction, seed=spec.seed)
-        encoders = fit_encoders(spec, data, parts.train)
-        networks = [build_network(spec, encoders.width, output_units(loss, classes)) for _ in range(spec.model.members)]
-        rows = self._rows = prepare(spec, data, parts, encoders.sparing(networks[0].codes))
-        check_inputs(data, parts, rows, networks[0])
+        own = spec.model.own_parts
+        seeds = [member_seed(spec.seed, number) for number in range(spec.model.members)]
+        parts = [split(data, spec.validation_fraction, seed=seed if own else spec.seed) for seed in seeds]
+        # What all networks see: of parts of their own every row, as most of them train on it
+        whole = Split(np.arange(len(data.y)), np.arange(0)) if own else parts[0]
+        encoders = fit_encoders(spec, data, whole.train)
+        networks = [build_network(spec, encoders.width, output_units(loss, classes)) for _ in seeds]
+        rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes))
+        check_inputs(data, whole, rows, networks[0])
         scales = [1.0] if rows.target_scaling is None else rows.target_scaling.scale.tolist()
         self._target_scales = dict(zip(names, scales, strict=True))
         self._members = [
             Member(
                 spec,
                 network,
-                rows,
+                rows.of_parts(part, row_weights(spec, data, *part)) if own else rows,
+                part.train if own else None,
                 loss=loss,
                 validation_loss=validation_loss,
-                seed=member_seed(spec.seed, number),
+                seed=seed,
                 target_scales=self._target_scales,
             )
-            for number, network in enumerate(networks)
+            for network, seed, part in zip(networks, seeds, parts, strict=True)
         ]
         self._running_s = 0.0
         self._started_s: float | None = None
@@ -228,7 +236,7 @@ class Trainer:
             buffers={name: array for name, array in tensors.items() if name in buffers},
         )
         if len(members) == 1 or not len(self._rows.x_validation):
-            return model
+            return model  # of parts of their own the mean of what each says of rows that it has not seen
         figures = validation_of_mean(model, self._rows, self._validation_loss, self._target_scales)
         return replace(model, metrics=replace(model.metrics, validation=figures))
 

@@ -73,6 +73,38 @@ def test_each_member_is_the_network_that_it_is_alone(
         np.testing.assert_array_equal(together.params[name][0], array)
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_members_with_parts_of_their_own_train_on_other_rows(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], task: str
+):
+    """A row without a bearing on the rest is trained on by some, and held out by others."""
+    data = make_data(rows=60, classes=2 if task == "classification" else 0)
+    ensemble = {"members": 6, "held_out": "own"}
+    spec = make_spec(
+        task=task,
+        model=COMPILED | {"ensemble": ensemble},
+        early_stopping={"patience": 2},
+        epochs=8,
+        class_weights="balanced" if task == "classification" else None,
+    )
+    trainer = trained(spec, data)
+    model = trainer.finish()
+    parts = [split(data, 0.2, seed=member_seed(spec.seed, number)).validation for number in range(6)]
+    assert len({part.tobytes() for part in parts}) == 6
+    assert trained(spec, data, every_s=1.0).finish().weights_digest == model.weights_digest
+    losses = [member.metrics.validation["loss"] for member in trainer._members]
+    assert model.metrics.validation["loss"] == pytest.approx(np.mean(losses))
+    for number, (member, part) in enumerate(zip(trainer._members, parts, strict=True)):
+        np.testing.assert_array_equal(np.sort(member._order), np.setdiff1d(np.arange(60), part), str(number))
+    middle = Trainer(spec, data)
+    for _ in middle.run(lambda: middle.step == 5):
+        pass
+    resumed = Trainer(spec, data, resume=middle.checkpoint())
+    for _ in resumed.run():
+        pass
+    assert resumed.finish().weights_digest == model.weights_digest
+
+
 def test_members_differ(make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]):
     weights = trained(make_spec(model=COMPILED | {"ensemble": {"members": 4}}), make_data()).finish().params
     first = weights["layers.0.weight"]
@@ -181,3 +213,8 @@ def test_the_metrics_of_the_result_are_those_of_the_mean(
 def test_a_number_of_members_out_of_range_is_refused(make_spec: Callable[..., TrainingSpec], members: int):
     with pytest.raises(ValueError, match="members"):
         make_spec(model={"ensemble": {"members": members}})
+
+
+def test_parts_of_their_own_need_a_validation_part(make_spec: Callable[..., TrainingSpec]):
+    with pytest.raises(ValueError, match="set validation_fraction above 0"):
+        make_spec(model={"ensemble": {"members": 2, "held_out": "own"}}, validation_fraction=0)

@@ -81,7 +81,7 @@ def test_it_learns_a_curve_better_than_the_plain_defaults(rows: int):
         for seed in range(3):
             data = TrainingData(x[:rows], y[:rows], ("a", "b", "c", "d"), "y", None)
             trainer = Trainer(one.model_copy(update={"seed": seed}), data)
-            list(trainer.run())
+            list(trainer.run(every_s=1.0))
             trained = trainer.finish()
             values = predict(trained, x[rows:]).values
             assert values is not None

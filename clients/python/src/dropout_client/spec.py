@@ -83,6 +83,7 @@ class EnsembleSpec(TypedDict, total=False):
     """Several networks of one shape, whose mean is the prediction."""
 
     members: int
+    held_out: Literal["shared", "own"]
 
 
 class ModelSpec(TypedDict, total=False):

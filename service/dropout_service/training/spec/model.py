@@ -23,6 +23,12 @@ class EnsembleSpec(StrictSpec):
         description="How many. They differ in initial weights, shuffles and masks; the first is the network that would "
         "be trained alone. Their spread is part of what a prediction says of its uncertainty.",
     )
+    held_out: Literal["shared", "own"] = Field(
+        default="shared",
+        exclude_if=lambda value: value == "shared",
+        description="The part of the rows that `validation_fraction` holds out: the same for all networks, or one of "
+        "its own for each, so that every row is trained on by most of them.",
+    )
 
 
 class ModelSpec(StrictSpec):
@@ -80,6 +86,11 @@ class ModelSpec(StrictSpec):
     def members(self) -> int:
         """How many networks are trained."""
         return 1 if self.ensemble is None else self.ensemble.members
+
+    @property
+    def own_parts(self) -> bool:
+        """Whether each network holds out rows of its own."""
+        return self.ensemble is not None and self.ensemble.held_out == "own"
 
     @field_validator("residual")
     @classmethod

@@ -142,6 +142,8 @@ class TrainingSpec(StrictSpec):
             )
         if self.early_stopping is not None and self.validation_fraction == 0:
             raise ValueError("early stopping watches the validation loss; set validation_fraction above 0")
+        if self.model.own_parts and self.validation_fraction == 0:
+            raise ValueError("networks that hold out rows of their own need some; set validation_fraction above 0")
         return self
 
     def _check_options_of_loss(self) -> None:
