@@ -61,15 +61,15 @@ from dropout_service.models.prediction import predict
 from dropout_service.training.recipe import fill_in
 from dropout_service.training.spec import TrainingSpec
 from dropout_service.training.trainer import Trainer
-from table_peers import PEERS
-from table_sources import CHOICE, KEPT_BACK, AbsentError, Table, classes_of, codes_of, key, load
-from table_summary import UNITS, summarise
+from real_tables.peers import PEERS
+from real_tables.sources import CHOICE, KEPT_BACK, AbsentError, Table, classes_of, codes_of, key, load
+from real_tables.summary import UNITS, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dropout_service.training.trained import TrainedModel
-    from table_peers import Fit, Predictor
+    from real_tables.peers import Fit, Predictor
 
 MOST_ROWS: Final = 5000
 """Of each part."""

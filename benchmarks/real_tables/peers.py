@@ -14,14 +14,14 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from table_sources import classes_of, codes_of
+from real_tables.sources import classes_of, codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sklearn.base import BaseEstimator
 
-    from table_sources import Table
+    from real_tables.sources import Table
 
     Predictor = Callable[[pd.DataFrame], np.ndarray]
     """From test rows to probabilities (rows, classes), or to values (rows,)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from table_sources import CHOICE, KEPT_BACK
+from real_tables.sources import CHOICE, KEPT_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
