@@ -104,7 +104,8 @@ def test_a_killed_training_process_leaves_the_api_alone(live_server: LiveServer,
     job_id = submit(client, epochs=1_000_000)
     wait_for(lambda: client.get(f"/jobs/{job_id}").json()["epoch"], "the first epoch")
     server = psutil.Process(live_server.process.pid)
-    (dispatcher,) = server.children()
+    # Beside it may be the process that reads uploads
+    (dispatcher,) = (child for child in server.children() if "dropout_service.dispatch" in child.cmdline())
     (forkserver,) = dispatcher.children()
     (attempt,) = forkserver.children()
     attempt.kill()

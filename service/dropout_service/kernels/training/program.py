@@ -104,6 +104,14 @@ _LANES_A_GROUP: Final = 16
 
 
 @jit
+def _copy(x: Floats, to: Floats) -> None:
+    """Copy element by element: an assignment of arrays may ask for memory."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            to[i, j] = x[i, j]
+
+
+@jit
 def _drawn(row: Table, rows: int, lanes: NDArray[np.uint64], seed: int, step: int) -> NDArray[np.uint16]:
     """Draw for ``rows`` rows of the units of a layer; kept until its next pass."""
     count = -(-rows * row[_UNITS] // _DRAWS_A_GROUP) * _LANES_A_GROUP
@@ -198,7 +206,7 @@ def forward(  # noqa: PLR0917 - as above
             if threshold > 0:
                 drop(values, _drawn(row, rows, lanes, seed, step), threshold, scale, output)
             else:
-                output[:] = values
+                _copy(values, output)
         else:
             width, each, begin = row[_WIDTH], row[_EACH], row[_BUFFER]
             size = inputs * width
@@ -325,7 +333,7 @@ def backward(  # noqa: PLR0917 - as above
             continue
         skipped = matrix(space + _BYTES * row[_VALUE], rows, units)  # its output is not needed any more
         if row[_RESIDUAL]:
-            skipped[:] = grad
+            _copy(grad, skipped)
         slope = slopes + _BYTES * row[_WEIGHT]
         _undo_response(row, rows, grad, vector(slopes + _BYTES * row[_BIAS], units), space, threshold)
         if row[_KIND] != _DENSE:
