@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llvmlite.binding import get_host_cpu_features
 import reference_stream as reference
+from llvmlite.binding import get_host_cpu_features
 from other_cpu import run_tests
 
 from dropout_service.kernels import streams
