@@ -18,6 +18,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.models.rows import Rows, rows_of_array
 from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.mode import EVALUATION, Mode
+from dropout_service.training.ensemble import member_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,10 +36,6 @@ __all__ = ["Prediction", "predict"]
 
 _UNIT_OPERATIONS = 256
 """Multiplications that take as long as a unit does apart from its weights: its mask, its activation, its moments."""
-
-_WORD = (1 << 64) - 1
-_SPREAD = 0xD1B54A32D192ED03
-"""Odd, so that its multiples are all different modulo 2^64."""
 
 _CHUNK_ROWS = 512
 """Rows of a pass: a multiple of the 64 that a mask chunk must start at, small enough for the cache."""
@@ -202,7 +199,7 @@ def _modes(seed: int, member: int, samples: int | None, *, first_row: int) -> Se
     """Return the modes of the passes of a network; masks of the first are those of the seed itself."""
     if samples is None:
         return [EVALUATION]
-    own = seed ^ (member * _SPREAD & _WORD)
+    own = member_seed(seed, member)
     return [Mode.monte_carlo(own, sample, first_row=first_row) for sample in range(samples)]
 
 

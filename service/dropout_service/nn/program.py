@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES
 from dropout_service.kernels.dropout.standard import scale, threshold
 from dropout_service.kernels.training import steps
 from dropout_service.kernels.training.products import ROOM_BYTES
@@ -16,21 +17,17 @@ from dropout_service.nn.mode import Mode
 from dropout_service.nn.optimizers import SGD, Adam
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from dropout_service.nn.layers.base import DropoutLayer
     from dropout_service.nn.losses import Loss
     from dropout_service.nn.network import Network
     from dropout_service.nn.optimizers import Optimizer
+    from dropout_service.nn.step_plan import StepPlan
 
 __all__ = ["Program", "can_compile"]
 
 LARGEST_WEIGHT: Final = 1 << 18
 """Elements of a matrix up to which compiled products are about as fast as those of a BLAS library, or faster."""
-_LANES_A_GROUP: Final = 16
-_DRAWS_A_GROUP: Final = 64
 
 
 def can_compile(network: Network) -> bool:
@@ -54,41 +51,21 @@ class Program:
 
     Parameters
     ----------
-    network, loss, optimizer, rows, scheduled, clip_norm, max_norm
-        As for ``stepping.make_steps``.
-
-    Raises
-    ------
-    ValueError
-        The network is not one that `can_compile` takes.
+    network, loss, optimizer, plan
+        As for ``stepping.make_steps``; the network is one that `can_compile` takes.
     """
 
     at_once = True
 
-    def __init__(
-        self,
-        network: Network,
-        loss: Loss,
-        optimizer: Optimizer,
-        *,
-        rows: int,
-        scheduled: Sequence[DropoutLayer] = (),
-        clip_norm: float | None = None,
-        max_norm: float | None = None,
-    ) -> None:
-        self._rows = rows
-        self._network = network
-        self._loss = loss
-        self._dropouts = tuple(layer.dropout for layer in network.layers if isinstance(layer.dropout, Dropout))
-        self._scheduled = [self._dropouts.index(one) for one in scheduled if isinstance(one, Dropout)]
-        inputs, outputs = (network.layers[i].compiled() for i in (0, -1))
-        if inputs is None or outputs is None:
-            raise ValueError("a layer of the network has no compiled form")
-        self._inputs = inputs[Field.INPUTS]
+    def __init__(self, network: Network, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
+        self._network, self._loss, self._plan = network, loss, plan
+        self._dropouts = [layer.dropout for layer in network.layers if isinstance(layer.dropout, Dropout)]
+        self._places_of_scheduled = [place for place, one in enumerate(self._dropouts) if one in plan.scheduled]
+        rows, inputs = plan.batch_rows, plan.x.shape[1]
         self._table, lanes, values = _laid_out(network, rows)
-        widest = max(self._inputs, *(layer.units for layer in network.layers))
+        widest = max(inputs, *(layer.units for layer in network.layers))
         largest = max(math.prod(shape) for layer in network.layers for shape in layer.shapes.values())
-        sizes = [rows * self._inputs, rows * widest, rows * widest, largest]
+        sizes = [rows * inputs, rows * widest, rows * widest, largest]
         batch, grad, other, turned = (values + sum(sizes[:i]) for i in range(4))
         lowest = next(i for i, layer in enumerate(network.layers) if layer.shapes)
         self._places = np.array([lowest, batch, grad, other, turned])
@@ -101,34 +78,30 @@ class Program:
         self._values = np.zeros((rows, loss.head.targets), np.float32)
         self._number = steps.LOSSES[loss.kernel]
         self._loss_options = np.hstack([*loss.options, 0.0]).astype(np.float64)
-        self._optimizer, self._options, self._state = _described(optimizer, clip_norm, max_norm)
+        self._optimizer, self._options, self._state = _described(optimizer, plan)
 
     def take(
         self,
-        x: NDArray[np.float32],
-        y: NDArray[Any],
-        weights: NDArray[np.float64],
         order: NDArray[np.int64],
-        *,
         learning_rates: NDArray[np.float64],
         rates: NDArray[np.float64],
+        *,
         sums: NDArray[np.float64],
-        seed: int,
         step: int,
     ) -> int:
         """Take a step for each of ``learning_rates``, see ``stepping.Steps.take``."""
         thresholds, scales = self._in_force(rates)
-        vector = self._network.parameters
+        plan, vector = self._plan, self._network.parameters
         classes = self._loss.task == "classification"
         return steps.take_steps(
             self._table,
             self._places,
-            x,
-            y if classes else self._labels,
-            self._values[:0] if classes else y,
-            weights,
+            plan.x,
+            plan.y if classes else self._labels,
+            self._values[:0] if classes else plan.y,
+            plan.weights,
             order,
-            self._rows,
+            plan.batch_rows,
             vector.values,
             vector.grads,
             *self._state,
@@ -148,7 +121,7 @@ class Program:
             thresholds,
             scales,
             vector.weight_count,
-            seed,
+            plan.seed,
             step,
         )
 
@@ -161,7 +134,7 @@ class Program:
                 np.tile(np.array([one.scale for one in self._dropouts], np.float64), (steps, 1)),
             )
         thresholds, scales = self._constant[0][:steps], self._constant[1][:steps]
-        for column, place in enumerate(self._scheduled):
+        for column, place in enumerate(self._places_of_scheduled):
             thresholds[:, place] = [threshold(rate) for rate in rates[:, column].tolist()]
             scales[:, place] = [scale(rate) for rate in rates[:, column].tolist()]
         return thresholds, scales
@@ -183,7 +156,7 @@ def _laid_out(network: Network, rows: int) -> tuple[NDArray[np.int64], int, int]
         if isinstance(layer.dropout, Dropout):
             row[Field.DROPOUT], dropped = dropped, dropped + 1
             row[Field.LANES] = lanes
-            lanes += -(-rows * layer.units // _DRAWS_A_GROUP) * _LANES_A_GROUP
+            lanes += -(-rows * layer.units // GROUP_ELEMENTS) * GROUP_LANES
         inner = row[Field.INPUTS] * row[Field.WIDTH] if row[Field.KIND] == Kind.PIECEWISE_LINEAR else layer.units
         for field, columns in ((Field.VALUE, layer.units), (Field.DERIVATIVE, layer.units), (Field.INNER, inner)):
             row[field] = values
@@ -192,10 +165,10 @@ def _laid_out(network: Network, rows: int) -> tuple[NDArray[np.int64], int, int]
 
 
 def _described(
-    optimizer: Optimizer, clip_norm: float | None, max_norm: float | None
+    optimizer: Optimizer, plan: StepPlan
 ) -> tuple[int, NDArray[np.float64], tuple[NDArray[Any], NDArray[Any]]]:
     """Return number, options and state of an optimizer, as the compiled steps take them."""
-    bounds = clip_norm or 0.0, max_norm or 0.0
+    bounds = plan.clip_norm or 0.0, plan.max_norm or 0.0
     if isinstance(optimizer, Adam):
         decay = (0.0, optimizer.weight_decay) if optimizer.decoupled else (optimizer.weight_decay, 0.0)
         options = (*bounds, optimizer.beta1, optimizer.beta2, optimizer.epsilon, *decay)

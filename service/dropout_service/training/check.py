@@ -76,11 +76,13 @@ def check_size(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budg
     layers = build_layers(spec.model, inputs, outputs)
     place = "/model/hidden" if spec.model.layers is None else "/model/layers"
     shapes = {**parameter_shapes(layers), **buffer_shapes(layers)}
-    parameters = sum(math.prod(shape) for shape in shapes.values())
-    budgets.check("parameters", parameters, pointer=place, remedy="give fewer or smaller hidden layers")
+    members = spec.model.members
+    parameters = members * sum(math.prod(shape) for shape in shapes.values())
+    fewer = "give fewer or smaller hidden layers" + (", or fewer members" if members > 1 else "")
+    budgets.check("parameters", parameters, pointer=place, remedy=fewer)
     rows = max(min(spec.batch_size, rows), EVALUATION_ROWS)
     pointer = "/batch_size" if rows > EVALUATION_ROWS else place
-    budgets.check("activations", rows * sum(layer.activations for layer in layers), pointer=pointer)
+    budgets.check("activations", members * rows * sum(layer.activations for layer in layers), pointer=pointer)
 
 
 def _check_batches(spec: TrainingSpec, layers: Sequence[Layer]) -> None:

@@ -12,6 +12,7 @@ from dropout_service.errors import InvalidInputError, TrainingError
 from dropout_service.kernels.streams import Purpose, permutation, stream
 from dropout_service.nn.losses import UNWEIGHTED
 from dropout_service.nn.network import dropouts
+from dropout_service.nn.step_plan import StepPlan
 from dropout_service.nn.stepping import make_steps
 from dropout_service.training.checkpoint import Position
 from dropout_service.training.metrics import EpochMetrics, summarize
@@ -82,9 +83,7 @@ class Member:
         self._best = {
             name: np.zeros_like(values if spec.early_stopping else np.empty(0)) for name, values in self._state.items()
         }
-        # Rows that are mapped from a file are arrays like any other to a compiled loop
-        self._x, self._weights = np.asarray(rows.x), rows.weights
-        self._y, self._y_validation = (
+        y, self._y_validation = (
             part if loss.task == "classification" else part.reshape(len(part), loss.head.targets)
             for part in (rows.y, rows.y_validation)
         )
@@ -92,16 +91,18 @@ class Member:
         self.steps_per_epoch = math.ceil(len(self._chosen) / self._batch_rows)
         self._schedule = build_schedule(spec, self.steps_per_epoch)
         self._rate_schedules = build_rate_schedules(spec, network)
-        self._steps = make_steps(
-            network,
-            loss,
-            self._optimizer,
-            rows=self._batch_rows,
+        plan = StepPlan(
+            rows.x,
+            y,
+            rows.weights,
+            batch_rows=self._batch_rows,
             training_rows=len(self._chosen),
+            seed=seed,
             scheduled=[dropout for dropout, _ in self._rate_schedules],
             clip_norm=spec.clip_norm,
             max_norm=spec.max_norm,
         )
+        self._steps = make_steps(network, loss, self._optimizer, plan)
         self._order = np.arange(0)
         self._unused_grad = np.empty((EVALUATION_ROWS, network.layers[-1].units), np.float32)
         self._empty_sums = loss.sums
@@ -177,14 +178,10 @@ class Member:
         times = [self._time_epochs(batch) for batch in range(position.batch, position.batch + count)]
         rate = self._spec.optimizer.learning_rate
         taken = self._steps.take(
-            self._x,
-            self._y,
-            self._weights,
             self._order[position.batch * self._batch_rows : (position.batch + count) * self._batch_rows],
-            learning_rates=np.array([rate * self._schedule(time) for time in times]),
-            rates=self._rates(times),
+            np.array([rate * self._schedule(time) for time in times]),
+            self._rates(times),
             sums=position.sums,
-            seed=self._seed,
             step=position.step,
         )
         position.batch += taken
@@ -216,7 +213,7 @@ class Member:
             step=position.step,
             learning_rate=spec.optimizer.learning_rate * self._schedule(time),
             train=self._summary(
-                position.sums, seen, self._weights[self._order[:seen]] if self._weights.size else UNWEIGHTED
+                position.sums, seen, self._rows.weights[self._order[:seen]] if self._rows.weights.size else UNWEIGHTED
             ),
             validation=self._validate() if len(self._rows.x_validation) else None,
             best_epoch=None,

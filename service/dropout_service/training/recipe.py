@@ -5,7 +5,7 @@ It looks at the size of the table only; docs/training.md says how it was chosen 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from dropout_service.training.spec import AdamWSpec, EarlyStoppingSpec, EnsembleSpec, LayerSpec, ModelSpec
 from dropout_service.training.spec.schedules import CosineSchedule
@@ -26,6 +26,8 @@ _MOST_EMBEDDED: Final = 256
 _MEMBERS: Final = 8
 _MEMBERS_OF_MANY_ROWS: Final = 4
 """Fewer, because each takes longer, and gives less to add."""
+_MOST_INPUTS: Final = 1 << 16
+"""Columns that all networks together read: of a wide table fewer are trained, or one."""
 _STEPS: Final = 60_000
 """Of the optimizer and of each network, about: a large table is gone through less often."""
 _BATCHES: Final = ((1000, 32), (4000, 64), (20_000, 128))
@@ -51,8 +53,7 @@ def fill_in(spec: SpecT, *, rows: int, width: int) -> SpecT:
     batch_size = spec.batch_size if "batch_size" in given else _batch_size(rows)
     held_out = spec.validation_fraction if "validation_fraction" in given else 0.15
     validates = rows >= _FEW_ROWS and held_out > 0
-    members = _MEMBERS if rows < _ROWS_TO_EMBED else _MEMBERS_OF_MANY_ROWS
-    ensemble = EnsembleSpec(members=members, held_out="own" if validates else "shared")
+    ensemble = _ensemble(rows, width, held_out="own" if validates else "shared")
     chosen: dict[str, Any] = {
         "model": _model(rows, width).model_copy(update={"ensemble": ensemble}),
         "scaling": "robust",
@@ -72,6 +73,11 @@ def _model(rows: int, width: int) -> ModelSpec:
     bins = LayerSpec.model_validate({"kind": "piecewise_linear", "bins": 32, "units": 8})
     dense = LayerSpec.model_validate({"kind": "dense", "units": 128, "activation": "silu", "dropout": 0.1})
     return ModelSpec(layers=(bins, dense, dense))
+
+
+def _ensemble(rows: int, width: int, *, held_out: Literal["shared", "own"]) -> EnsembleSpec | None:
+    members = min(_MEMBERS if rows < _ROWS_TO_EMBED else _MEMBERS_OF_MANY_ROWS, _MOST_INPUTS // max(1, width))
+    return EnsembleSpec(members=members, held_out=held_out) if members > 1 else None
 
 
 def _optimizer(rows: int) -> AdamWSpec:

@@ -12,6 +12,7 @@ from dropout_service.nn.losses import LOSSES, LossOptions, make_loss
 from dropout_service.nn.network import Network, make_layers, mlp_rules
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.program import LARGEST_WEIGHT, Program, can_compile
+from dropout_service.nn.step_plan import StepPlan
 from dropout_service.nn.stepping import LayeredSteps, make_steps
 
 INPUTS, BATCH, ROWS = 7, 16, 41
@@ -76,20 +77,13 @@ def train(
     weights = rng.uniform(0.5, 1.5, ROWS) if weighted else np.empty(0)
     network.initialize("auto", seed=3)
     network.fit(x)
-    stepper = make(network, loss, OPTIMIZERS[optimizer](network.parameters, **(options or {})), rows=BATCH, **bounds)
+    plan = StepPlan(x, y, weights, batch_rows=BATCH, training_rows=ROWS, seed=5, **bounds)
+    stepper = make(network, loss, OPTIMIZERS[optimizer](network.parameters, **(options or {})), plan)
     order, sums, step = rng.permutation(ROWS), loss.sums, 0
     for count in split:
-        taken = stepper.take(
-            x,
-            y,
-            weights,
-            order[step * BATCH : (step + count) * BATCH],
-            learning_rates=np.full(count, learning_rate),
-            rates=np.zeros((count, 0)),
-            sums=sums,
-            seed=5,
-            step=step,
-        )
+        batches = order[step * BATCH : (step + count) * BATCH]
+        rates = np.full(count, learning_rate)
+        taken = stepper.take(batches, rates, np.empty((count, 0)), sums=sums, step=step)
         step += taken
         if taken < count:
             break
@@ -166,7 +160,9 @@ def test_a_step_whose_loss_has_no_end_is_not_taken(make: Any):
 def test_what_has_no_compiled_form_is_trained_by_its_layers(rules: tuple[LayerRule, ...]):
     network = Network(make_layers(INPUTS, rules, 2))
     assert not can_compile(network)
-    steps = make_steps(network, LOSSES["cross_entropy"], OPTIMIZERS["adam"](network.parameters), rows=4)
+    nothing = np.empty((0, INPUTS), np.float32), np.empty(0, np.int64), np.empty(0)
+    plan = StepPlan(*nothing, batch_rows=4, training_rows=4, seed=0)
+    steps = make_steps(network, LOSSES["cross_entropy"], OPTIMIZERS["adam"](network.parameters), plan)
     assert isinstance(steps, LayeredSteps)
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropout_service.errors import InvalidInputError
+from dropout_service.budgets import Budgets
+from dropout_service.errors import InvalidInputError, OverBudgetError
 from dropout_service.models import artifact
 from dropout_service.models.prediction import predict
+from dropout_service.training.check import check_size
 from dropout_service.training.ensemble import member_seed
 from dropout_service.training.member import Member
 from dropout_service.training.networks import build_loss, build_network
@@ -218,3 +220,13 @@ def test_a_number_of_members_out_of_range_is_refused(make_spec: Callable[..., Tr
 def test_parts_of_their_own_need_a_validation_part(make_spec: Callable[..., TrainingSpec]):
     with pytest.raises(ValueError, match="set validation_fraction above 0"):
         make_spec(model={"ensemble": {"members": 2, "held_out": "own"}}, validation_fraction=0)
+
+
+@pytest.mark.parametrize("budget", ["parameters", "activations"])
+def test_all_members_count_against_the_budgets(make_spec: Callable[..., TrainingSpec], budget: str):
+    """A layer of 10 units behind 3 inputs, and one behind these: 40 and 11 numbers, and 11 values of each row."""
+    spec = make_spec(model={"hidden": [10], "ensemble": {"members": 5}})
+    needed = 5 * (51 if budget == "parameters" else 1024 * 11)
+    check_size(spec, inputs=3, outputs=1, rows=100, budgets=Budgets(**{budget: needed}))
+    with pytest.raises(OverBudgetError):
+        check_size(spec, inputs=3, outputs=1, rows=100, budgets=Budgets(**{budget: needed - 1}))

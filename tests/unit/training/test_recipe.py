@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dropout_service.budgets import Budgets
 from dropout_service.models.prediction import predict
-from dropout_service.training.check import check_spec
+from dropout_service.training.check import check_size, check_spec
 from dropout_service.training.data import TrainingData
 from dropout_service.training.recipe import fill_in
 from dropout_service.training.spec import ModelSpec, TrainingSpec
@@ -40,6 +41,21 @@ def test_it_follows_the_size_of_the_table(rows: int, batch_size: int, epochs: in
 
 def test_a_wide_table_is_not_embedded():
     assert fill_in(spec(), rows=5000, width=257).model.hidden == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "members"), [(500, 10, 8), (500, 20_000, 3), (5000, 10, 4), (5000, 30_000, 2), (500, 40_000, 1)]
+)
+def test_of_a_wide_table_fewer_networks_are_trained(rows: int, width: int, members: int):
+    filled_in = fill_in(spec(), rows=rows, width=width)
+    assert filled_in.model.members == members
+    check_size(filled_in, inputs=width, outputs=1, rows=rows, budgets=Budgets())
+
+
+def test_networks_hold_out_rows_of_their_own_where_any_are_held_out():
+    assert fill_in(spec(), rows=500, width=10).model.own_parts
+    assert not fill_in(spec(), rows=50, width=10).model.own_parts
+    assert not fill_in(spec(validation_fraction=0), rows=500, width=10).model.own_parts
 
 
 def test_who_names_a_model_gets_the_plain_defaults():

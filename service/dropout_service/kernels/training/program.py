@@ -17,7 +17,7 @@ from numba import carray, types  # pyright: ignore[reportPrivateImportUsage] - i
 
 from dropout_service.kernels.codegen.compile_cache import jit
 from dropout_service.kernels.codegen.intrinsics import pointer_to
-from dropout_service.kernels.codegen.keystream import fill
+from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
 from dropout_service.kernels.training.activations import LINEAR, RELU, activate
 from dropout_service.kernels.training.columns import clip_lines
 from dropout_service.kernels.training.dense import dense_backward, drop, drop_with_derivative, relu_drop
@@ -99,8 +99,6 @@ _DROP: Final = int(Kind.DROPOUT)
 
 _NARROW: Final = 4
 """Units up to which a vector of them would be all but empty."""
-_DRAWS_A_GROUP: Final = 64
-_LANES_A_GROUP: Final = 16
 
 
 @jit
@@ -114,7 +112,7 @@ def _copy(x: Floats, to: Floats) -> None:
 @jit
 def _drawn(row: Table, rows: int, lanes: NDArray[np.uint64], seed: int, step: int) -> NDArray[np.uint16]:
     """Draw for ``rows`` rows of the units of a layer; kept until its next pass."""
-    count = -(-rows * row[_UNITS] // _DRAWS_A_GROUP) * _LANES_A_GROUP
+    count = -(-rows * row[_UNITS] // GROUP_ELEMENTS) * GROUP_LANES
     own = lanes[row[_LANES] : row[_LANES] + count]
     fill(own, 0, np.uint64(row[_STREAM]) | np.uint64(step), np.uint64(seed))
     return own.view(np.uint16)
@@ -327,7 +325,7 @@ def backward(  # noqa: PLR0917 - as above
         grad = matrix(here, rows, units)
         if row[_KIND] == _DROP:
             if threshold > 0:
-                groups = -(-rows * units // _DRAWS_A_GROUP) * _LANES_A_GROUP
+                groups = -(-rows * units // GROUP_ELEMENTS) * GROUP_LANES
                 draws = lanes[row[_LANES] : row[_LANES] + groups].view(np.uint16)
                 drop(grad, draws, threshold, float(scales[which]), grad)
             continue
