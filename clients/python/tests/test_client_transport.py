@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+from stub_answers import JOB, MODEL
 
 from dropout_client import (
     APIConnectionError,
     APITimeoutError,
     Client,
-    ConflictError,
     InternalServerError,
-    JobCancelledError,
-    JobFailedError,
     NotFoundError,
     UnavailableError,
     UnexpectedResponseError,
-    WaitTimeoutError,
     flows,
 )
 from dropout_client.retries import Options
@@ -37,21 +34,6 @@ if TYPE_CHECKING:
     from conftest import Stub
 
     Call = Callable[..., Any]
-
-JOB = {"id": "job_1", "status": "running", "created_at": "2026-11-22T09:00:00Z", "progress": 0.25, "news": "ignored"}
-DONE = {**JOB, "status": "succeeded", "stop_reason": "completed", "progress": 1.0, "model": "model_1"}
-MODEL = {
-    "id": "model_1",
-    "task": "classification",
-    "created_at": "2026-11-22T09:00:00Z",
-    "size_bytes": 3,
-    "digest": "sha256:x",
-}
-
-
-def event(sequence: int, kind: str) -> bytes:
-    data = json.dumps({"sequence": sequence, "type": kind, "at": "2026-11-22T09:00:00Z", "data": {}})
-    return f"id: {sequence}\nevent: {kind}\ndata: {data}\n\n".encode()
 
 
 def test_a_submission_that_got_no_answer_is_repeated_with_its_key(stub: Stub, call: Call):
@@ -211,152 +193,6 @@ def test_a_limit_ends_a_list_without_another_page(stub: Stub, call: Call):
     stub.answer(200, {"items": [MODEL, MODEL], "next_cursor": "more"})
     assert len(call(lambda client: client.models.list(limit=2), base_url=stub.url)) == 2
     assert [one.path for one in stub.received] == ["/models?limit=2"]
-
-
-def test_events_go_on_after_a_broken_connection(stub: Stub, call: Call):
-    def cut(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Type", "text/event-stream")
-        handler.send_header("Content-Length", "10000")
-        handler.end_headers()
-        handler.wfile.write(event(1, "queued") + event(2, "started") + event(3, "epoch")[:20])
-
-    stub.answer(200, JOB)
-    stub.script.append(cut)
-    stub.answer(200, event(2, "started") + event(3, "epoch"), Content_Type="text/event-stream")
-    stub.answer(200, event(4, "succeeded") + event(5, "never read"), Content_Type="text/event-stream")
-
-    assert [one.sequence for one in call(_events, base_url=stub.url)] == [1, 2, 3, 4]
-    assert [one.headers.get("last-event-id") for one in stub.received[1:]] == [None, "2", "3"]
-
-
-def _events(client: Any) -> Any:
-    """Both clients give an iterator of events; the awaiting one must fetch the job first."""
-    if isinstance(client, Client):
-        return client.jobs.get("job_1").events()
-
-    async def events() -> Any:
-        async for one in (await client.jobs.get("job_1")).events():
-            yield one
-
-    return events()
-
-
-def test_leaving_the_events_early_gives_the_connection_back(stub: Stub):
-    def endless(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Type", "text/event-stream; charset=utf-8")
-        handler.end_headers()
-        handler.wfile.write(event(1, "queued"))
-        stub.stopping.wait()
-
-    stub.answer(200, JOB)
-    stub.script.append(endless)
-    with Client(stub.url) as client:
-        events = client.jobs.get("job_1").events()
-        assert next(events).type == "queued"
-        events.close()  # pyright: ignore[reportAttributeAccessIssue] # a generator
-        assert not client._runner.http._transport._pool.connections  # pyright: ignore[reportAttributeAccessIssue] # of httpx, private
-
-
-def _result(client: Any, **arguments: Any) -> Any:
-    if isinstance(client, Client):
-        return client.jobs.get("job_1").result(**arguments)
-
-    async def result() -> Any:
-        return await (await client.jobs.get("job_1")).result(**arguments)
-
-    return result()
-
-
-def test_result_waits_and_gives_the_model(stub: Stub, call: Call):
-    for content in (JOB, JOB, DONE, MODEL):
-        stub.answer(200, content)
-    assert call(_result, base_url=stub.url).id == "model_1"
-    assert [one.path for one in stub.received] == ["/jobs/job_1", *["/jobs/job_1?wait=30.0"] * 2, "/models/model_1"]
-
-
-def test_a_failure_is_raised_with_its_hint(stub: Stub, call: Call):
-    failure = {"code": "diverged", "epoch": 2, "message": "the loss is NaN", "hint": "lower it", "phase": "training"}
-    stub.answer(200, JOB)
-    stub.answer(200, {**JOB, "status": "failed", "failure": failure})
-    with pytest.raises(
-        JobFailedError, match=r"failed \(diverged\) in epoch 2: the loss is NaN\. Hint: lower it"
-    ) as told:
-        call(_result, base_url=stub.url)
-    assert (told.value.code, told.value.epoch, told.value.hint) == ("diverged", 2, "lower it")
-    stub.answer(200, {**JOB, "status": "cancelled"})
-    stub.answer(200, {**JOB, "status": "cancelled"})
-    with pytest.raises(JobCancelledError):
-        call(_result, base_url=stub.url)
-
-
-def test_waiting_outlasts_a_restart_of_the_service(stub: Stub, call: Call):
-    stub.answer(200, JOB)
-    stub.drop()
-    stub.answer(503, {})
-    stub.answer(200, DONE)
-    stub.answer(200, MODEL)
-    assert call(_result, base_url=stub.url, max_retries=0).id == "model_1"
-
-
-def test_waiting_does_not_outlast_its_own_end(stub: Stub, call: Call):
-    stub.answer(200, JOB)
-    stub.drop()
-    with pytest.raises(APIConnectionError):
-        call(lambda client: _result(client, timeout=0), base_url=stub.url, max_retries=0)
-
-
-def test_events_outlast_a_restart_of_the_service(stub: Stub, call: Call):
-    stub.answer(200, JOB)
-    stub.drop()
-    stub.answer(200, event(1, "queued") + event(2, "cancelled"), Content_Type="text/event-stream")
-    assert [one.type for one in call(_events, base_url=stub.url, max_retries=0)] == ["queued", "cancelled"]
-
-
-def test_events_of_another_kind_are_told_as_such(stub: Stub, call: Call):
-    stub.answer(200, JOB)
-    stub.answer(200, b"<html>hello</html>", Content_Type="text/html")
-    with pytest.raises(UnexpectedResponseError, match="events of job job_1 came as text/html"):
-        call(_events, base_url=stub.url)
-
-
-def test_a_cancellation_whose_answer_was_lost_has_been_done(stub: Stub, call: Call):
-    cancelled = {**JOB, "status": "cancelled"}
-    stub.answer(200, JOB)
-    stub.drop()
-    stub.answer(409, {})
-    stub.answer(200, cancelled)
-    assert call(_cancelled, base_url=stub.url).status == "cancelled"
-    assert [(one.method, one.path) for one in stub.received][1:] == [
-        *[("POST", "/jobs/job_1/cancel")] * 2,
-        ("GET", "/jobs/job_1"),
-    ]
-
-
-def test_a_job_that_has_ended_otherwise_cannot_be_cancelled(stub: Stub, call: Call):
-    stub.answer(200, JOB)
-    stub.answer(409, {})
-    stub.answer(200, DONE)
-    with pytest.raises(ConflictError):
-        call(_cancelled, base_url=stub.url)
-
-
-def _cancelled(client: Any) -> Any:
-    if isinstance(client, Client):
-        return client.jobs.get("job_1").cancel()
-
-    async def cancelled() -> Any:
-        return await (await client.jobs.get("job_1")).cancel()
-
-    return cancelled()
-
-
-def test_waiting_has_an_end(stub: Stub, call: Call):
-    for _ in range(3):
-        stub.answer(200, JOB)
-    with pytest.raises(WaitTimeoutError, match=r"job job_1 is running after 0 s; it runs on"):
-        call(lambda client: _result(client, timeout=0), base_url=stub.url)
 
 
 def test_a_download_goes_on_where_it_broke_and_is_checked(stub: Stub, call: Call, tmp_path: Path):
