@@ -11,15 +11,14 @@ import gc
 import json
 import os
 import resource
-import selectors
 import signal
 import socket
 import sys
-import traceback
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from dropout_service.budgets import Budgets
 from dropout_service.datasets.columnar.scan import scan_columnar
@@ -27,6 +26,7 @@ from dropout_service.datasets.csv_text.scan import scan_csv
 from dropout_service.datasets.dataset import CsvOptions
 from dropout_service.datasets.scan import scan
 from dropout_service.errors import InvalidInputError, OverBudgetError
+from dropout_service.forking import ForkLoop, ignore_signals_to_the_group
 
 __all__ = ["main"]
 
@@ -35,68 +35,42 @@ _WARM: Final = (scan_csv, scan_columnar)
 """What ``scan`` imports when it is needed, and a child should find imported, PyArrow above all."""
 
 
-class _Server:
+class _Server(ForkLoop):
     def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._children: dict[int, socket.socket] = {}
-        self._woken, self._wake = os.pipe()
-        for end in (self._woken, self._wake):
-            os.set_blocking(end, False)
 
     def serve(self) -> None:
-        """Serve until the other end of the channel is closed."""
-        signal.signal(signal.SIGCHLD, _nothing)  # a handler, or else the wake-up descriptor is not written
-        signal.set_wakeup_fd(self._wake)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._channel, selectors.EVENT_READ)
-            selector.register(self._woken, selectors.EVENT_READ)
-            while True:
-                ready = {key.fileobj for key, _ in selector.select()}
-                if self._woken in ready:
-                    os.read(self._woken, _MESSAGE_BYTES)
-                    self._reap()
-                if self._channel in ready:
-                    message, descriptors, _, _ = socket.recv_fds(self._channel, _MESSAGE_BYTES, 1)
-                    if not message:
-                        break
-                    self._begin(json.loads(message), socket.socket(fileno=descriptors[0]))
+        """Serve until the other end of the channel is closed, and give up what is under way then."""
+        super().serve()
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still this child's
 
-    def _begin(self, request: dict[str, Any], answer: socket.socket) -> None:
+    def receive(self) -> bool:
+        """Read a request, and fork who answers it."""
+        message, descriptors, _, _ = socket.recv_fds(self.channel, _MESSAGE_BYTES, 1)
+        if not message:
+            return False
+        answer = socket.socket(fileno=descriptors[0])
         try:
-            pid = os.fork()
+            pid = self.fork(partial(self._run, json.loads(message), answer))
         except OSError:  # no room for a process: whoever asked gets no answer
             answer.close()
-            return
-        if pid == 0:
-            self._become(request, answer)
-        self._children[pid] = answer
+        else:
+            self._children[pid] = answer
+        return True
 
-    def _become(self, request: dict[str, Any], answer: socket.socket) -> NoReturn:
-        """Turn a fresh fork into the reader of one file. It must never return into the loop."""
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._channel.close()
-            for other in self._children.values():
-                other.close()
-            answer.sendall(json.dumps(_answer(request)).encode() + b"\n")
-            code = 0
-        except BaseException:  # noqa: BLE001 - the boundary of a process: the code tells
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+    def ended(self, pid: int, code: int) -> None:
+        """Tell the exit code behind the answer, if there was one."""
+        with self._children.pop(pid) as answer, suppress(OSError):  # nobody may listen any more
+            answer.sendall(str(code).encode())
 
-    def _reap(self) -> None:
-        while self._children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            with self._children.pop(pid) as answer, suppress(OSError):  # nobody may listen any more
-                answer.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    def _run(self, request: dict[str, Any], answer: socket.socket) -> int:
+        """Look through one file, in a process of its own."""
+        for other in self._children.values():
+            other.close()
+        answer.sendall(json.dumps(_answer(request)).encode() + b"\n")
+        return 0
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -122,15 +96,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"message": f"to look through the file takes more than {allowed}", "errors": []}
 
 
-def _nothing(*_: object) -> None:
-    """Do nothing: only the wake-up counts."""
-
-
 def main(descriptor: int) -> None:
     """Serve on an inherited socket."""
-    # Signals to the whole group (Ctrl-C, a stopping terminal) are for whoever started this; its channel is closed then.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals_to_the_group()  # the channel is closed then
     gc.freeze()  # a collection in a child would copy every page that holds an object
     with socket.socket(fileno=descriptor) as channel:
         _Server(channel).serve()
