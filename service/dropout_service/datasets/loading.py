@@ -70,7 +70,7 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
     # PyArrow takes a third of a second and 40 MB, which whoever only checks need not pay.
-    from dropout_service.datasets.reading import read_columns  # noqa: PLC0415
+    from dropout_service.datasets.reading import read_columns  # noqa: PLC0415 - as said
 
     others = choice.targets[1:]
     with blobs.as_file(dataset.blob_key) as path:

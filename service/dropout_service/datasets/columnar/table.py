@@ -63,7 +63,7 @@ class ColumnarTable:
         It declares too many columns or cells.
     """
 
-    def __init__(self, path: Path, format: ColumnarFormat, budgets: Budgets | None = None) -> None:  # noqa: A002
+    def __init__(self, path: Path, format: ColumnarFormat, budgets: Budgets | None = None) -> None:  # noqa: A002 - the field's word
         self._path = path
         self._format: ColumnarFormat = format
         self._budgets = budgets

@@ -10,7 +10,7 @@ Matrices are float32 and are given by address, with strides in bytes: as rows of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -90,26 +90,25 @@ def _vectors(builder: Any, address: Any, count: int) -> list[Any]:
     return [builder.add(address, _number(i * _LANES * _BYTES)) for i in range(count)]
 
 
+class _Product(NamedTuple):
+    """A product of a tile, as values of LLVM: see `multiply`. With ``further``, it is added to what ``c`` holds."""
+
+    depth: Any
+    a: Any
+    a_row: Any
+    a_step: Any
+    b: Any
+    b_step: Any
+    c: Any
+    c_row: Any
+    further: Any
+
+
 @emits(types.void(*[types.int64] * 11))
-def _tile(  # noqa: PLR0917 - a step of a kernel takes its arguments by position
-    _context: Any,
-    builder: Any,
-    height: Any,
-    width: Any,
-    depth: Any,
-    a: Any,
-    a_row: Any,
-    a_step: Any,
-    b: Any,
-    b_step: Any,
-    c: Any,
-    c_row: Any,
-    further: Any,
-) -> None:
-    """Multiply ``height`` rows by ``width`` columns; see `multiply`. With ``further``, add to what ``c`` holds."""
+def _tile(_context: Any, builder: Any, height: Any, width: Any, *product: Any) -> None:
+    """Multiply ``height`` rows by ``width`` columns."""
     done, other = (builder.append_basic_block(name) for name in ("done", "other"))
     cases = builder.switch(height, other)
-    matrices = (depth, a, a_row, a_step, b, b_step, c, c_row, further)
     for rows in range(1, _ROWS + 1):
         chosen, full, edge, two, one = (
             builder.append_basic_block(f"rows{rows}_{name}") for name in ("", "full", "edge", "two", "one")
@@ -125,34 +124,24 @@ def _tile(  # noqa: PLR0917 - a step of a kernel takes its arguments by position
                 _lanes_below(builder, builder.sub(width, _number(i * _LANES))) if masked else None
                 for i in range(vectors)
             ]
-            _sum_terms(builder, rows, masks, *matrices)
+            _sum_terms(builder, rows, masks, _Product(*product))
             builder.branch(done)
     builder.position_at_end(other)
     builder.branch(done)
     builder.position_at_end(done)
 
 
-def _sum_terms(  # noqa: PLR0917 - as above
-    builder: Any,
-    rows: int,
-    masks: Sequence[Any],
-    depth: Any,
-    a: Any,
-    a_row: Any,
-    a_step: Any,
-    b: Any,
-    b_step: Any,
-    c: Any,
-    c_row: Any,
-    further: Any,
-) -> None:
+def _sum_terms(builder: Any, rows: int, masks: Sequence[Any], product: _Product) -> None:
     """Emit the loop over the terms of one size of tile: a vector for each row and each of ``masks``."""
     before, goes_on, begin, head, body, end = (
         builder.block,
         *(builder.append_basic_block(name) for name in ("goes_on", "begin", "head", "body", "end")),
     )
-    targets = [[*_vectors(builder, builder.add(c, builder.mul(c_row, _number(r))), len(masks))] for r in range(rows)]
-    builder.cbranch(builder.icmp_signed("!=", further, _number(0)), goes_on, begin)
+    targets = [
+        [*_vectors(builder, builder.add(product.c, builder.mul(product.c_row, _number(r))), len(masks))]
+        for r in range(rows)
+    ]
+    builder.cbranch(builder.icmp_signed("!=", product.further, _number(0)), goes_on, begin)
     builder.position_at_end(goes_on)
     kept = [[_load(builder, at, mask) for at, mask in zip(line, masks, strict=True)] for line in targets]
     builder.branch(begin)
@@ -163,7 +152,7 @@ def _sum_terms(  # noqa: PLR0917 - as above
     builder.position_at_end(head)
     term, a_place, b_place = (builder.phi(_I64) for _ in range(3))
     sums = [[builder.phi(_VECTOR) for _ in masks] for _ in range(rows)]
-    builder.cbranch(builder.icmp_signed("<", term, depth), body, end)
+    builder.cbranch(builder.icmp_signed("<", term, product.depth), body, end)
 
     builder.position_at_end(body)
     columns = [_load(builder, at, mask) for at, mask in zip(_vectors(builder, b_place, len(masks)), masks, strict=True)]
@@ -174,8 +163,13 @@ def _sum_terms(  # noqa: PLR0917 - as above
             total.add_incoming(at_first, begin)
             fused = _call(builder, f"llvm.fma.v{_LANES}f32", _VECTOR, [factor, column, total])
             total.add_incoming(fused, body)
-        place = builder.add(place, a_row)
-    for phi, start, step in ((term, _number(0), _number(1)), (a_place, a, a_step), (b_place, b, b_step)):
+        place = builder.add(place, product.a_row)
+    steps = (
+        (term, _number(0), _number(1)),
+        (a_place, product.a, product.a_step),
+        (b_place, product.b, product.b_step),
+    )
+    for phi, start, step in steps:
         phi.add_incoming(start, begin)
         phi.add_incoming(builder.add(phi, step), body)
     builder.branch(head)
