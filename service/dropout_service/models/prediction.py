@@ -18,7 +18,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.models.rows import Rows, rows_of_array
 from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.mode import EVALUATION, Mode
-from dropout_service.training.ensemble import member_seed
+from dropout_service.training.plan import member_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

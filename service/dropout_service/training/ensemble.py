@@ -1,4 +1,4 @@
-"""Several networks as one: their seeds, their figures together, and the figures of their mean."""
+"""Several networks as one: their figures together, their arrays, and the figures of their mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropout_service.kernels.streams import Purpose, bits, stream
 from dropout_service.training.metrics import summarize
 from dropout_service.training.networks import EVALUATION_ROWS
 
@@ -21,14 +20,7 @@ if TYPE_CHECKING:
     from dropout_service.training.preparation import PreparedData
     from dropout_service.training.trained import TrainedModel
 
-__all__ = ["member_seed", "stacked", "together", "validation_of_mean"]
-
-
-def member_seed(seed: int, member: int) -> int:
-    """Return the seed of a network's initial weights, shuffles and masks, below 2^53; that of the first is the seed."""
-    if member == 0:
-        return seed
-    return int(bits(1, seed=seed, offset=stream(Purpose.MEMBER, step=member))[0] >> np.uint64(11))
+__all__ = ["stacked", "together", "validation_of_mean"]
 
 
 def together(metrics: Sequence[EpochMetrics]) -> EpochMetrics:

@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from dropout_service.kernels.codegen.keystream import GENERATOR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dropout_service.training.data import TrainingData
+    from dropout_service.training.plan import MemberPlan
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["Identity"]
@@ -55,6 +56,11 @@ def _meaning(part: Any) -> Any:
     return [_meaning(one) for one in cast("tuple[Any, ...]", part)] if isinstance(part, tuple) else part
 
 
+def _said(spec: TrainingSpec) -> dict[str, Any]:
+    """Return what a specification says of the numbers of its training."""
+    return {name: value for name, value in _meaning(spec).items() if name not in _FREE}
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What decides the numbers of a training.
@@ -77,8 +83,8 @@ class Identity:
     digest: str
 
     @classmethod
-    def of(cls, spec: TrainingSpec, data: TrainingData) -> Self:
-        """Return the identity of a training."""
+    def of(cls, spec: TrainingSpec, data: TrainingData, members: Sequence[MemberPlan] | None = None) -> Self:
+        """Return the identity of a training; of one whose networks were given, with them."""
         content = hashlib.sha256()
         whole = hashlib.sha256(spec.model_dump_json(include=_OF_0_1).encode())
         whole.update(GENERATOR.encode())
@@ -90,7 +96,9 @@ class Identity:
                 digest.update(repr(data.texts).encode())
             if data.weights is not None:
                 digest.update(np.ascontiguousarray(data.weights).data)
-        said = {name: value for name, value in _meaning(spec).items() if name not in _FREE}
+        said = _said(spec)
+        if members is not None:
+            said["members"] = [[_said(member.spec), member.rows_digest] for member in members]
         return cls(said, f"sha256:{content.hexdigest()}", GENERATOR, whole.hexdigest())
 
     def to_json(self) -> dict[str, Any]:

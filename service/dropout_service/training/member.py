@@ -45,7 +45,7 @@ class Member:
     Parameters
     ----------
     spec
-        What to train and how.
+        How to train it, with the seed of its initial weights, shuffles and masks.
     network
         A new network that takes the rows; it is initialised here.
     rows
@@ -54,8 +54,6 @@ class Member:
         Numbers of the rows of the training part that it is trained on; ``None``: all.
     loss, validation_loss
         What is minimised, and what is reported of the validation part.
-    seed
-        Of its initial weights, shuffles and masks.
     target_scales
         The unit of each target, by its name.
     """
@@ -69,13 +67,12 @@ class Member:
         *,
         loss: Loss,
         validation_loss: Loss,
-        seed: int,
         target_scales: Mapping[str, float],
     ) -> None:
-        self._spec, self._rows, self._seed = spec, rows, seed
+        self._spec, self._rows = spec, rows
         self._validation_loss, self._target_scales = validation_loss, target_scales
         self.network = network
-        network.initialize(spec.model.initializer, seed=seed)
+        network.initialize(spec.model.initializer, seed=spec.seed)
         self._chosen = np.arange(len(rows.x)) if chosen is None else chosen
         network.fit(rows.x if chosen is None else rows.x[chosen])
         self._optimizer = build_optimizer(spec, network)
@@ -97,7 +94,7 @@ class Member:
             rows.weights,
             batch_rows=self._batch_rows,
             training_rows=len(self._chosen),
-            seed=seed,
+            seed=spec.seed,
             scheduled=[dropout for dropout, _ in self._rate_schedules],
             clip_norm=spec.clip_norm,
             max_norm=spec.max_norm,
@@ -242,7 +239,7 @@ class Member:
 
     def _shuffle(self) -> None:
         offset = stream(Purpose.SHUFFLE, step=self.position.epoch)
-        self._order = self._chosen[permutation(len(self._chosen), seed=self._seed, offset=offset)]
+        self._order = self._chosen[permutation(len(self._chosen), seed=self._spec.seed, offset=offset)]
 
     def _time_epochs(self, batch: int) -> float:
         """Return the training time at which a mini-batch (from 0) of the epoch under way begins."""

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dropout_service.errors import InvalidInputError
 from dropout_service.training import checkpoint
-from dropout_service.training.ensemble import member_seed, stacked, together, validation_of_mean
+from dropout_service.training.ensemble import stacked, together, validation_of_mean
 from dropout_service.training.identity import Identity
 from dropout_service.training.member import Member
 from dropout_service.training.networks import build_loss, build_network, output_units, resolve_loss
+from dropout_service.training.plan import have_one_split, plans_of_ensemble
 from dropout_service.training.preparation import check_inputs, fit_encoders, prepare
 from dropout_service.training.spec import DataSpec
-from dropout_service.training.split import Split, split
+from dropout_service.training.split import Split
 from dropout_service.training.trained import TrainedModel
 from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from dropout_service.training.checkpoint import TrainingEnd
     from dropout_service.training.data import TrainingData
     from dropout_service.training.metrics import EpochMetrics
+    from dropout_service.training.plan import MemberPlan
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["Trainer"]
@@ -54,13 +57,17 @@ class Trainer:
         What to train and how; its ``data`` is not looked at.
     data
         The rows.
+    members
+        The networks to train, of one shape: they may differ in seed, rows, rates and learning rate, and in whatever
+        else says how steps are taken. Encoders and weights of rows, and the time for all, are those of ``spec``.
+        ``None``: the networks that ``spec`` asks for.
     resume
-        What ``checkpoint`` of a trainer of the same specification and data returned.
+        What ``checkpoint`` of a trainer of the same specification, data and networks returned.
 
     Raises
     ------
     InvalidInputError
-        Data that the specification does not fit, or a checkpoint of another training.
+        Data that the specification does not fit, networks of several shapes, or a checkpoint of another training.
 
     Examples
     --------
@@ -77,39 +84,45 @@ class Trainer:
     'sha256'
     """
 
-    def __init__(self, spec: TrainingSpec, data: TrainingData, *, resume: bytes | None = None) -> None:
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        data: TrainingData,
+        members: Sequence[MemberPlan] | None = None,
+        *,
+        resume: bytes | None = None,
+    ) -> None:
         classes = None if data.classes is None else len(data.classes)
-        self._spec = spec
-        self._data = data
+        self._spec, self._data, self._given = spec, data, members
         self._loss_name = resolve_loss(spec, classes)
+        plans = self._plans = members or plans_of_ensemble(spec, data)
         names = data.target_names or (data.target_name,)
-        loss = build_loss(spec, self._loss_name, len(names))
+        losses = [build_loss(plan.spec, self._loss_name, len(names)) for plan in plans]
         # Smoothing is for the training: the loss of the validation part says how good the probabilities are
         plain = spec.model_copy(update={"label_smoothing": 0.0})
         validation_loss = self._validation_loss = build_loss(plain, self._loss_name, len(names))
-        own = spec.model.own_parts
-        seeds = [member_seed(spec.seed, number) for number in range(spec.model.members)]
-        parts = [split(data, spec.validation_fraction, seed=seed if own else spec.seed) for seed in seeds]
+        own = not have_one_split(plans)
         # What all networks see: of parts of their own every row, as most of them train on it
-        whole = Split(np.arange(len(data.y)), np.arange(0)) if own else parts[0]
+        whole = Split(np.arange(len(data.y)), np.arange(0)) if own else plans[0].parts
         encoders = fit_encoders(spec, data, whole.train)
-        networks = [build_network(spec, encoders.width, output_units(loss, classes)) for _ in seeds]
+        outputs = output_units(losses[0], classes)
+        networks = [build_network(plan.spec, encoders.width, outputs) for plan in plans]
+        _check_shapes(networks)
         rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes))
         check_inputs(data, whole, rows, networks[0])
         scales = [1.0] if rows.target_scaling is None else rows.target_scaling.scale.tolist()
         self._target_scales = dict(zip(names, scales, strict=True))
         self._members = [
             Member(
-                spec,
+                plan.spec,
                 network,
-                rows.of_parts(part, row_weights(spec, data, *part)) if own else rows,
-                part.train if own else None,
+                rows.of_parts(plan.parts, row_weights(spec, data, *plan.parts)) if own else rows,
+                plan.parts.train if own else None,
                 loss=loss,
                 validation_loss=validation_loss,
-                seed=seed,
                 target_scales=self._target_scales,
             )
-            for network, seed, part in zip(networks, seeds, parts, strict=True)
+            for plan, network, loss in zip(plans, networks, losses, strict=True)
         ]
         self._running_s = 0.0
         self._started_s: float | None = None
@@ -214,10 +227,12 @@ class Trainer:
         Raises
         ------
         RuntimeError
-            The training has not ended.
+            The training has not ended; or its networks are no ensemble: their models differ, in rates for instance.
         """
         if self.stop_reason is None:
             raise RuntimeError("the training has not ended; exhaust run() first")
+        if any(plan.spec.model != self._plans[0].spec.model for plan in self._plans):
+            raise RuntimeError("networks of several models are no ensemble; look at the figures of each in `members`")
         members, network = self._members, self._members[0].network
         tensors = stacked([member.kept for member in members])
         buffers = network.buffers.views()
@@ -241,13 +256,13 @@ class Trainer:
         return replace(model, metrics=replace(model.metrics, validation=figures))
 
     @property
-    def networks(self) -> tuple[Network, ...]:
-        """The networks, as they are now."""
-        return tuple(member.network for member in self._members)
+    def members(self) -> tuple[Member, ...]:
+        """The networks, as they are now, with how far each is and its figures."""
+        return tuple(self._members)
 
     @cached_property
     def _identity(self) -> Identity:
-        return Identity.of(self._spec, self._data)
+        return Identity.of(self._spec, self._data, self._given)
 
     @property
     def _in_epoch(self) -> bool:
@@ -292,3 +307,12 @@ def _latest(member: Member, running: list[Member]) -> EpochMetrics:
     """Return the figures of the epoch that has just closed; of a network that ended before it those that it keeps."""
     metrics = member.position.metrics
     return member.metrics if metrics is None or member not in running else metrics
+
+
+def _check_shapes(networks: Sequence[Network]) -> None:
+    """Refuse networks that are not of one shape."""
+    first, *others = ([(layer.shapes, layer.buffer_shapes) for layer in network.layers] for network in networks)
+    for number, shapes in enumerate(others, 1):
+        if shapes != first:
+            message = "its shape is not that of the first network; seed, rows, rates and learning rate may differ"
+            raise InvalidInputError.at(f"/members/{number}/model", message)

@@ -12,25 +12,25 @@ from dropout_service.errors import InvalidInputError, OverBudgetError
 from dropout_service.models import artifact
 from dropout_service.models.prediction import predict
 from dropout_service.training.check import check_size
-from dropout_service.training.ensemble import member_seed
-from dropout_service.training.member import Member
-from dropout_service.training.networks import build_loss, build_network
-from dropout_service.training.preparation import fit_encoders, prepare
-from dropout_service.training.split import split
+from dropout_service.training.plan import MemberPlan, member_seed
+from dropout_service.training.split import Split, split
 from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dropout_service.training.data import TrainingData
+    from dropout_service.training.member import Member
     from dropout_service.training.spec import TrainingSpec
 
 COMPILED = {"hidden": [6, 5], "dropout": 0.3}
 LAYERED = {"hidden": [6, 5], "dropout": {"variant": "gaussian", "rate": 0.3}}
 
 
-def trained(spec: TrainingSpec, data: TrainingData, **options: Any) -> Trainer:
-    trainer = Trainer(spec, data)
+def trained(
+    spec: TrainingSpec, data: TrainingData, members: Sequence[MemberPlan] | None = None, **options: Any
+) -> Trainer:
+    trainer = Trainer(spec, data, members)
     for _ in trainer.run(**options):
         pass
     return trainer
@@ -39,20 +39,8 @@ def trained(spec: TrainingSpec, data: TrainingData, **options: Any) -> Trainer:
 def alone(spec: TrainingSpec, data: TrainingData, number: int) -> Member:
     """Train the member of an ensemble by itself, on the ensemble's rows."""
     parts = split(data, spec.validation_fraction, seed=spec.seed)
-    encoders = fit_encoders(spec, data, parts.train)
-    loss = build_loss(spec, "squared_error")
-    member = Member(
-        spec,
-        build_network(spec, encoders.width, 1),
-        prepare(spec, data, parts, encoders),
-        loss=loss,
-        validation_loss=loss,
-        seed=member_seed(spec.seed, number),
-        target_scales={"y": 1.0},
-    )
-    while not member.ended:
-        member.take(member.steps_per_epoch)
-        member.close_epoch(out_of_time=False)
+    plan = MemberPlan(spec.model_copy(update={"seed": member_seed(spec.seed, number)}), parts)
+    (member,) = trained(spec, data, [plan]).members
     return member
 
 
@@ -94,9 +82,9 @@ def test_members_with_parts_of_their_own_train_on_other_rows(
     parts = [split(data, 0.2, seed=member_seed(spec.seed, number)).validation for number in range(6)]
     assert len({part.tobytes() for part in parts}) == 6
     assert trained(spec, data, every_s=1.0).finish().weights_digest == model.weights_digest
-    losses = [member.metrics.validation["loss"] for member in trainer._members]
+    losses = [member.metrics.validation["loss"] for member in trainer.members]
     assert model.metrics.validation["loss"] == pytest.approx(np.mean(losses))
-    for number, (member, part) in enumerate(zip(trainer._members, parts, strict=True)):
+    for number, (member, part) in enumerate(zip(trainer.members, parts, strict=True)):
         np.testing.assert_array_equal(np.sort(member._order), np.setdiff1d(np.arange(60), part), str(number))
     middle = Trainer(spec, data)
     for _ in middle.run(lambda: middle.step == 5):
@@ -230,3 +218,75 @@ def test_all_members_count_against_the_budgets(make_spec: Callable[..., Training
     check_size(spec, inputs=3, outputs=1, rows=100, budgets=Budgets(**{budget: needed}))
     with pytest.raises(OverBudgetError):
         check_size(spec, inputs=3, outputs=1, rows=100, budgets=Budgets(**{budget: needed - 1}))
+
+
+def differing(spec: TrainingSpec, data: TrainingData) -> list[MemberPlan]:
+    """Return networks of one shape that differ in all that may differ."""
+    even = np.arange(0, len(data.y), 2)
+    parts = Split(even, even + 1)
+    return [
+        MemberPlan(spec, parts),
+        MemberPlan(spec.model_copy(update={"seed": 9, "batch_size": 5, "epochs": 5}), parts),
+        MemberPlan(with_fields(spec, optimizer={"learning_rate": 0.02}), Split(even + 1, even)),
+        MemberPlan(with_fields(spec, model={"dropout": 0.1}, schedule={"kind": "cosine"}, clip_norm=0.5), parts),
+    ]
+
+
+def with_fields(spec: TrainingSpec, **fields: Any) -> TrainingSpec:
+    written = spec.model_dump()
+    for name, value in fields.items():
+        written[name] = {**written[name], **value} if isinstance(value, dict) else value
+    return type(spec).model_validate(written)
+
+
+@pytest.mark.parametrize("model", [COMPILED, LAYERED], ids=["compiled", "layered"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_networks_that_differ_train_side_by_side_as_alone(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec], model: dict[str, Any], threads: int
+):
+    data = make_data(classes=3)
+    spec = make_spec(task="classification", model=model, epochs=8, threads=threads, early_stopping={"patience": 3})
+    plans = differing(spec, data)
+    side_by_side = trained(spec, data, plans, every_s=0.01)
+    for plan, member in zip(plans, side_by_side.members, strict=True):
+        # Their columns are encoded together: those of every row, where not all are trained on the same
+        other = MemberPlan(plan.spec, Split(plan.parts.validation, plan.parts.train))
+        by_itself, _ = trained(spec, data, [plan, other]).members
+        for name, array in by_itself.kept.items():
+            np.testing.assert_array_equal(member.kept[name], array)
+        assert member.metrics == by_itself.metrics
+    assert len({member.metrics.train["loss"] for member in side_by_side.members}) == len(plans)
+
+
+def test_networks_that_differ_go_on_where_they_were_interrupted(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data, spec = make_data(), make_spec(model=COMPILED, epochs=4)
+    plans = differing(spec, data)[:3]
+    straight = trained(spec, data, plans)
+    first = Trainer(spec, data, plans)
+    steps = iter(range(7))
+    for _ in first.run(lambda: next(steps, None) is None):
+        pass
+    resumed = Trainer(spec, data, plans, resume=first.checkpoint())
+    for _ in resumed.run():
+        pass
+    for member, other in zip(resumed.members, straight.members, strict=True):
+        for name, array in other.kept.items():
+            np.testing.assert_array_equal(member.kept[name], array)
+    with pytest.raises(InvalidInputError, match="another specification \\(`members`\\)"):
+        Trainer(spec, data, plans[::-1], resume=first.checkpoint())
+
+
+def test_networks_of_several_shapes_or_rates_are_no_ensemble(
+    make_data: Callable[..., TrainingData], make_spec: Callable[..., TrainingSpec]
+):
+    data, spec = make_data(), make_spec(model=COMPILED, epochs=1)
+    parts = split(data, spec.validation_fraction, seed=spec.seed)
+    wider = with_fields(spec, model={"hidden": [7, 5]})
+    with pytest.raises(InvalidInputError, match="not that of the first network") as refused:
+        Trainer(spec, data, [MemberPlan(spec, parts), MemberPlan(wider, parts)])
+    assert refused.value.errors[0].pointer == "/members/1/model"
+    other = with_fields(spec, model={"dropout": 0.1})
+    with pytest.raises(RuntimeError, match="no ensemble"):
+        trained(spec, data, [MemberPlan(spec, parts), MemberPlan(other, parts)]).finish()

@@ -90,7 +90,7 @@ def test_the_loss_is_the_mean_over_the_targets(data: TrainingData, make_spec: Ca
     from_whole = []
     for place in range(3):
         alone = Trainer(make_spec(**fields), replace(data, y=data.y[:, place], target_name="y", target_names=None))
-        for view, name in zip(alone.networks[0].parameters.views().values(), ("weight", "bias"), strict=True):
+        for view, name in zip(alone.members[0].network.parameters.views().values(), ("weight", "bias"), strict=True):
             view[:] = whole.params[f"layers.0.{name}"][..., place * width : (place + 1) * width]
         list(alone.run())
         from_whole.append(alone.finish().metrics)

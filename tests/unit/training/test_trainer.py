@@ -71,7 +71,7 @@ def test_figures_of_a_regression_are_in_the_targets_unit(
     data = make_data(rows=60)
     spec = make_spec(model={"hidden": [], "dropout": ()}, epochs=1, batch_size=60, validation_fraction=0)
     before = Trainer(spec, data)
-    network = before.networks[0]
+    network = before.members[0].network
     values = before._rows.target_scaling
     outputs = network.forward(before._rows.x)[:, 0] * values.scale[0] + values.mean[0]
     (metrics,) = before.run()
@@ -164,7 +164,7 @@ def test_a_weight_that_is_not_finite_ends_the_epoch(
 
     def spoil() -> bool:
         if trainer.step == 5:
-            trainer.networks[0].parameters.values[0] = np.inf
+            trainer.members[0].network.parameters.values[0] = np.inf
         return False
 
     with pytest.raises(TrainingError, match="a weight is no longer finite at epoch 1"):
@@ -318,9 +318,9 @@ def test_clipping_bounds_the_step(make_data: Callable[..., TrainingData], make_s
     data = make_data()
     optimizer = {"kind": "sgd", "learning_rate": 1.0, "momentum": 0.0}
     trainer = Trainer(make_spec(clip_norm=0.01, optimizer=optimizer), data)
-    before = trainer.networks[0].parameters.values.copy()
+    before = trainer.members[0].network.parameters.values.copy()
     list(trainer.run(lambda: True))
-    moved = np.linalg.norm(trainer.networks[0].parameters.values - before)
+    moved = np.linalg.norm(trainer.members[0].network.parameters.values - before)
     assert moved == pytest.approx(0.01, rel=1e-3)
 
 
