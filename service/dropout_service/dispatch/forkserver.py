@@ -14,6 +14,7 @@ When the dispatcher dies, however it does, the forkserver is killed, and with it
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import logging
 import os
@@ -100,6 +101,7 @@ def main(descriptor: int, parent_pid: int) -> None:
         config = DispatchConfig(**json.loads(channel.recv(MESSAGE_BYTES))["config"])
         logging.basicConfig(level=config.log_level.upper(), format=LOG_FORMAT)
         compile_cache.warm()
+        importlib.import_module("dropout_service.datasets.reading")  # and PyArrow, or each attempt takes 0.2 s for it
         gc.freeze()  # a collection in a child would copy every page that holds an object
         Forkserver(channel, config).serve()
 
