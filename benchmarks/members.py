@@ -75,7 +75,7 @@ SHAPES = [
 ]
 
 
-def service_side(shape: Shape, members: int) -> Callable[[], None]:
+def service_side(shape: Shape, members: int) -> Callable[[], int]:
     x, y = shape.data()
     spec = TrainingSpec(
         task="classification" if shape.classes else "regression",
@@ -95,20 +95,22 @@ def service_side(shape: Shape, members: int) -> Callable[[], None]:
     trainer = Trainer(spec, TrainingData(x, y, names, "y", (0, 1) if shape.classes else None))
     end = 0
 
-    def interrupt() -> bool:
-        return trainer.step >= end
+    def done() -> int:
+        return sum(member.position.step for member in trainer.members)
 
-    def run() -> None:
+    def run() -> int:
         nonlocal end
-        end = trainer.step + shape.steps
-        while trainer.step < end:
-            for _ in trainer.run(interrupt, every_s=0.01):
+        began = done()
+        end = began + shape.steps * members
+        while done() < end:
+            for _ in trainer.run(lambda: done() >= end, every_s=0.01):
                 pass
+        return done() - began
 
     return run
 
 
-def jax_side(shape: Shape, members: int) -> Callable[[], None]:
+def jax_side(shape: Shape, members: int) -> Callable[[], int]:
     x, y = shape.data()
     rows, targets = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.int32 if shape.classes else jnp.float32)
 
@@ -156,14 +158,15 @@ def jax_side(shape: Shape, members: int) -> Callable[[], None]:
     state = states[0] if members == 1 else jax.tree.map(lambda *parts: jnp.stack(parts), *states)
     compiled = jax.jit(train if members == 1 else jax.vmap(train))
 
-    def run() -> None:
+    def run() -> int:
         nonlocal state
         state = jax.block_until_ready(compiled(state))
+        return shape.steps * members
 
     return run
 
 
-def torch_side(shape: Shape, form: dict[str, bool]) -> Callable[[], None]:
+def torch_side(shape: Shape, form: dict[str, bool]) -> Callable[[], int]:
     torch.manual_seed(0)
     x, y = shape.data()
     rows = torch.from_numpy(x.astype(np.float32))
@@ -175,7 +178,7 @@ def torch_side(shape: Shape, form: dict[str, bool]) -> Callable[[], None]:
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, **form)
     loss = torch.nn.CrossEntropyLoss() if shape.classes else torch.nn.MSELoss()
 
-    def run() -> None:
+    def run() -> int:
         order = torch.randperm(shape.rows)
         for number in range(shape.torch_steps):
             begin = number * shape.batch % (shape.rows - shape.batch + 1)
@@ -184,25 +187,26 @@ def torch_side(shape: Shape, form: dict[str, bool]) -> Callable[[], None]:
             found = model(rows[chosen])
             loss(found if shape.classes else found[:, 0], targets[chosen]).backward()
             optimizer.step()
+        return shape.torch_steps
 
     return run
 
 
 def compare(shape: Shape, members: int, rounds: int) -> None:
-    """Time all sides in turn and print their figures."""
-    sides: dict[str, tuple[Callable[[], None], int]] = {}
+    """Time all sides in turn and print their figures; each tells how many steps of all members it took."""
+    sides: dict[str, Callable[[], int]] = {}
     for count in (1, members):
-        sides[f"ours_{count}"] = service_side(shape, count), shape.steps * count
-        sides[f"jax_{count}"] = jax_side(shape, count), shape.steps * count
+        sides[f"ours_{count}"] = service_side(shape, count)
+        sides[f"jax_{count}"] = jax_side(shape, count)
     for name, form in {"loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}.items():
-        sides[f"torch_{name}"] = torch_side(shape, form), shape.torch_steps
+        sides[f"torch_{name}"] = torch_side(shape, form)
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for run, _ in sides.values():
+    for run in sides.values():
         run()
     for _ in range(rounds):
-        for name, (run, steps) in sides.items():
+        for name, run in sides.items():
             begin_s = time.perf_counter()
-            run()
+            steps = run()
             times[name].append((time.perf_counter() - begin_s) / steps * 1e6)
     for name, values in times.items():
         print(f"members.{shape.name}.{name} {statistics.median(values):.1f} us", flush=True)

@@ -15,6 +15,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.codegen.compile_cache import warms
 from dropout_service.kernels.codegen.keystream import GROUP_LANES, fill
+from dropout_service.kernels.ordering import stable_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +118,7 @@ def normal(
 
 def permutation(n: int, *, seed: int, offset: int) -> NDArray[np.int64]:
     """Draw an order of ``0 .. n - 1``: the stable order of n draws of 64 bits."""
-    return np.argsort(bits(n, seed=seed, offset=offset), kind="stable").astype(np.int64, copy=False)
+    return stable_order(bits(n, seed=seed, offset=offset))
 
 
 def _size(shape: int | Sequence[int]) -> int:

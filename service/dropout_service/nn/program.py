@@ -11,7 +11,7 @@ from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANE
 from dropout_service.kernels.dropout.standard import scale, threshold
 from dropout_service.kernels.training import steps
 from dropout_service.kernels.training.products import ROOM_BYTES
-from dropout_service.kernels.training.program import FIELDS, Field, Kind
+from dropout_service.kernels.training.program import FIELDS, NARROW, Field, Kind
 from dropout_service.nn.layers.dropout import Dropout
 from dropout_service.nn.mode import Mode
 from dropout_service.nn.optimizers import SGD, Adam
@@ -55,7 +55,7 @@ class Program:
         As for ``stepping.make_steps``; the network is one that `can_compile` takes.
     """
 
-    at_once = True
+    one_threaded = True
 
     def __init__(self, network: Network, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
         self._network, self._loss, self._plan = network, loss, plan
@@ -64,7 +64,9 @@ class Program:
         rows, inputs = plan.batch_rows, plan.x.shape[1]
         self._table, lanes, values = _laid_out(network, rows)
         widest = max(inputs, *(layer.units for layer in network.layers))
-        largest = max(math.prod(shape) for layer in network.layers for shape in layer.shapes.values())
+        weights = [math.prod(shape) for layer in network.layers for shape in layer.shapes.values()]
+        narrow = [rows * int(row[Field.INPUTS] + row[Field.UNITS]) for row in self._table if row[Field.UNITS] <= NARROW]
+        largest = max(*weights, *narrow)
         sizes = [rows * inputs, rows * widest, rows * widest, largest]
         batch, grad, other, turned = (values + sum(sizes[:i]) for i in range(4))
         lowest = next(i for i, layer in enumerate(network.layers) if layer.shapes)

@@ -25,8 +25,8 @@ __all__ = ["LayeredSteps", "Steps", "make_steps"]
 class Steps(Protocol):
     """Takes the steps of a training."""
 
-    at_once: bool
-    """Whether several steps in a call take less time than one by one."""
+    one_threaded: bool
+    """Whether a step keeps one thread busy at most, whatever a training may use."""
 
     def take(
         self,
@@ -76,7 +76,7 @@ def make_steps(network: Network, loss: Loss, optimizer: Optimizer, plan: StepPla
 class LayeredSteps:
     """Steps by the passes of the layers: any network; see ``make_steps``."""
 
-    at_once = False
+    one_threaded = False
 
     def __init__(self, network: Network, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
         self._network, self._loss, self._optimizer, self._plan = network, loss, optimizer, plan

@@ -106,14 +106,19 @@ class Member:
         self.position = Position(sums=loss.sums)
 
     @property
-    def at_once(self) -> bool:
-        """Whether several steps in a call take less time than one by one."""
-        return self._steps.at_once
+    def one_threaded(self) -> bool:
+        """Whether a step keeps one thread busy at most, whatever a training may use."""
+        return self._steps.one_threaded
 
     @property
     def ended(self) -> bool:
         """Whether nothing is left to do."""
         return self.position.stop_reason is not None
+
+    @property
+    def in_epoch(self) -> bool:
+        """Whether it has steps left in the epoch under way."""
+        return not self.ended and self.position.batch < self.steps_per_epoch
 
     @property
     def progress(self) -> float:

@@ -127,7 +127,7 @@ class Trainer:
         self._running_s = 0.0
         self._started_s: float | None = None
         self._steps = 1
-        """Steps of the next call, of each network."""
+        """Steps of the next turn of a network."""
         if resume is not None:
             positions = checkpoint.load(resume, self._identity, self._tensors(), networks=len(self._members))
             for member, position in zip(self._members, positions, strict=True):
@@ -192,13 +192,14 @@ class Trainer:
         with ExitStack() as stack:
             threads = min(self._spec.threads, len(self._members))
             pool = None
-            if threads > 1 and self._members[0].at_once:  # what runs layer by layer has its threads below
+            if threads > 1 and self._members[0].one_threaded:  # what runs layer by layer has its threads below
                 pool = stack.enter_context(ThreadPoolExecutor(threads))
             while self.stop_reason is None:
                 self._started_s = time.monotonic()
                 try:
-                    while self._in_epoch:
-                        self._take(pool, every_s)
+                    waiting = deque(member for member in self._members if member.in_epoch)
+                    while waiting:
+                        self._take(waiting, pool, threads if pool else 1, every_s)
                         if interrupt():
                             return
                         if self._out_of_time():
@@ -267,7 +268,7 @@ class Trainer:
     @property
     def _in_epoch(self) -> bool:
         """Whether a network has steps left in the epoch under way."""
-        return any(not member.ended and member.position.batch < member.steps_per_epoch for member in self._members)
+        return any(member.in_epoch for member in self._members)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything that steps change, by name; of several networks with their numbers before."""
@@ -279,19 +280,27 @@ class Trainer:
             for name, tensor in member.tensors().items()
         }
 
-    def _take(self, pool: ThreadPoolExecutor | None, every_s: float) -> None:
-        """Take the same number of steps of each network: as many as about fit into the time."""
-        began_s = time.monotonic()
-        most = self._steps if self._members[0].at_once else 1
-        running = [member for member in self._members if not member.ended]
+    def _take(self, waiting: deque[Member], pool: ThreadPoolExecutor | None, together: int, every_s: float) -> None:
+        """Take steps of the networks that have some left in the epoch, for about so many seconds.
 
-        def take(member: Member) -> int:
-            return member.take(most)
+        Each has its turn, ``together`` at a time, and then several steps: what it needs has then come into the caches.
+        """
+        began_s = turned_s = time.monotonic()
+        while waiting:
+            turn = [waiting.popleft() for _ in range(min(together, len(waiting)))]
+            most = self._steps
 
-        deque((map if pool is None else pool.map)(take, running), maxlen=0)
-        took_s = time.monotonic() - began_s
-        fitting = most * every_s / max(took_s, 1e-9)
-        self._steps = int(max(1, min(fitting, most * _FASTER, self._members[0].steps_per_epoch)))
+            def take(member: Member, most: int = most) -> int:
+                return member.take(most)
+
+            deque((map if pool is None else pool.map)(take, turn), maxlen=0)
+            waiting.extend(member for member in turn if member.in_epoch)
+            now_s = time.monotonic()
+            fitting = most * every_s / max(now_s - turned_s, 1e-9)
+            self._steps = int(max(1, min(fitting, most * _FASTER, self._members[0].steps_per_epoch)))
+            turned_s = now_s
+            if now_s - began_s >= every_s:
+                return
 
     def _seconds(self) -> float:
         """Return the seconds spent inside ``run``, this attempt and those before."""

@@ -19,13 +19,14 @@ from numba.core import cgutils
 
 from dropout_service.kernels.codegen.compile_cache import jit, warms
 from dropout_service.kernels.codegen.intrinsics import cpu_has, emits, splat
+from dropout_service.kernels.training.views import address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["ROOM_BYTES", "address", "multiply", "side_by_side", "sum_of_squares", "transpose"]
+__all__ = ["ROOM_BYTES", "multiply", "side_by_side", "sum_of_squares", "transpose"]
 
 _BYTES: Final = 4
 _WIDE: Final = cpu_has("avx512f")
@@ -244,12 +245,6 @@ def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
                 )
         vectors = exchanged
     return vectors
-
-
-@jit
-def address(x: NDArray[Any]) -> Any:
-    """Return where an array lies, as a signed number: with an unsigned one, sums would be floats."""
-    return np.int64(x.ctypes.data)
 
 
 @jit

@@ -21,7 +21,8 @@ from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANE
 from dropout_service.kernels.training.activations import LINEAR, RELU, activate
 from dropout_service.kernels.training.columns import clip_lines
 from dropout_service.kernels.training.dense import dense_backward, drop, drop_with_derivative, relu_drop
-from dropout_service.kernels.training.products import address, multiply, side_by_side, transpose
+from dropout_service.kernels.training.products import multiply, side_by_side, transpose
+from dropout_service.kernels.training.views import address, line_of_integers, matrix, vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Table = NDArray[np.int64]
 
-__all__ = ["FIELDS", "Field", "Kind", "backward", "forward", "matrix"]
+__all__ = ["FIELDS", "NARROW", "Field", "Kind", "backward", "forward"]
 
 _BYTES: Final = 4
+_EIGHT: Final = 8
 
 
 class Kind(IntEnum):
@@ -97,8 +99,18 @@ _LANES: Final = int(Field.LANES)
 _DENSE: Final = int(Kind.DENSE)
 _DROP: Final = int(Kind.DROPOUT)
 
-_NARROW: Final = 4
+NARROW: Final = 4
 """Units up to which a vector of them would be all but empty."""
+
+
+_lanes_at: Final = pointer_to(types.uint64)
+
+
+@jit
+def _lanes_of(row: Table, rows: int, lanes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return where the draws of a layer are kept."""
+    count = -(-rows * row[_UNITS] // GROUP_ELEMENTS) * GROUP_LANES
+    return carray(_lanes_at(address(lanes) + _EIGHT * row[_LANES]), count)
 
 
 @jit
@@ -112,25 +124,9 @@ def _copy(x: Floats, to: Floats) -> None:
 @jit
 def _drawn(row: Table, rows: int, lanes: NDArray[np.uint64], seed: int, step: int) -> NDArray[np.uint16]:
     """Draw for ``rows`` rows of the units of a layer; kept until its next pass."""
-    count = -(-rows * row[_UNITS] // GROUP_ELEMENTS) * GROUP_LANES
-    own = lanes[row[_LANES] : row[_LANES] + count]
+    own = _lanes_of(row, rows, lanes)
     fill(own, 0, np.uint64(row[_STREAM]) | np.uint64(step), np.uint64(seed))
     return own.view(np.uint16)
-
-
-_floats_at: Final = pointer_to(types.float32)
-
-
-@jit
-def matrix(address: int, rows: int, columns: int) -> Floats:
-    """Return float32 numbers at an address as an array, which nothing keeps alive."""
-    return carray(_floats_at(address), (rows, columns))
-
-
-@jit
-def vector(address: int, size: int) -> Floats:
-    """Return float32 numbers at an address as an array of one dimension, as `matrix`."""
-    return carray(_floats_at(address), size)
 
 
 @jit
@@ -163,6 +159,25 @@ def _respond(  # noqa: PLR0917 - a compiled kernel takes its arguments by positi
 
 
 @jit
+def _product(row: Table, rows: int, x: int, weight: int, out: int, turned: int, scratch: int) -> None:  # noqa: PLR0917 - as above
+    """Write the product of a layer's input and its weight."""
+    inputs, units = row[_INPUTS], row[_UNITS]
+    wide, deep = _BYTES * units, _BYTES * inputs
+    if units > NARROW:
+        multiply(rows, units, inputs, x, deep, side_by_side(), weight, wide, out, wide, scratch)
+        return
+    # The other way round, so that vectors run along the rows: each element is the same sum, in the same order
+    long = _BYTES * rows
+    transpose(rows, inputs, x, deep, turned, long)
+    across = turned + long * inputs
+    multiply(units, rows, inputs, weight, side_by_side(), wide, turned, long, across, long, scratch)
+    source, target = matrix(across, units, rows), matrix(out, rows, units)
+    for j in range(units):
+        for i in range(rows):
+            target[i, j] = source[j, i]
+
+
+@jit
 def forward(  # noqa: PLR0917 - as above
     table: Table,
     x: Floats,
@@ -173,17 +188,21 @@ def forward(  # noqa: PLR0917 - as above
     room: NDArray[np.uint8],
     thresholds: NDArray[np.int64],
     scales: NDArray[np.float64],
+    turned_at: int,
     seed: int,
     step: int,
 ) -> None:
-    """Run the training pass of a mini-batch ``x``, (rows, inputs); outputs are the last row's value in ``work``."""
+    """Run the training pass of a mini-batch ``x``, (rows, inputs); outputs are the last row's value in ``work``.
+
+    From ``turned_at`` on it has room for the transposes of a narrow layer's inputs and outputs.
+    """
     rows = x.shape[0]
     at = address(x)
     values = x
     weights, space, scratch = address(params), address(work), address(room)
-    one = side_by_side()
+    one, turned = side_by_side(), space + _BYTES * turned_at
     for number in range(table.shape[0]):
-        row = table[number]
+        row = line_of_integers(table, number)
         inputs, units, which = row[_INPUTS], row[_UNITS], row[_DROPOUT]
         threshold = int(thresholds[which]) if which >= 0 else 0
         scale = float(scales[which]) if which >= 0 else 1.0
@@ -193,8 +212,7 @@ def forward(  # noqa: PLR0917 - as above
             place = row[_INNER] if row[_RESIDUAL] else row[_VALUE]
             branch = matrix(space + _BYTES * place, rows, units)
             weight, target = weights + _BYTES * row[_WEIGHT], space + _BYTES * place
-            wide = _BYTES * units
-            multiply(rows, units, inputs, at, _BYTES * inputs, one, weight, wide, target, wide, scratch)
+            _product(row, rows, at, weight, target, turned, scratch)
             _respond(row, rows, branch, bias, space, lanes, threshold, scale, seed, step)
             if row[_RESIDUAL]:
                 for i in range(rows):
@@ -256,7 +274,7 @@ def _slope(  # noqa: PLR0917 - as above
     """Write the gradient of a weight: the transpose of the layer's input, times ``grad``."""
     inputs, units = row[_INPUTS], row[_UNITS]
     wide, deep = _BYTES * units, _BYTES * inputs
-    if units > _NARROW:
+    if units > NARROW:
         multiply(inputs, units, rows, before, side_by_side(), deep, grad, wide, slope, wide, scratch)
         return
     # The other way round, so that vectors run along the inputs
@@ -318,15 +336,14 @@ def backward(  # noqa: PLR0917 - as above
     weights, slopes, space, scratch = address(params), address(grads), address(work), address(room)
     turned, one = space + _BYTES * turned_at, side_by_side()
     for number in range(table.shape[0] - 1, lowest - 1, -1):
-        row = table[number]
+        row = line_of_integers(table, number)
         inputs, units, which = row[_INPUTS], row[_UNITS], row[_DROPOUT]
         threshold = int(thresholds[which]) if which >= 0 else 0
         here = space + _BYTES * grad_at
         grad = matrix(here, rows, units)
         if row[_KIND] == _DROP:
             if threshold > 0:
-                groups = -(-rows * units // GROUP_ELEMENTS) * GROUP_LANES
-                draws = lanes[row[_LANES] : row[_LANES] + groups].view(np.uint16)
+                draws = _lanes_of(row, rows, lanes).view(np.uint16)
                 drop(grad, draws, threshold, float(scales[which]), grad)
             continue
         skipped = matrix(space + _BYTES * row[_VALUE], rows, units)  # its output is not needed any more

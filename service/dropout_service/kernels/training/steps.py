@@ -10,8 +10,9 @@ import numpy as np
 from dropout_service.kernels.codegen.compile_cache import jit, warms
 from dropout_service.kernels.training import losses
 from dropout_service.kernels.training.optimizer_steps import adam_step, max_norm, sgd_step
-from dropout_service.kernels.training.products import ROOM_BYTES, address, sum_of_squares
-from dropout_service.kernels.training.program import FIELDS, Field, Kind, backward, forward, matrix
+from dropout_service.kernels.training.products import ROOM_BYTES, sum_of_squares
+from dropout_service.kernels.training.program import FIELDS, Field, Kind, backward, forward
+from dropout_service.kernels.training.views import address, integers, line, line_of_integers, matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +106,7 @@ def _move(  # noqa: PLR0917 - a compiled kernel takes its arguments by position
         sgd_step(params, grads, first, decayed, grad_scale, learning_rate, options[2], options[5], options[3] > 0)
     if bound > 0:
         for number in range(table.shape[0] - 1):
-            row = table[number]
+            row = line_of_integers(table, number)
             if row[_KIND] == _DENSE:
                 weight = matrix(address(params) + _BYTES * row[_WEIGHT], row[_INPUTS], row[_UNITS])
                 max_norm(weight, bound, squares[: row[_UNITS]])
@@ -177,7 +178,7 @@ def take_steps(  # noqa: PLR0917 - as above
     table
         The network, see `program`.
     places
-        Its lowest layer with parameters, and offsets in ``work``: mini-batch, gradient, another one, and transpose.
+        Its lowest layer with parameters, and offsets in ``work``: mini-batch, gradient, another one, and transposes.
     x, weights
         Training rows: float32 (rows, inputs), and factors of their losses or no elements.
     labels, values
@@ -206,10 +207,11 @@ def take_steps(  # noqa: PLR0917 - as above
         Of the masks; the number of the first step, from 0.
     """
     inputs, space = x.shape[1], address(work)
-    last = table[table.shape[0] - 1]
+    last = line_of_integers(table, table.shape[0] - 1)
     for taken in range(learning_rates.size):
-        chosen = order[taken * batch_rows : (taken + 1) * batch_rows]
-        rows = chosen.size
+        begin = taken * batch_rows
+        rows = min(batch_rows, order.size - begin)
+        chosen = integers(order, begin, rows)
         batch = matrix(space + _BYTES * places[1], rows, inputs)
         _gather(x, chosen, batch)
         if values.shape[0] > 0:
@@ -218,8 +220,8 @@ def take_steps(  # noqa: PLR0917 - as above
             for i in range(rows):
                 batch_labels[i] = labels[chosen[i]]
         factors = _weights_of(weights, chosen, doubles)
-        noise, gains = thresholds[taken], scales[taken]
-        forward(table, batch, params, buffers, work, lanes, room, noise, gains, seed, step + taken)
+        noise, gains = line_of_integers(thresholds, taken), line(scales, taken)
+        forward(table, batch, params, buffers, work, lanes, room, noise, gains, places[4], seed, step + taken)
         outputs = matrix(space + _BYTES * last[_VALUE], rows, last[_UNITS])
         grad = matrix(space + _BYTES * places[2], rows, last[_UNITS])
         _lose(loss, loss_options, outputs, batch_labels[:rows], batch_values[:rows], grad, sums, factors)
