@@ -19,7 +19,7 @@ from dropout_service.kernels.codegen.compile_cache import jit, warms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["dense_backward", "drop", "drop_with_derivative", "relu_drop"]
+__all__ = ["dense_backward", "drop", "drop_with_derivative", "rectify_and_drop", "relu_drop", "through"]
 
 
 @jit
@@ -77,6 +77,32 @@ def relu_drop(  # noqa: PLR0917 - a compiled kernel takes its arguments by posit
             passed = (row[j] >= threshold) & (not response <= zero)  # a NaN passes, as in the plain composition
             z[i, j] = response * factor if passed else zero
             derivative[i, j] = factor if passed else zero
+
+
+@jit
+def rectify_and_drop(
+    z: NDArray[np.floating],
+    draws: NDArray[np.uint16],
+    threshold: int,
+    scale: float,
+    derivative: NDArray[np.floating],
+) -> None:
+    """ReLU and dropout of a vector ``z`` in place, which has its bias, with the local derivative; see `relu_drop`."""
+    factor = z.dtype.type(scale)
+    zero = z.dtype.type(0)
+    for i in range(z.size):
+        passed = (draws[i] >= threshold) & (not z[i] <= zero)
+        z[i] = z[i] * factor if passed else zero
+        derivative[i] = factor if passed else zero
+
+
+@jit
+def through(grad: NDArray[np.floating], derivative: NDArray[np.floating]) -> None:
+    """Multiply a vector ``grad`` by the local derivative in place."""
+    zero = grad.dtype.type(0)
+    for i in range(grad.size):
+        slope = grad[i] * derivative[i]  # before it is chosen, as in `drop`
+        grad[i] = slope if derivative[i] != zero else zero
 
 
 @jit

@@ -20,9 +20,10 @@ from dropout_service.kernels.codegen.intrinsics import pointer_to
 from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
 from dropout_service.kernels.training.activations import LINEAR, RELU, activate
 from dropout_service.kernels.training.columns import clip_lines
-from dropout_service.kernels.training.dense import dense_backward, drop, drop_with_derivative, relu_drop
-from dropout_service.kernels.training.products import multiply, side_by_side, transpose
-from dropout_service.kernels.training.views import address, line_of_integers, matrix, vector
+from dropout_service.kernels.training.dense import drop, drop_with_derivative, rectify_and_drop, through
+from dropout_service.kernels.training.products import multiply, side_by_side
+from dropout_service.kernels.training.transposes import transpose
+from dropout_service.kernels.training.views import address, integers, matrix, vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +100,8 @@ _LANES: Final = int(Field.LANES)
 _DENSE: Final = int(Kind.DENSE)
 _DROP: Final = int(Kind.DROPOUT)
 
+_NOTHING: Final = 0
+"""An address: no bias."""
 NARROW: Final = 4
 """Units up to which a vector of them would be all but empty."""
 
@@ -133,8 +136,7 @@ def _drawn(row: Table, rows: int, lanes: NDArray[np.uint64], seed: int, step: in
 def _respond(  # noqa: PLR0917 - a compiled kernel takes its arguments by position
     row: Table,
     rows: int,
-    value: Floats,
-    bias: Floats,
+    place: int,
     space: int,
     lanes: NDArray[np.uint64],
     threshold: int,
@@ -142,39 +144,37 @@ def _respond(  # noqa: PLR0917 - a compiled kernel takes its arguments by positi
     seed: int,
     step: int,
 ) -> None:
-    """Bias, activation and dropout of ``value`` in place; the local derivative goes where the row says."""
-    units = row[_UNITS]
-    derivative = matrix(space + _BYTES * row[_DERIVATIVE], rows, units)
+    """Activation and dropout of the values at a place, in place; the local derivative goes where the row says."""
+    size = rows * row[_UNITS]
+    value, derivative = vector(place, size), vector(space + _BYTES * row[_DERIVATIVE], size)
     if row[_ACTIVATION] == RELU and threshold > 0:
-        relu_drop(value, bias, _drawn(row, rows, lanes, seed, step), threshold, scale, derivative)
+        rectify_and_drop(value, _drawn(row, rows, lanes, seed, step), threshold, scale, derivative)
         return
-    for i in range(rows):
-        for j in range(units):
-            value[i, j] += bias[j]
     if row[_ACTIVATION] != LINEAR or threshold > 0:
-        size, place = rows * units, space + _BYTES * row[_DERIVATIVE]
-        activate(row[_ACTIVATION], vector(address(value), size), vector(place, size))
+        activate(row[_ACTIVATION], value, derivative)
     if threshold > 0:
-        drop_with_derivative(value, derivative, _drawn(row, rows, lanes, seed, step), threshold, scale)
+        flat, slope = matrix(place, 1, size), matrix(space + _BYTES * row[_DERIVATIVE], 1, size)
+        drop_with_derivative(flat, slope, _drawn(row, rows, lanes, seed, step), threshold, scale)
 
 
 @jit
-def _product(row: Table, rows: int, x: int, weight: int, out: int, turned: int, scratch: int) -> None:  # noqa: PLR0917 - as above
-    """Write the product of a layer's input and its weight."""
+def _product(row: Table, rows: int, x: int, weights: int, out: int, turned: int, scratch: int) -> None:  # noqa: PLR0917 - as above
+    """Write the product of a layer's input and its weight, and add its bias."""
+    weight, bias = weights + _BYTES * row[_WEIGHT], weights + _BYTES * row[_BIAS]
     inputs, units = row[_INPUTS], row[_UNITS]
     wide, deep = _BYTES * units, _BYTES * inputs
     if units > NARROW:
-        multiply(rows, units, inputs, x, deep, side_by_side(), weight, wide, out, wide, scratch)
+        multiply(rows, units, inputs, x, deep, side_by_side(), weight, wide, out, wide, bias, scratch)
         return
     # The other way round, so that vectors run along the rows: each element is the same sum, in the same order
     long = _BYTES * rows
     transpose(rows, inputs, x, deep, turned, long)
     across = turned + long * inputs
-    multiply(units, rows, inputs, weight, side_by_side(), wide, turned, long, across, long, scratch)
-    source, target = matrix(across, units, rows), matrix(out, rows, units)
+    multiply(units, rows, inputs, weight, side_by_side(), wide, turned, long, across, long, _NOTHING, scratch)
+    source, target, addends = matrix(across, units, rows), matrix(out, rows, units), vector(bias, units)
     for j in range(units):
         for i in range(rows):
-            target[i, j] = source[j, i]
+            target[i, j] = source[j, i] + addends[j]
 
 
 @jit
@@ -202,19 +202,17 @@ def forward(  # noqa: PLR0917 - as above
     weights, space, scratch = address(params), address(work), address(room)
     one, turned = side_by_side(), space + _BYTES * turned_at
     for number in range(table.shape[0]):
-        row = line_of_integers(table, number)
+        row = integers(table, number * FIELDS, FIELDS)
         inputs, units, which = row[_INPUTS], row[_UNITS], row[_DROPOUT]
         threshold = int(thresholds[which]) if which >= 0 else 0
         scale = float(scales[which]) if which >= 0 else 1.0
         output = matrix(space + _BYTES * row[_VALUE], rows, units)
-        bias = vector(weights + _BYTES * row[_BIAS], units)
         if row[_KIND] == _DENSE:
-            place = row[_INNER] if row[_RESIDUAL] else row[_VALUE]
-            branch = matrix(space + _BYTES * place, rows, units)
-            weight, target = weights + _BYTES * row[_WEIGHT], space + _BYTES * place
-            _product(row, rows, at, weight, target, turned, scratch)
-            _respond(row, rows, branch, bias, space, lanes, threshold, scale, seed, step)
+            place = space + _BYTES * (row[_INNER] if row[_RESIDUAL] else row[_VALUE])
+            _product(row, rows, at, weights, place, turned, scratch)
+            _respond(row, rows, place, space, lanes, threshold, scale, seed, step)
             if row[_RESIDUAL]:
+                branch = matrix(place, rows, units)
                 for i in range(rows):
                     for j in range(units):
                         output[i, j] = values[i, j] + branch[i, j]
@@ -248,23 +246,25 @@ def forward(  # noqa: PLR0917 - as above
                         _BYTES * each,
                         space + _BYTES * (row[_VALUE] + i * each),
                         _BYTES * units,
+                        weights + _BYTES * (row[_BIAS] + i * each),
                         scratch,
                     )
-                _respond(row, rows, output, bias, space, lanes, threshold, scale, seed, step)
+                _respond(row, rows, space + _BYTES * row[_VALUE], space, lanes, threshold, scale, seed, step)
         values = output
         at = space + _BYTES * row[_VALUE]
 
 
 @jit
-def _undo_response(row: Table, rows: int, grad: Floats, bias_grad: Floats, space: int, threshold: int) -> None:  # noqa: PLR0917 - as above
+def _undo_response(  # noqa: PLR0917 - as above
+    row: Table, rows: int, grad: int, bias_grad: int, space: int, threshold: int, turned: int, scratch: int
+) -> None:
     """Lead ``grad`` in place through dropout and activation, and sum it over the rows."""
+    units = row[_UNITS]
     if row[_ACTIVATION] != LINEAR or threshold > 0:
-        dense_backward(grad, matrix(space + _BYTES * row[_DERIVATIVE], rows, row[_UNITS]), bias_grad)
-        return
-    bias_grad[:] = 0
-    for i in range(rows):
-        for j in range(row[_UNITS]):
-            bias_grad[j] += grad[i, j]
+        through(vector(grad, rows * units), vector(space + _BYTES * row[_DERIVATIVE], rows * units))
+    vector(turned, 1)[0] = 1
+    wide = _BYTES * units
+    multiply(1, units, rows, turned, 0, 0, grad, wide, bias_grad, wide, _NOTHING, scratch)
 
 
 @jit
@@ -275,10 +275,10 @@ def _slope(  # noqa: PLR0917 - as above
     inputs, units = row[_INPUTS], row[_UNITS]
     wide, deep = _BYTES * units, _BYTES * inputs
     if units > NARROW:
-        multiply(inputs, units, rows, before, side_by_side(), deep, grad, wide, slope, wide, scratch)
+        multiply(inputs, units, rows, before, side_by_side(), deep, grad, wide, slope, wide, _NOTHING, scratch)
         return
     # The other way round, so that vectors run along the inputs
-    multiply(units, inputs, rows, grad, side_by_side(), wide, before, deep, turned, deep, scratch)
+    multiply(units, inputs, rows, grad, side_by_side(), wide, before, deep, turned, deep, _NOTHING, scratch)
     across, target = matrix(turned, units, inputs), matrix(slope, inputs, units)
     for i in range(inputs):
         for j in range(units):
@@ -301,6 +301,7 @@ def _slopes_of_inputs(row: Table, rows: int, space: int, grad: int, slope: int, 
             _BYTES * row[_UNITS],
             slope + _BYTES * i * width * each,
             _BYTES * each,
+            _NOTHING,
             scratch,
         )
 
@@ -336,7 +337,7 @@ def backward(  # noqa: PLR0917 - as above
     weights, slopes, space, scratch = address(params), address(grads), address(work), address(room)
     turned, one = space + _BYTES * turned_at, side_by_side()
     for number in range(table.shape[0] - 1, lowest - 1, -1):
-        row = line_of_integers(table, number)
+        row = integers(table, number * FIELDS, FIELDS)
         inputs, units, which = row[_INPUTS], row[_UNITS], row[_DROPOUT]
         threshold = int(thresholds[which]) if which >= 0 else 0
         here = space + _BYTES * grad_at
@@ -350,7 +351,7 @@ def backward(  # noqa: PLR0917 - as above
         if row[_RESIDUAL]:
             _copy(grad, skipped)
         slope = slopes + _BYTES * row[_WEIGHT]
-        _undo_response(row, rows, grad, vector(slopes + _BYTES * row[_BIAS], units), space, threshold)
+        _undo_response(row, rows, here, slopes + _BYTES * row[_BIAS], space, threshold, turned, scratch)
         if row[_KIND] != _DENSE:
             _slopes_of_inputs(row, rows, space, here, slope, scratch)
             continue
@@ -359,7 +360,9 @@ def backward(  # noqa: PLR0917 - as above
         if number > lowest:
             wide, deep = _BYTES * units, _BYTES * inputs
             transpose(inputs, units, weights + _BYTES * row[_WEIGHT], wide, turned, deep)
-            multiply(rows, inputs, units, here, wide, one, turned, deep, space + _BYTES * other_at, deep, scratch)
+            multiply(
+                rows, inputs, units, here, wide, one, turned, deep, space + _BYTES * other_at, deep, _NOTHING, scratch
+            )
             grad_at, other_at = other_at, grad_at
             if row[_RESIDUAL]:
                 _add(skipped, matrix(space + _BYTES * grad_at, rows, inputs))

@@ -12,7 +12,7 @@ from dropout_service.kernels.training import losses
 from dropout_service.kernels.training.optimizer_steps import adam_step, max_norm, sgd_step
 from dropout_service.kernels.training.products import ROOM_BYTES, sum_of_squares
 from dropout_service.kernels.training.program import FIELDS, Field, Kind, backward, forward
-from dropout_service.kernels.training.views import address, integers, line, line_of_integers, matrix
+from dropout_service.kernels.training.views import address, doubles, integers, matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,11 +61,10 @@ def _gather(x: Floats, order: Integers, out: Floats) -> None:
 @jit
 def _weights_of(weights: Doubles, order: Integers, out: Doubles) -> Doubles:
     """Return the weights of a mini-batch, without elements where there are none."""
-    if weights.size == 0:
-        return weights
-    for i in range(order.size):
+    count = order.size if weights.size > 0 else 0
+    for i in range(count):
         out[i] = weights[order[i]]
-    return out[: order.size]
+    return doubles(out, 0, count)
 
 
 @jit
@@ -106,7 +105,7 @@ def _move(  # noqa: PLR0917 - a compiled kernel takes its arguments by position
         sgd_step(params, grads, first, decayed, grad_scale, learning_rate, options[2], options[5], options[3] > 0)
     if bound > 0:
         for number in range(table.shape[0] - 1):
-            row = line_of_integers(table, number)
+            row = integers(table, number * FIELDS, FIELDS)
             if row[_KIND] == _DENSE:
                 weight = matrix(address(params) + _BYTES * row[_WEIGHT], row[_INPUTS], row[_UNITS])
                 max_norm(weight, bound, squares[: row[_UNITS]])
@@ -156,7 +155,7 @@ def take_steps(  # noqa: PLR0917 - as above
     work: Floats,
     lanes: NDArray[np.uint64],
     room: NDArray[np.uint8],
-    doubles: Doubles,
+    factors: Doubles,
     batch_labels: Integers,
     batch_values: Floats,
     sums: Doubles,
@@ -189,7 +188,7 @@ def take_steps(  # noqa: PLR0917 - as above
         Parameters, gradients, and what the optimizer keeps: float32, (parameters,); SGD has no ``second``.
     buffers
         Buffers of the layers.
-    work, lanes, room, doubles, batch_labels, batch_values
+    work, lanes, room, factors, batch_labels, batch_values
         Scratch space of the sizes that `nn.program` computes.
     sums
         What the loss adds to.
@@ -207,7 +206,7 @@ def take_steps(  # noqa: PLR0917 - as above
         Of the masks; the number of the first step, from 0.
     """
     inputs, space = x.shape[1], address(work)
-    last = line_of_integers(table, table.shape[0] - 1)
+    last = integers(table, (table.shape[0] - 1) * FIELDS, FIELDS)
     for taken in range(learning_rates.size):
         begin = taken * batch_rows
         rows = min(batch_rows, order.size - begin)
@@ -219,18 +218,20 @@ def take_steps(  # noqa: PLR0917 - as above
         else:
             for i in range(rows):
                 batch_labels[i] = labels[chosen[i]]
-        factors = _weights_of(weights, chosen, doubles)
-        noise, gains = line_of_integers(thresholds, taken), line(scales, taken)
+        drawn = scales.shape[1]
+        noise, gains = integers(thresholds, taken * drawn, drawn), doubles(scales, taken * drawn, drawn)
         forward(table, batch, params, buffers, work, lanes, room, noise, gains, places[4], seed, step + taken)
         outputs = matrix(space + _BYTES * last[_VALUE], rows, last[_UNITS])
         grad = matrix(space + _BYTES * places[2], rows, last[_UNITS])
-        _lose(loss, loss_options, outputs, batch_labels[:rows], batch_values[:rows], grad, sums, factors)
+        own_labels = integers(batch_labels, 0, rows)
+        own_values = matrix(address(batch_values), rows, batch_values.shape[1])
+        _lose(loss, loss_options, outputs, own_labels, own_values, grad, sums, _weights_of(weights, chosen, factors))
         backward(table, batch, params, grads, work, lanes, room, noise, gains, places)
         norm = math.sqrt(sum_of_squares(grads))
         if not (math.isfinite(sums[0]) and math.isfinite(norm)):
             return taken
         rate, number = learning_rates[taken], step + taken
-        _move(table, params, grads, first, second, decayed, optimizer, options, rate, number, norm, doubles)
+        _move(table, params, grads, first, second, decayed, optimizer, options, rate, number, norm, factors)
     return learning_rates.size
 
 

@@ -16,7 +16,7 @@ from dropout_service.kernels.codegen.intrinsics import pointer_to
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["address", "integers", "line", "line_of_integers", "matrix", "vector"]
+__all__ = ["address", "doubles", "integers", "matrix", "vector"]
 
 _EIGHT: Final = 8
 
@@ -44,18 +44,12 @@ def vector(address: int, size: int) -> NDArray[np.float32]:
 
 
 @jit
-def line(x: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """Return a row of a C-contiguous float64 matrix."""
-    return carray(_doubles_at(address(x) + _EIGHT * number * x.shape[1]), x.shape[1])
-
-
-@jit
-def line_of_integers(x: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-    """Return a row of a C-contiguous int64 matrix."""
-    return carray(_integers_at(address(x) + _EIGHT * number * x.shape[1]), x.shape[1])
-
-
-@jit
 def integers(x: NDArray[np.int64], begin: int, size: int) -> NDArray[np.int64]:
-    """Return ``size`` elements of a contiguous int64 vector from the one of number ``begin`` on."""
+    """Return ``size`` elements of a C-contiguous int64 array from the one of number ``begin`` on."""
     return carray(_integers_at(address(x) + _EIGHT * begin), size)
+
+
+@jit
+def doubles(x: NDArray[np.float64], begin: int, size: int) -> NDArray[np.float64]:
+    """Return elements of a C-contiguous float64 array, as `integers`."""
+    return carray(_doubles_at(address(x) + _EIGHT * begin), size)

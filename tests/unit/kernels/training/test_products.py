@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dropout_service.kernels.training.products import ROOM_BYTES, multiply, sum_of_squares, transpose
+from dropout_service.kernels.training.products import ROOM_BYTES, multiply, sum_of_squares
+from dropout_service.kernels.training.transposes import transpose
 
 ROOM = np.zeros(ROOM_BYTES, np.uint8)
 SIZES = [(1, 1, 1), (7, 3, 5), (32, 64, 64), (33, 17, 300), (64, 2, 32), (100, 256, 600), (5, 33, 9), (6, 16, 257)]
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """Multiply through the kernel, into a matrix that is surrounded by numbers that must stay."""
     rows, columns = a.shape[0], b.shape[1]
     frame = np.full((rows + 2, columns + 2), np.float32(7))
@@ -26,6 +27,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         b.strides[0],
         inside.ctypes.data,
         inside.strides[0],
+        0 if bias is None else bias.ctypes.data,
         ROOM.ctypes.data,
     )
     result = inside.copy()
@@ -55,6 +57,13 @@ def test_a_product_is_the_chain_of_its_terms_in_order(size: tuple[int, int, int]
     np.testing.assert_allclose(ours, chain(a, b), rtol=0, atol=4 * np.spacing(np.abs(ours).max()))
     bound = 2e-7 * size[2] * (np.abs(a).astype(np.float64) @ np.abs(b))
     assert (np.abs(ours - a.astype(np.float64) @ b) <= bound + 1e-12).all()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_bias_is_added_when_all_terms_are_summed(size: tuple[int, int, int]):
+    a, b = matrices(*size)
+    bias = np.random.default_rng(0).standard_normal(size[1]).astype(np.float32)
+    np.testing.assert_array_equal(product(a, b, bias), product(a, b) + bias)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
