@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dropout_service.scratch import IN_MEMORY
 from dropout_service.training import checkpoint
 from dropout_service.training.ensemble import member_seed, stacked, together, validation_of_mean
 from dropout_service.training.identity import Identity
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.nn.network import Network
+    from dropout_service.scratch import Scratch
     from dropout_service.training.checkpoint import TrainingEnd
     from dropout_service.training.data import TrainingData
     from dropout_service.training.metrics import EpochMetrics
@@ -56,11 +58,15 @@ class Trainer:
         The rows.
     resume
         What ``checkpoint`` of a trainer of the same specification and data returned.
+    scratch
+        Makes the arrays of the encoded rows.
 
     Raises
     ------
     InvalidInputError
         Data that the specification does not fit, or a checkpoint of another training.
+    StorageFullError
+        There is no room for the arrays on the disk.
 
     Examples
     --------
@@ -77,7 +83,14 @@ class Trainer:
     'sha256'
     """
 
-    def __init__(self, spec: TrainingSpec, data: TrainingData, *, resume: bytes | None = None) -> None:
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        data: TrainingData,
+        *,
+        resume: bytes | None = None,
+        scratch: Scratch = IN_MEMORY,
+    ) -> None:
         classes = None if data.classes is None else len(data.classes)
         self._spec = spec
         self._data = data
@@ -89,12 +102,13 @@ class Trainer:
         validation_loss = self._validation_loss = build_loss(plain, self._loss_name, len(names))
         own = spec.model.own_parts
         seeds = [member_seed(spec.seed, number) for number in range(spec.model.members)]
-        parts = [split(data, spec.validation_fraction, seed=seed if own else spec.seed) for seed in seeds]
+        of_parts = seeds if own else seeds[:1]
+        parts = [split(data, spec.validation_fraction, seed=seed, scratch=scratch) for seed in of_parts]
         # What all networks see: of parts of their own every row, as most of them train on it
         whole = Split(np.arange(len(data.y)), np.arange(0)) if own else parts[0]
         encoders = fit_encoders(spec, data, whole.train)
         networks = [build_network(spec, encoders.width, output_units(loss, classes)) for _ in seeds]
-        rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes))
+        rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes), scratch)
         check_inputs(data, whole, rows, networks[0])
         scales = [1.0] if rows.target_scaling is None else rows.target_scaling.scale.tolist()
         self._target_scales = dict(zip(names, scales, strict=True))
@@ -108,8 +122,9 @@ class Trainer:
                 validation_loss=validation_loss,
                 seed=seed,
                 target_scales=self._target_scales,
+                scratch=scratch,
             )
-            for network, seed, part in zip(networks, seeds, parts, strict=True)
+            for network, seed, part in zip(networks, seeds, parts if own else parts * len(seeds), strict=True)
         ]
         self._running_s = 0.0
         self._started_s: float | None = None
@@ -235,7 +250,7 @@ class Trainer:
             metrics=together([member.metrics for member in members]),
             buffers={name: array for name, array in tensors.items() if name in buffers},
         )
-        if len(members) == 1 or not len(self._rows.x_validation):
+        if len(members) == 1 or not self._rows.validation_rows:
             return model  # of parts of their own the mean of what each says of rows that it has not seen
         figures = validation_of_mean(model, self._rows, self._validation_loss, self._target_scales)
         return replace(model, metrics=replace(model.metrics, validation=figures))
