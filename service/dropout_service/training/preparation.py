@@ -70,7 +70,9 @@ class PreparedData:
             rows = part if self.held_out is None else self.held_out[part]
             yield self.x_validation[rows], self.y_validation[rows], self.weights_validation[part]
 
-    def of_parts(self, parts: Split, weights: tuple[NDArray[np.float64], NDArray[np.float64]]) -> PreparedData:
+    def of_parts(
+        self, parts: Split, weights: tuple[NDArray[np.float64], NDArray[np.float64]], scratch: Scratch = IN_MEMORY
+    ) -> PreparedData:
         """Return the same with other parts of the rows of ``x``: a validation part of its own beside all rows.
 
         Parameters
@@ -79,17 +81,20 @@ class PreparedData:
             Numbers of the rows to train and to validate on.
         weights
             Of both parts, see ``row_weights``.
+        scratch
+            Keeps the weights.
         """
         of_all = self.weights
         if weights[0].size:
-            of_all = np.zeros(len(self.x))
+            of_all = scratch.empty(len(self.x), np.float64)
+            of_all[:] = 0
             of_all[parts.train] = weights[0]
         return replace(
             self,
             x_validation=self.x,
             y_validation=self.y,
             weights=of_all,
-            weights_validation=weights[1],
+            weights_validation=scratch.keep(weights[1]),
             held_out=parts.validation,
         )
 
@@ -146,7 +151,7 @@ def prepare(
         _targets(data, parts.validation, target, scratch),
         encoders,
         target,
-        *row_weights(spec, data, *parts),
+        *map(scratch.keep, row_weights(spec, data, *parts)),
     )
 
 

@@ -116,7 +116,7 @@ class Trainer:
             Member(
                 spec,
                 network,
-                rows.of_parts(part, row_weights(spec, data, *part)) if own else rows,
+                rows.of_parts(part, row_weights(spec, data, *part), scratch) if own else rows,
                 part.train if own else None,
                 loss=loss,
                 validation_loss=validation_loss,
