@@ -10,6 +10,7 @@ import errno
 import math
 import mmap
 import os
+import sys
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -57,7 +58,7 @@ class Scratch:
             return np.empty(shape, dtype, order)
         try:
             with TemporaryFile(dir=self.folder) as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+                _reserve(file.fileno(), size)
                 content = mmap.mmap(file.fileno(), size)
         except OSError as error:
             if error.errno == errno.ENOMEM:
@@ -76,3 +77,11 @@ class Scratch:
 
 IN_MEMORY: Final = Scratch()
 """Makes every array in memory."""
+
+
+def _reserve(descriptor: int, size_bytes: int) -> None:
+    """Give a file its size, and its blocks where the system can: a page without room for it would end the process."""
+    if sys.platform == "darwin":
+        os.ftruncate(descriptor, size_bytes)
+    else:
+        os.posix_fallocate(descriptor, 0, size_bytes)
