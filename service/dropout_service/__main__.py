@@ -170,6 +170,7 @@ def _dispatch_config(settings: Settings) -> DispatchConfig:
         checkpoint_s=settings.checkpoint_s,
         shutdown_grace_s=float(settings.shutdown_timeout_s),
         memory_limit_bytes=settings.job_memory_bytes,
+        array_bytes=settings.job_array_bytes,
         kernel_cache_dir=settings.kernel_cache_dir,
         presence_dir=str(settings.data_dir / "dispatchers"),
         scratch_dir=str(settings.data_dir),

@@ -7,7 +7,6 @@ a scratch file, ``fsync``, an atomic rename, and ``fsync`` of the folders.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import tempfile
@@ -21,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
-from dropout_service.errors import NotFoundError, StorageFullError, UnavailableError, without_paths
+from dropout_service.errors import NotFoundError, UnavailableError, without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -34,7 +33,6 @@ _SCRATCH = ".scratch"
 _SCRATCH_LIFETIME_S = 24 * 3600.0
 _RACES = 8
 _CHUNK_BYTES = 1 << 20
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +62,11 @@ class BlobStore:
         with _failing(f"cannot open the blob store {url}"):
             self._store, self._root = _connect(url)
             if self._root is not None:
-                self._scratch_dir = self._root / _SCRATCH
-                self._scratch_dir.mkdir(exist_ok=True)
-                _sweep(self._scratch_dir)
+                self.scratch_dir = self._root / _SCRATCH
+                self.scratch_dir.mkdir(exist_ok=True)
+                _sweep(self.scratch_dir)
             else:
-                self._scratch_dir = Path(scratch_dir or tempfile.gettempdir())
+                self.scratch_dir = Path(scratch_dir or tempfile.gettempdir())
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Store ``data`` under ``key``, in place of what was there.
@@ -117,7 +115,7 @@ class BlobStore:
             The disk does not do as it should.
         """
         with _failing("cannot write a scratch file"):
-            file = tempfile.NamedTemporaryFile(dir=self._scratch_dir, delete=False)  # noqa: SIM115 - closed below
+            file = tempfile.NamedTemporaryFile(dir=self.scratch_dir, delete=False)  # noqa: SIM115 - closed below
             try:
                 yield file
             finally:
@@ -306,7 +304,7 @@ def _failing(what: str) -> Generator[None]:
     """Turn a failure of the disk or of the object store into an error that says what could not be done."""
     try:
         yield
-    except (OSError, BaseError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        full = isinstance(error, OSError) and error.errno in _FULL
-        raise (StorageFullError if full else UnavailableError)(f"{what}: {without_paths(reason)}") from error
+    except OSError as error:
+        raise UnavailableError.of_disk(what, error) from error
+    except BaseError as error:
+        raise UnavailableError(f"{what}: {without_paths(str(error).splitlines()[0])}") from error

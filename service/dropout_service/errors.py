@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -193,6 +194,13 @@ class UnavailableError(ServiceError):
 
     code = "unavailable"
     retry_after_s = 5
+
+    @staticmethod
+    def of_disk(what: str, error: OSError) -> UnavailableError:
+        """Build the error for a disk that fails, or is full, from what could not be done."""
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        reason = without_paths(error.strerror or str(error).splitlines()[0])
+        return (StorageFullError if full else UnavailableError)(f"{what}: {reason}")
 
 
 class OverloadedError(UnavailableError):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dropout_service.budgets import Budgets
+from dropout_service.dispatch.config import ARRAY_BYTES
 from dropout_service.jobs.job import MIN_MEMORY_BYTES
 from dropout_service.kernels.runtime import cpus
 
@@ -250,7 +251,13 @@ class Settings(BaseSettings):
     job_memory_bytes: int | None = Field(
         default=None,
         ge=MIN_MEMORY_BYTES,
-        description="Address space of one training process, at least 1 GB. Default: no limit.",
+        description="Memory of one training process, at least 1 GB; mapped files do not count. Default: no limit.",
+    )
+    job_array_bytes: int = Field(
+        default=ARRAY_BYTES,
+        ge=0,
+        description="Largest array of a training in its memory, such as the values of the table or what the network "
+        "reads of them; a larger one is in a file on the disk that is mapped. Default: 64 MiB.",
     )
     drain_s: float = Field(
         default=0.0,

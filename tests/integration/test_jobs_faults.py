@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -314,6 +315,38 @@ def test_a_training_that_needs_more_memory_than_its_job_may_have_fails_and_says_
     assert "max_memory_bytes" in job.failure.hint
     (attempt,) = alone.jobs.attempts(job.id)
     assert (attempt.reason, attempt.message) == ("out_of_memory", job.failure.message)
+
+
+def test_a_table_larger_than_its_memory_is_trained_on_and_its_files_are_gone_afterwards(alone: Service):
+    """Of values and features together three times what the process may have, and of the values alone twice."""
+    limit_bytes = 440_000_000  # of which 300 go to what is there without any data
+    table, file = np.random.default_rng(0).integers(0, 3, (200_000, 560), np.uint8), io.BytesIO()
+    np.save(file, table)
+    dataset = DatasetRegistry(alone.database, alone.blobs).add_content(file.getbuffer())
+    spec = alone.spec(
+        task="regression", data={"dataset": dataset.id}, model={"hidden": [16]}, epochs=1, batch_size=1024
+    )
+    assert table.size * np.dtype(np.float64).itemsize > 2 * limit_bytes
+    room = shutil.disk_usage(alone.blobs.scratch_dir).used
+    with alone.dispatcher(memory_limit_bytes=limit_bytes):
+        assert alone.ended(alone.jobs.submit(spec).id).stop_reason == "completed"
+    assert list(alone.blobs.scratch_dir.iterdir()) == []
+    assert shutil.disk_usage(alone.blobs.scratch_dir).used < room + table.nbytes
+
+
+def test_a_killed_training_on_mapped_files_goes_on_to_the_same_weights(
+    alone: Service, undisturbed: tuple[str, list[dict[str, Any]]]
+):
+    """Its attempt maps every array; when it is killed its files go with it, which have no names."""
+    with alone.dispatcher(array_bytes=0) as process:
+        job_id = alone.submit()
+        wait_for(lambda: alone.jobs.get(job_id).checkpoints, "a checkpoint")
+        (victim,) = attempts(process)
+        mapped = [one.path for one in victim.memory_maps() if str(alone.blobs.scratch_dir) in one.path]
+        victim.kill()
+        assert alone.result(job_id) == undisturbed
+    assert mapped
+    assert list(alone.blobs.scratch_dir.iterdir()) == []
 
 
 def bounded_user() -> list[str]:

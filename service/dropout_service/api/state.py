@@ -34,7 +34,7 @@ class Limits:
     kernel_threads
         Threads of one dropout computation; ``None`` for one for each core.
     job_memory_bytes
-        Address space of a training process; ``None`` for no limit.
+        Memory of a training process; ``None`` for no limit.
     budgets
         What one request may allocate and compute.
     """

@@ -51,6 +51,7 @@ class _DataVersion:
 
     def __init__(self, engine: Engine) -> None:
         self._connection = engine.raw_connection()
+        self._connection.detach()  # its own from here on: a pool that is disposed of would leave it open
         self._version = -1
 
     def changed(self) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.npy import read_npy_header
+from dropout_service.scratch import IN_MEMORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.budgets import Budgets
+    from dropout_service.scratch import Scratch
 
 __all__ = ["MAX_LABEL_CHARS", "NpzContent", "npz_bytes", "open_npy", "read_npz"]
 
@@ -68,7 +70,7 @@ def open_npy(path: Path, budgets: Budgets | None = None) -> NDArray[np.generic]:
     return np.memmap(path, header.dtype, "r", header.size_bytes, header.shape, "F" if header.order == "F" else "C")
 
 
-def read_npz(path: Path, budgets: Budgets | None = None) -> NpzContent:
+def read_npz(path: Path, budgets: Budgets | None = None, scratch: Scratch = IN_MEMORY) -> NpzContent:
     """Read the arrays ``x``, ``y`` and ``feature_names`` of an npz.
 
     Parameters
@@ -78,6 +80,8 @@ def read_npz(path: Path, budgets: Budgets | None = None) -> NpzContent:
     budgets
         Bounds of the arrays together, unpacked: a small zip file can declare terabytes. ``None`` for what was found
         acceptable before.
+    scratch
+        Makes the arrays.
 
     Raises
     ------
@@ -93,11 +97,10 @@ def read_npz(path: Path, budgets: Budgets | None = None) -> NpzContent:
             if budgets is not None:
                 unpacked = sum(info.file_size for info in members.values())
                 budgets.check("npz_bytes", unpacked, remedy="an npy or csv dataset is not read into memory")
-            x = _read_member(archive, members["x"], "x", budgets)
-            y = _read_member(archive, members["y"], "y")
-            names = (
-                _read_member(archive, members["feature_names"], "feature_names") if "feature_names" in members else None
-            )
+            x = _read_member(archive, members["x"], "x", scratch, budgets)
+            y = _read_member(archive, members["y"], "y", scratch)
+            named = members.get("feature_names")
+            names = None if named is None else _read_member(archive, named, "feature_names", scratch)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise InvalidInputError(f"the npz (a zip file) cannot be read: {error}") from error
     _check_numeric("`x`", x.shape, x.dtype, dimensions=2)
@@ -136,7 +139,7 @@ def _check_members(members: dict[str, zipfile.ZipInfo]) -> None:
 
 
 def _read_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, budgets: Budgets | None = None
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, scratch: Scratch, budgets: Budgets | None = None
 ) -> NDArray[np.generic]:
     """Read an array; where there are budgets, it is a table with one column more."""
     with archive.open(info) as file:
@@ -144,10 +147,10 @@ def _read_member(
         _check_size(f"`{name}`", header.shape, header.dtype, info.file_size - header.size_bytes)
         if budgets is not None and len(header.shape) == 2:  # noqa: PLR2004 - rows and columns
             budgets.check("columns", header.shape[1] + 1)
-        content = bytearray(info.file_size - header.size_bytes)
+        content = scratch.empty(info.file_size - header.size_bytes, np.uint8)
         at = 0
         while chunk := file.read(_CHUNK_BYTES):
-            content[at : at + len(chunk)] = chunk
+            content[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
             at += len(chunk)
     if at != len(content):
         raise EOFError(f"`{name}` is cut short")

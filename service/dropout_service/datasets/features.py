@@ -9,6 +9,7 @@ import numpy as np
 from dropout_service.datasets.cell_arrays import first_fault, labels, numbers, seconds
 from dropout_service.datasets.cells import PLAIN, TRUTH
 from dropout_service.errors import InvalidInputError
+from dropout_service.training.blocks import slices
 from dropout_service.training.columns.cells import as_label, as_seconds
 
 if TYPE_CHECKING:
@@ -83,16 +84,28 @@ class RawFeature:
         codes = [np.nan if np.isnan(value) else self._place(as_label(value)) for value in distinct.tolist()]
         return np.array(codes)[inverse]
 
-    def classes(self, values: NDArray[np.float64]) -> tuple[NDArray[np.int64], tuple[Label, ...]]:
-        """Replace values by indices of the sorted classes; a class keeps the type that it has in the table."""
+    def classes(self, values: NDArray[np.float64], *, out: NDArray[np.int64]) -> tuple[Label, ...]:
+        """Return the classes in sorted order, each with the type that it has in the table.
+
+        Parameters
+        ----------
+        values
+            Values of the target, none of them missing, shape (rows,).
+        out
+            Where the index of each value's class is written, shape (rows,).
+        """
         if self.has_labels:
             order = sorted(range(len(self.labels)), key=self.labels.__getitem__)
             places = np.empty(len(order), np.int64)
             places[order] = np.arange(len(order))
-            return places[values.astype(np.intp)], tuple(self.labels[place] for place in order)
-        distinct, indices = np.unique(values, return_inverse=True)
+            for part in slices(len(values)):
+                out[part] = places[values[part].astype(np.intp)]
+            return tuple(self.labels[place] for place in order)
+        distinct = np.unique(np.concatenate([np.unique(values[part]) for part in slices(len(values))]))
+        for part in slices(len(values)):
+            out[part] = np.searchsorted(distinct, values[part])
         kind = {"boolean": bool, "integer": int}.get(self.column.type, float)
-        return indices.astype(np.int64), tuple(kind(value) for value in distinct.tolist())
+        return tuple(kind(value) for value in distinct.tolist())
 
     def _of_texts(self, cells: Cells) -> NDArray[np.float64]:
         distinct, codes = labels(cells)

@@ -9,6 +9,7 @@ import numpy as np
 from dropout_service.datasets.choice import choose
 from dropout_service.datasets.dataset import FORMATS
 from dropout_service.errors import InvalidInputError
+from dropout_service.scratch import IN_MEMORY
 from dropout_service.training.check import check_size, check_spec
 from dropout_service.training.data import TrainingData
 from dropout_service.training.networks import build_loss, output_units, resolve_loss
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dropout_service.blobs import BlobStore
     from dropout_service.budgets import Budgets
     from dropout_service.datasets.dataset import Dataset, TableSchema
+    from dropout_service.scratch import Scratch
     from dropout_service.training.spec import TrainingSpec
 
 
@@ -50,7 +52,9 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
     check_size(spec, inputs=choice.width, outputs=outputs, rows=schema.rows, budgets=budgets)
 
 
-def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -> TrainingData:
+def load_training_data(
+    dataset: Dataset, blobs: BlobStore, spec: TrainingSpec, scratch: Scratch = IN_MEMORY
+) -> TrainingData:
     """Read the columns that the spec chooses, of the rows whose target has a value.
 
     Parameters
@@ -59,6 +63,8 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
         What to read, and where its content is.
     spec
         As ``resolve`` returned it; a feature of which its `columns` say nothing is a number.
+    scratch
+        Makes the arrays.
 
     Raises
     ------
@@ -66,38 +72,32 @@ def load_training_data(dataset: Dataset, blobs: BlobStore, spec: TrainingSpec) -
         As ``check``; or a cell of a date that is none.
     NotFoundError
         The content of the dataset has been deleted.
+    StorageFullError
+        There is no room for the arrays on the disk.
     """
     check_readable(dataset)
     choice = choose(dataset.schema, spec)
     # PyArrow takes a third of a second and 40 MB, which whoever only checks need not pay.
     from dropout_service.datasets.reading import read_columns  # noqa: PLC0415 - as said
 
-    others = choice.targets[1:]
     with blobs.as_file(dataset.blob_key) as path:
-        x, values, features, target = read_columns(path, dataset, choice)
-    if any(column.missing for column in choice.targets):
-        targets = slice(len(choice.features), len(choice.features) + len(others))
-        there = ~np.isnan(values) & ~np.isnan(x[:, targets]).any(axis=1)
-        x, values = x[there], values[there]
-    if spec.task == "regression":
-        y, classes = values, None
-        if others:
-            y = np.column_stack([y, x[:, len(choice.features) : len(choice.features) + len(others)]])
+        raw = read_columns(path, dataset, choice, scratch)
+    first = raw.targets[:, 0]
+    if spec.task == "classification":
+        codes = scratch.empty(len(first), np.int64)
+        y, classes = codes, raw.target.classes(first, out=codes)
     else:
-        y, classes = target.classes(values)
-    weights = x[:, -1].copy() if choice.weights else None
-    if x.shape[1] > len(choice.features):
-        x = np.ascontiguousarray(x[:, : len(choice.features)])
+        y, classes = (first if len(choice.targets) == 1 else raw.targets), None
     names = tuple(column.name for column in choice.targets)
     return TrainingData(
-        x=x,
+        x=raw.x,
         y=y,
         feature_names=tuple(column.name for column in choice.features),
         target_name=", ".join(names),
         classes=classes,
-        labels={feature.column.name: feature.labels for feature in features if feature.has_labels},
-        target_names=names if others else None,
-        weights=weights,
+        labels={feature.column.name: feature.labels for feature in raw.features if feature.has_labels},
+        target_names=names if len(names) > 1 else None,
+        weights=raw.weights,
     )
 
 

@@ -26,6 +26,7 @@ from dropout_service.jobs.job import Phase, StopReason
 from dropout_service.jobs.lifecycle import UNAVAILABLE
 from dropout_service.jobs.sql import SqlJobStore
 from dropout_service.models.registry import ModelRegistry
+from dropout_service.scratch import Scratch
 from dropout_service.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class _Run:
         self._stop = stop
         self._trainer: Trainer | None = None
         self._checkpoints = Checkpoints(parts.blobs, job)
+        self._scratch = Scratch(parts.blobs.scratch_dir, config.array_bytes)
         self._checkpoint_s = config.checkpoint_s
         self._checkpoint_due = time.monotonic() + config.checkpoint_s
         self._reporter = Reporter(
@@ -155,7 +157,7 @@ class _Run:
         spec = self._job.training
         set_threads(spec.threads)
         dataset = _insist(self._attempt, lambda: self._parts.datasets.get(spec.data.dataset or ""))
-        data = self._patiently(lambda: load_training_data(dataset, self._parts.blobs, spec))
+        data = self._patiently(lambda: load_training_data(dataset, self._parts.blobs, spec, self._scratch))
         return self._resumed(data)
 
     def _resumed(self, data: TrainingData) -> Trainer:
@@ -164,14 +166,13 @@ class _Run:
         The one before is as good, and so is the start: it only takes longer to the same weights. One that stays out of
         reach counts as damaged only if the store gives another; otherwise it is the store that is away.
         """
-        spec, faults = self._job.training, dict[str, str]()
+        faults = dict[str, str]()
         away: UnavailableError | None = None
         restored: Restored | None = None
         for key in self._job.checkpoints:
-            read = partial(self._parts.blobs.get, key)
+            resumed = partial(self._trainer_of, data, key)
             try:
-                state = self._patiently(read) if away is None else read()
-                trainer, source = Trainer(spec, data, resume=state), "the checkpoint before"
+                trainer, source = self._patiently(resumed) if away is None else resumed(), "the checkpoint before"
                 restored = Restored(trainer.epochs_done, trainer.step)
                 break
             except (NotFoundError, InvalidInputError) as error:
@@ -182,7 +183,7 @@ class _Run:
         else:
             if away is not None:
                 raise away
-            trainer, source = Trainer(spec, data), "the start"
+            trainer, source = self._patiently(lambda: self._trainer_of(data)), "the start"
         if faults:
             logger.warning("job %s: resumes from %s: %s", self._job.id, source, faults)
             message = f"the latest checkpoint cannot be read ({next(iter(faults.values()))}); resumed from {source}"
@@ -190,6 +191,10 @@ class _Run:
         if restored is not None:
             self._reporter.restored(restored)
         return trainer
+
+    def _trainer_of(self, data: TrainingData, checkpoint: str | None = None) -> Trainer:
+        state = None if checkpoint is None else self._parts.blobs.get(checkpoint)
+        return Trainer(self._job.training, data, resume=state, scratch=self._scratch)
 
     def _train(self, trainer: Trainer) -> None:
         started = time.monotonic()

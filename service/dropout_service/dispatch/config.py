@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-__all__ = ["LOG_FORMAT", "MESSAGE_BYTES", "DispatchConfig"]
+__all__ = ["ARRAY_BYTES", "LOG_FORMAT", "MESSAGE_BYTES", "DispatchConfig"]
+
+ARRAY_BYTES = 1 << 26
+"""A larger array of a training is in a mapped file, unless a setting says otherwise."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MESSAGE_BYTES = 65_536
@@ -37,7 +40,9 @@ class DispatchConfig:
     sweep_s
         Time between two looks for blobs that belong to nothing.
     memory_limit_bytes
-        Address space of one attempt; ``None`` for no limit.
+        Memory of one attempt, without what it maps of files; ``None`` for no limit.
+    array_bytes
+        The largest array of a training in memory; a larger one is in a mapped file.
     presence_dir
         Folder on this machine by which its dispatchers know that another one is gone; with ``None`` they wait until
         its leases run out.
@@ -60,6 +65,7 @@ class DispatchConfig:
     poll_s: float = 0.05
     sweep_s: float = 3600.0
     memory_limit_bytes: int | None = None
+    array_bytes: int = ARRAY_BYTES
     presence_dir: str | None = None
     kernel_cache_dir: str | None = None
     scratch_dir: str | None = None

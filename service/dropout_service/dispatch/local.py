@@ -112,7 +112,8 @@ class LocalEngine:
         self._ready = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = ours
-        environment = {**os.environ, **SINGLE_THREADED}
+        # PyArrow's own allocator begins with a GiB, which would count as memory of the attempt
+        environment = {**os.environ, **SINGLE_THREADED, "ARROW_DEFAULT_MEMORY_POOL": "system"}
         with theirs:
             command = [sys.executable, "-m", "dropout_service.dispatch.forkserver"]
             self._forkserver = subprocess.Popen(  # noqa: S603 - our own interpreter and module

@@ -81,11 +81,14 @@ def die_with_parent(with_signal: signal.Signals, parent_pid: int) -> None:
 
 
 def limit_memory(limit_bytes: int | None) -> None:
-    """Bound the address space of this process, unless it is bound more narrowly; let no crash write a core file."""
+    """Bound the memory of this process, unless it is bound more narrowly; let no crash write a core file.
+
+    That is what it may write to and has no file behind it (Linux 4.7 and later): files that are mapped do not count.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    present, _ = resource.getrlimit(resource.RLIMIT_AS)
+    present, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if limit_bytes is not None and (present == resource.RLIM_INFINITY or limit_bytes < present):
-        resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
 
 
 def oom_kills() -> int:

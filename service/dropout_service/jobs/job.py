@@ -52,9 +52,9 @@ MOST_ATTEMPTS = 20
 MOST_PRIORITY = 100
 """Priorities lie between this and its negative."""
 MIN_MEMORY_BYTES = 1_000_000_000
-"""Least address space that a job may be bound to: without any data a training process has 0.75 GB of it."""
+"""Least memory that a job may be bound to: without any data a training process has 0.3 GB."""
 THREAD_BYTES = 100_000_000
-"""Address space that each thread beyond the first takes for its stack and the buffers of BLAS."""
+"""Memory that each thread beyond the first may take for its stack and the buffers of BLAS."""
 
 
 class JobStatus(StrEnum):
@@ -163,7 +163,7 @@ class RunOptions:
     priority
         The job with the highest is claimed first; among equals the oldest.
     max_memory_bytes
-        Address space of an attempt; ``None`` for as much as the service grants.
+        Memory of an attempt, mapped files not counted; ``None`` for as much as the service grants.
     max_attempts
         Attempts that may die in a row without a new checkpoint.
     """

@@ -118,9 +118,17 @@ class Network:
         """
         return self._reader.find_fault(x)
 
-    def fit(self, x: Floats) -> None:
-        """Let a layer take what it has to know of all training rows, such as quantiles, into its buffers."""
-        self._reader.fit(x)
+    def fit(self, x: Floats, rows: NDArray[np.intp] | None = None) -> None:
+        """Let a layer take what it has to know of all training rows, such as quantiles, into its buffers.
+
+        Parameters
+        ----------
+        x
+            Shape (rows, inputs); it is looked at a column at a time.
+        rows
+            Numbers of the training rows; ``None``: all.
+        """
+        self._reader.fit(lambda column: x[:, column] if rows is None else x[rows, column])
 
     def forward(self, x: Floats, mode: Mode = EVALUATION, *, differentiable: bool = False) -> Floats:
         """Return the outputs of ``x``.

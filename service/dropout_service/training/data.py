@@ -24,8 +24,8 @@ class TrainingData:
     Parameters
     ----------
     x
-        Features, shape (rows, features), float64, C-contiguous: raw values of ``training.columns.RawColumn``, which
-        are NaN where a cell has none.
+        Features, shape (rows, features), float64, in any order of memory: raw values of ``training.columns.RawColumn``,
+        which are NaN where a cell has none.
     y
         Targets, shape (rows,): float64 values of a regression, or int64 class indices. Of several targets the shape is
         (rows, targets).

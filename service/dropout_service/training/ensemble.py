@@ -71,13 +71,10 @@ def validation_of_mean(
         The unit of each target, by its name.
     """
     networks = list(model.networks())
-    x, weights = rows.x_validation, rows.weights_validation
-    weight = float(weights.sum()) if weights.size else None
+    weight = float(rows.weights_validation.sum()) if rows.weights_validation.size else None
     sums = loss.sums
-    for begin in range(0, len(x), EVALUATION_ROWS):
-        part = slice(begin, begin + EVALUATION_ROWS)
-        passes = (network.forward(x[part]) for network in networks)
-        y, factors = rows.y_validation[part], weights[part]
+    for x, y, factors in rows.validation_blocks(EVALUATION_ROWS):
+        passes = (network.forward(x) for network in networks)
         if loss.task == "classification":
             probabilities = model.head.figures(passes, sampled=False)["probabilities"]
             surprise = -np.log(np.maximum(probabilities[np.arange(len(y)), y], np.finfo(np.float64).tiny))
@@ -86,7 +83,7 @@ def validation_of_mean(
         else:
             outputs = np.stack([one.astype(np.float64) for one in passes]).mean(axis=0)
             loss(np.asarray(outputs), y.reshape(len(y), -1).astype(np.float64), np.empty_like(outputs), sums, factors)
-    return summarize(loss.task, sums.tolist(), len(x), target_scales=target_scales, weight=weight)
+    return summarize(loss.task, sums.tolist(), rows.validation_rows, target_scales=target_scales, weight=weight)
 
 
 def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -10,9 +10,12 @@ import numpy as np
 from pydantic import BaseModel
 
 from dropout_service.kernels.codegen.keystream import GENERATOR
+from dropout_service.training.blocks import slices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from dropout_service.training.data import TrainingData
     from dropout_service.training.plan import MemberPlan
@@ -61,6 +64,22 @@ def _said(spec: TrainingSpec) -> dict[str, Any]:
     return {name: value for name, value in _meaning(spec).items() if name not in _FREE}
 
 
+def _parts(data: TrainingData) -> Iterator[bytes | memoryview]:
+    """Yield all that is in the data as bytes, arrays row by row."""
+    yield repr((data.x.shape, data.y.dtype.name, data.classes)).encode()
+    yield from _bytes_of(data.x)
+    yield from _bytes_of(data.y)
+    if data.labels:
+        yield repr(data.texts).encode()
+    if data.weights is not None:
+        yield from _bytes_of(data.weights)
+
+
+def _bytes_of(array: NDArray[Any]) -> Iterator[memoryview]:
+    for part in slices(len(array)):
+        yield np.ascontiguousarray(array[part]).data
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What decides the numbers of a training.
@@ -88,14 +107,9 @@ class Identity:
         content = hashlib.sha256()
         whole = hashlib.sha256(spec.model_dump_json(include=_OF_0_1).encode())
         whole.update(GENERATOR.encode())
-        for digest in (content, whole):
-            digest.update(repr((data.x.shape, data.y.dtype.name, data.classes)).encode())
-            digest.update(np.ascontiguousarray(data.x).data)
-            digest.update(np.ascontiguousarray(data.y).data)
-            if data.labels:
-                digest.update(repr(data.texts).encode())
-            if data.weights is not None:
-                digest.update(np.ascontiguousarray(data.weights).data)
+        for part in _parts(data):
+            content.update(part)
+            whole.update(part)
         said = _said(spec)
         if members is not None:
             said["members"] = [[_said(member.spec), member.rows_digest] for member in members]

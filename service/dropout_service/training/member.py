@@ -14,6 +14,7 @@ from dropout_service.nn.losses import UNWEIGHTED
 from dropout_service.nn.network import dropouts
 from dropout_service.nn.step_plan import StepPlan
 from dropout_service.nn.stepping import make_steps
+from dropout_service.scratch import IN_MEMORY
 from dropout_service.training.checkpoint import Position
 from dropout_service.training.metrics import EpochMetrics, summarize
 from dropout_service.training.networks import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from dropout_service.nn.losses import Loss
     from dropout_service.nn.network import Network
+    from dropout_service.scratch import Scratch
     from dropout_service.training.preparation import PreparedData
     from dropout_service.training.spec import TrainingSpec
 
@@ -56,6 +58,8 @@ class Member:
         What is minimised, and what is reported of the validation part.
     target_scales
         The unit of each target, by its name.
+    scratch
+        Makes the order of the rows.
     """
 
     def __init__(
@@ -68,39 +72,36 @@ class Member:
         loss: Loss,
         validation_loss: Loss,
         target_scales: Mapping[str, float],
+        scratch: Scratch = IN_MEMORY,
     ) -> None:
         self._spec, self._rows = spec, rows
         self._validation_loss, self._target_scales = validation_loss, target_scales
         self.network = network
         network.initialize(spec.model.initializer, seed=spec.seed)
-        self._chosen = np.arange(len(rows.x)) if chosen is None else chosen
-        network.fit(rows.x if chosen is None else rows.x[chosen])
+        self._chosen = chosen
+        self._order = scratch.empty(len(rows.x) if chosen is None else chosen.size, np.int64)
+        network.fit(rows.x, chosen)
         self._optimizer = build_optimizer(spec, network)
         self._state = {"params": network.parameters.values, "buffers": network.buffers.values}
         self._best = {
             name: np.zeros_like(values if spec.early_stopping else np.empty(0)) for name, values in self._state.items()
         }
-        y, self._y_validation = (
-            part if loss.task == "classification" else part.reshape(len(part), loss.head.targets)
-            for part in (rows.y, rows.y_validation)
-        )
-        self._batch_rows = min(spec.batch_size, len(self._chosen))
-        self.steps_per_epoch = math.ceil(len(self._chosen) / self._batch_rows)
+        self._batch_rows = min(spec.batch_size, self._order.size)
+        self.steps_per_epoch = math.ceil(self._order.size / self._batch_rows)
         self._schedule = build_schedule(spec, self.steps_per_epoch)
         self._rate_schedules = build_rate_schedules(spec, network)
         plan = StepPlan(
             rows.x,
-            y,
+            rows.y if loss.task == "classification" else rows.y.reshape(len(rows.y), loss.head.targets),
             rows.weights,
             batch_rows=self._batch_rows,
-            training_rows=len(self._chosen),
+            training_rows=self._order.size,
             seed=spec.seed,
             scheduled=[dropout for dropout, _ in self._rate_schedules],
             clip_norm=spec.clip_norm,
             max_norm=spec.max_norm,
         )
         self._steps = make_steps(network, loss, self._optimizer, plan)
-        self._order = np.arange(0)
         self._unused_grad = np.empty((EVALUATION_ROWS, network.layers[-1].units), np.float32)
         self._empty_sums = loss.sums
         self.position = Position(sums=loss.sums)
@@ -208,7 +209,7 @@ class Member:
         for dropout, schedule in self._rate_schedules:
             dropout.rate = schedule(time)
         input_rate, *rates = (0.0 if dropout is None else dropout.rate for dropout in dropouts(self.network.layers))
-        seen = min(position.batch * self._batch_rows, len(self._chosen))
+        seen = min(position.batch * self._batch_rows, self._order.size)
         metrics = EpochMetrics(
             epoch=position.epoch + 1,
             epochs=spec.epochs,
@@ -217,7 +218,7 @@ class Member:
             train=self._summary(
                 position.sums, seen, self._rows.weights[self._order[:seen]] if self._rows.weights.size else UNWEIGHTED
             ),
-            validation=self._validate() if len(self._rows.x_validation) else None,
+            validation=self._validate() if self._rows.validation_rows else None,
             best_epoch=None,
             dropout_rates=tuple(rates),
             input_dropout_rate=input_rate,
@@ -244,7 +245,8 @@ class Member:
 
     def _shuffle(self) -> None:
         offset = stream(Purpose.SHUFFLE, step=self.position.epoch)
-        self._order = self._chosen[permutation(len(self._chosen), seed=self._spec.seed, offset=offset)]
+        places = permutation(self._order.size, seed=self._spec.seed, offset=offset)
+        self._order[:] = places if self._chosen is None else self._chosen[places]
 
     def _time_epochs(self, batch: int) -> float:
         """Return the training time at which a mini-batch (from 0) of the epoch under way begins."""
@@ -261,16 +263,16 @@ class Member:
 
     def _validate(self) -> dict[str, float]:
         """Return the metrics of the validation part, in evaluation mode."""
-        x, y, weights = self._rows.x_validation, self._y_validation, self._rows.weights_validation
-        sums = self._validation_loss.sums
-        for begin in range(0, len(x), EVALUATION_ROWS):
-            part = slice(begin, begin + EVALUATION_ROWS)
+        rows, loss = self._rows, self._validation_loss
+        sums = loss.sums
+        for x, y, weights in rows.validation_blocks(EVALUATION_ROWS):
             with np.errstate(all="ignore"):
-                outputs = self.network.forward(x[part])
-            self._validation_loss(outputs, y[part], self._unused_grad[: len(outputs)], sums, weights[part])
+                outputs = self.network.forward(x)
+            targets = y if loss.task == "classification" else y.reshape(len(y), loss.head.targets)
+            loss(outputs, targets, self._unused_grad[: len(outputs)], sums, weights)
         if not math.isfinite(sums[0]):
             raise self._diverged("the validation loss")
-        return self._summary(sums, len(x), weights)
+        return self._summary(sums, rows.validation_rows, rows.weights_validation)
 
     def _summary(self, sums: NDArray[np.float64], rows: int, weights: NDArray[np.float64]) -> dict[str, float]:
         weight = float(weights.sum()) if weights.size else None

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropout_service.kernels.streams import Purpose, bits, stream
+from dropout_service.scratch import IN_MEMORY
 from dropout_service.training.split import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dropout_service.scratch import Scratch
     from dropout_service.training.data import TrainingData
     from dropout_service.training.spec import TrainingSpec
     from dropout_service.training.split import Split
@@ -46,8 +48,15 @@ class MemberPlan:
         return f"sha256:{digest.hexdigest()}"
 
 
-def plans_of_ensemble(spec: TrainingSpec, data: TrainingData) -> list[MemberPlan]:
+def plans_of_ensemble(spec: TrainingSpec, data: TrainingData, scratch: Scratch = IN_MEMORY) -> list[MemberPlan]:
     """Return the networks of a specification: they differ in their seeds, and in their rows where it says so.
+
+    Parameters
+    ----------
+    spec, data
+        The training.
+    scratch
+        Makes the numbers of their rows.
 
     Raises
     ------
@@ -56,9 +65,9 @@ def plans_of_ensemble(spec: TrainingSpec, data: TrainingData) -> list[MemberPlan
     """
     seeds = [member_seed(spec.seed, number) for number in range(spec.model.members)]
     if spec.model.own_parts:
-        parts = [split(data, spec.validation_fraction, seed=seed) for seed in seeds]
+        parts = [split(data, spec.validation_fraction, seed=seed, scratch=scratch) for seed in seeds]
     else:
-        parts = [split(data, spec.validation_fraction, seed=spec.seed)] * len(seeds)
+        parts = [split(data, spec.validation_fraction, seed=spec.seed, scratch=scratch)] * len(seeds)
     return [MemberPlan(spec.model_copy(update={"seed": seed}), part) for seed, part in zip(seeds, parts, strict=True)]
 
 

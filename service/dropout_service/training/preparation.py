@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.scratch import IN_MEMORY
+from dropout_service.training.blocks import RowBlocks, slices
 from dropout_service.training.columns import Encoders
 from dropout_service.training.standardization import Standardization
 from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from dropout_service.nn.network import Network
+    from dropout_service.scratch import Scratch
     from dropout_service.training.data import TrainingData
     from dropout_service.training.spec import TrainingSpec
     from dropout_service.training.split import Split
@@ -33,13 +38,15 @@ class PreparedData:
         Training part: encoded features (rows, width) float32; class indices int64 or values float32, (rows,), or
         (rows, targets).
     x_validation, y_validation
-        Validation part, possibly without rows.
+        RowBlocks among which the validation part is, possibly none.
     encoders
         What was applied to the features.
     target_scaling
         What was applied to the values of a regression.
     weights, weights_validation
-        Factors of the rows' losses, float64, see ``row_weights``; without elements where all are 1.
+        Factors of the losses of the rows of both parts, float64, see ``row_weights``; without elements where all are 1.
+    held_out
+        Numbers of the rows of ``x_validation`` that are validated on; ``None``: all.
     """
 
     x: NDArray[np.float32]
@@ -50,8 +57,22 @@ class PreparedData:
     target_scaling: Standardization | None
     weights: NDArray[np.float64]
     weights_validation: NDArray[np.float64]
+    held_out: NDArray[np.intp] | None = None
 
-    def of_parts(self, parts: Split, weights: tuple[NDArray[np.float64], NDArray[np.float64]]) -> PreparedData:
+    @property
+    def validation_rows(self) -> int:
+        """How many rows the validation part has."""
+        return len(self.x_validation) if self.held_out is None else self.held_out.size
+
+    def validation_blocks(self, most: int) -> Iterator[tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float64]]]:
+        """Yield features, targets and weights of at most so many rows of the validation part at a time."""
+        for part in slices(self.validation_rows, most):
+            rows = part if self.held_out is None else self.held_out[part]
+            yield self.x_validation[rows], self.y_validation[rows], self.weights_validation[part]
+
+    def of_parts(
+        self, parts: Split, weights: tuple[NDArray[np.float64], NDArray[np.float64]], scratch: Scratch = IN_MEMORY
+    ) -> PreparedData:
         """Return the same with other parts of the rows of ``x``: a validation part of its own beside all rows.
 
         Parameters
@@ -60,17 +81,21 @@ class PreparedData:
             Numbers of the rows to train and to validate on.
         weights
             Of both parts, see ``row_weights``.
+        scratch
+            Keeps the weights.
         """
         of_all = self.weights
         if weights[0].size:
-            of_all = np.zeros(len(self.x))
+            of_all = scratch.empty(len(self.x), np.float64)
+            of_all[:] = 0
             of_all[parts.train] = weights[0]
         return replace(
             self,
-            x_validation=self.x[parts.validation],
-            y_validation=self.y[parts.validation],
+            x_validation=self.x,
+            y_validation=self.y,
             weights=of_all,
-            weights_validation=weights[1],
+            weights_validation=scratch.keep(weights[1]),
+            held_out=parts.validation,
         )
 
 
@@ -88,7 +113,9 @@ def fit_encoders(spec: TrainingSpec, data: TrainingData, train: NDArray[np.intp]
     return Encoders.fit(data, train, kinds, spec.scaling if spec.standardize else "none")
 
 
-def prepare(spec: TrainingSpec, data: TrainingData, parts: Split, encoders: Encoders) -> PreparedData:
+def prepare(
+    spec: TrainingSpec, data: TrainingData, parts: Split, encoders: Encoders, scratch: Scratch = IN_MEMORY
+) -> PreparedData:
     """Encode and scale both parts; what is fitted is fitted to the training part only.
 
     Parameters
@@ -99,6 +126,8 @@ def prepare(spec: TrainingSpec, data: TrainingData, parts: Split, encoders: Enco
         The rows of both parts.
     encoders
         As ``fit_encoders`` gave them.
+    scratch
+        Makes the arrays.
 
     Raises
     ------
@@ -108,21 +137,21 @@ def prepare(spec: TrainingSpec, data: TrainingData, parts: Split, encoders: Enco
     names = data.target_names or (data.target_name,)
     target = None if data.classes is not None else Standardization.identity(len(names))
     if spec.standardize and target is not None:
-        y = data.y.astype(np.float64).reshape(len(data.y), -1)
-        target = Standardization.fit(y, parts.train, names=names, pointer="/data/target")
+        y = data.y.astype(np.float64, copy=False).reshape(len(data.y), -1)
+        target = Standardization.fit(RowBlocks(y, parts.train), names=names, pointer="/data/target")
 
     def overflow(feature: int) -> InvalidInputError:
         message = f"values of column `{data.feature_names[feature]}` exceed float32; use a larger unit"
         return InvalidInputError.at("/data", message)
 
     return PreparedData(
-        encoders.encode(data.x, data.texts, parts.train, overflow=overflow),
-        _targets(data, parts.train, target),
-        encoders.encode(data.x, data.texts, parts.validation, overflow=overflow),
-        _targets(data, parts.validation, target),
+        encoders.encode(data.x, data.texts, parts.train, overflow=overflow, scratch=scratch),
+        _targets(data, parts.train, target, scratch),
+        encoders.encode(data.x, data.texts, parts.validation, overflow=overflow, scratch=scratch),
+        _targets(data, parts.validation, target, scratch),
         encoders,
         target,
-        *row_weights(spec, data, *parts),
+        *map(scratch.keep, row_weights(spec, data, *parts)),
     )
 
 
@@ -142,11 +171,14 @@ def check_inputs(data: TrainingData, parts: Split, rows: PreparedData, network: 
             raise InvalidInputError.at("/data", f"column `{name}`, row {numbers[row] + 1:,}: {wrong}")
 
 
-def _targets(data: TrainingData, rows: NDArray[np.intp], scaling: Standardization | None) -> NDArray[Any]:
-    if scaling is None:
-        return data.y[rows]
-    with np.errstate(over="ignore"):
-        y = scaling.apply(data.y[rows].astype(np.float64)).astype(np.float32)
-    if not np.isfinite(y).all():
-        raise InvalidInputError.at("/data/target", "target values exceed float32; use a larger unit")
+def _targets(
+    data: TrainingData, rows: NDArray[np.intp], scaling: Standardization | None, scratch: Scratch
+) -> NDArray[Any]:
+    y = scratch.empty((rows.size, *data.y.shape[1:]), data.y.dtype if scaling is None else np.float32)
+    for part in slices(rows.size):
+        values = data.y[rows[part]]
+        with np.errstate(over="ignore"):
+            y[part] = values if scaling is None else scaling.apply(values.astype(np.float64))
+        if not np.isfinite(y[part]).all():
+            raise InvalidInputError.at("/data/target", "target values exceed float32; use a larger unit")
     return y

@@ -8,10 +8,12 @@ import numpy as np
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, permutation, stream
+from dropout_service.scratch import IN_MEMORY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dropout_service.scratch import Scratch
     from dropout_service.training.data import TrainingData
 
 __all__ = ["Split", "split"]
@@ -24,7 +26,7 @@ class Split(NamedTuple):
     validation: NDArray[np.intp]
 
 
-def split(data: TrainingData, fraction: float, *, seed: int) -> Split:
+def split(data: TrainingData, fraction: float, *, seed: int, scratch: Scratch = IN_MEMORY) -> Split:
     """Divide the rows into a training and a validation part.
 
     A classification is stratified: each class gives the same share, up to rounding, and keeps at least one row for
@@ -38,6 +40,8 @@ def split(data: TrainingData, fraction: float, *, seed: int) -> Split:
         Share of the rows to hold out, in [0, 1); at least one row is held out unless it is 0.
     seed
         The parts are a pure function of it, the targets and the fraction.
+    scratch
+        Keeps the numbers.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def split(data: TrainingData, fraction: float, *, seed: int) -> Split:
     for index, (group, count) in enumerate(zip(groups, counts, strict=True)):
         order = permutation(group.size, seed=seed, offset=stream(Purpose.SPLIT, step=index))
         held_out[group[order[:count]]] = True
-    return Split(np.flatnonzero(~held_out), np.flatnonzero(held_out))
+    return Split(scratch.keep(np.flatnonzero(~held_out)), scratch.keep(np.flatnonzero(held_out)))
 
 
 def _shares(sizes: list[int], spare: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:

@@ -10,14 +10,13 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Standardization", "blocks"]
+    from dropout_service.training.blocks import RowBlocks
 
-_BLOCK_ROWS = 8192
-"""Rows that are worked at a time, so that a large dataset is never copied as a whole."""
+__all__ = ["Standardization"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +38,8 @@ class Standardization:
         return cls(np.zeros(columns), np.ones(columns))
 
     @classmethod
-    def fit(cls, x: NDArray[np.float64], rows: NDArray[np.intp], *, names: Sequence[str], pointer: str) -> Self:
-        """Take mean and standard deviation of the columns over some rows of ``x`` (all rows, columns).
+    def fit(cls, rows: RowBlocks, *, names: Sequence[str], pointer: str) -> Self:
+        """Take mean and standard deviation of the columns over some rows.
 
         A constant column gets scale 1: it becomes 0 and stays finite whatever a prediction brings. ``names`` and
         ``pointer`` say where a fault is.
@@ -51,13 +50,13 @@ class Standardization:
             Values so large that their variance overflows float64.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = sum((part.sum(axis=0) for part in blocks(x, rows)), np.zeros(x.shape[1])) / rows.size
+            mean = sum((part.sum(axis=0) for part in rows), np.zeros(rows.width)) / len(rows)
             # The mean of equal values may be off by a rounding, which would be all the deviation there is
-            first = x[rows[0]]
-            constant = np.logical_and.reduce([(part == first).all(axis=0) for part in blocks(x, rows)])
+            first = next(iter(rows))[0]
+            constant = np.logical_and.reduce([(part == first).all(axis=0) for part in rows])
             mean = np.where(constant, first, mean)
-            squares = sum((((part - mean) ** 2).sum(axis=0) for part in blocks(x, rows)), np.zeros(x.shape[1]))
-            scale = np.sqrt(squares / rows.size)
+            squares = sum((((part - mean) ** 2).sum(axis=0) for part in rows), np.zeros(rows.width))
+            scale = np.sqrt(squares / len(rows))
         scale[scale == 0] = 1.0  # constant, or so close to it that the squares vanish
         bad = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))
         if bad.size:
@@ -80,9 +79,3 @@ class Standardization:
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Build from what ``to_json`` gave."""
         return cls(np.asarray(fields["mean"], np.float64), np.asarray(fields["scale"], np.float64))
-
-
-def blocks(x: NDArray[np.float64], rows: NDArray[np.intp]) -> Iterator[NDArray[np.float64]]:
-    """Yield ``x[rows]`` in blocks of rows, in order."""
-    for begin in range(0, rows.size, _BLOCK_ROWS):
-        yield x[rows[begin : begin + _BLOCK_ROWS]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.scratch import IN_MEMORY
 from dropout_service.training import checkpoint
 from dropout_service.training.ensemble import stacked, together, validation_of_mean
 from dropout_service.training.identity import Identity
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.nn.network import Network
+    from dropout_service.scratch import Scratch
     from dropout_service.training.checkpoint import TrainingEnd
     from dropout_service.training.data import TrainingData
     from dropout_service.training.metrics import EpochMetrics
@@ -63,11 +65,15 @@ class Trainer:
         ``None``: the networks that ``spec`` asks for.
     resume
         What ``checkpoint`` of a trainer of the same specification, data and networks returned.
+    scratch
+        Makes the arrays of the encoded rows.
 
     Raises
     ------
     InvalidInputError
         Data that the specification does not fit, networks of several shapes, or a checkpoint of another training.
+    StorageFullError
+        There is no room for the arrays on the disk.
 
     Examples
     --------
@@ -91,11 +97,12 @@ class Trainer:
         members: Sequence[MemberPlan] | None = None,
         *,
         resume: bytes | None = None,
+        scratch: Scratch = IN_MEMORY,
     ) -> None:
         classes = None if data.classes is None else len(data.classes)
         self._spec, self._data, self._given = spec, data, members
         self._loss_name = resolve_loss(spec, classes)
-        plans = self._plans = members or plans_of_ensemble(spec, data)
+        plans = self._plans = members or plans_of_ensemble(spec, data, scratch)
         names = data.target_names or (data.target_name,)
         losses = [build_loss(plan.spec, self._loss_name, len(names)) for plan in plans]
         # Smoothing is for the training: the loss of the validation part says how good the probabilities are
@@ -108,7 +115,7 @@ class Trainer:
         outputs = output_units(losses[0], classes)
         networks = [build_network(plan.spec, encoders.width, outputs) for plan in plans]
         _check_shapes(networks)
-        rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes))
+        rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes), scratch)
         check_inputs(data, whole, rows, networks[0])
         scales = [1.0] if rows.target_scaling is None else rows.target_scaling.scale.tolist()
         self._target_scales = dict(zip(names, scales, strict=True))
@@ -116,11 +123,12 @@ class Trainer:
             Member(
                 plan.spec,
                 network,
-                rows.of_parts(plan.parts, row_weights(spec, data, *plan.parts)) if own else rows,
+                rows.of_parts(plan.parts, row_weights(spec, data, *plan.parts), scratch) if own else rows,
                 plan.parts.train if own else None,
                 loss=loss,
                 validation_loss=validation_loss,
                 target_scales=self._target_scales,
+                scratch=scratch,
             )
             for plan, network, loss in zip(plans, networks, losses, strict=True)
         ]
@@ -251,7 +259,7 @@ class Trainer:
             metrics=together([member.metrics for member in members]),
             buffers={name: array for name, array in tensors.items() if name in buffers},
         )
-        if len(members) == 1 or not len(self._rows.x_validation):
+        if len(members) == 1 or not self._rows.validation_rows:
             return model  # of parts of their own the mean of what each says of rows that it has not seen
         figures = validation_of_mean(model, self._rows, self._validation_loss, self._target_scales)
         return replace(model, metrics=replace(model.metrics, validation=figures))

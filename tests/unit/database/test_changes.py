@@ -81,7 +81,7 @@ def test_an_sqlite_file_that_cannot_be_read_now_may_have_changed(sqlite_engine: 
     with detect_changes(sqlite_engine) as changes:
         assert isinstance(changes, _DataVersion)
         assert changes.changed()
-        driver = cast("sqlite3.Connection", changes._connection.driver_connection)
+        driver = cast("sqlite3.Connection", changes._connection.dbapi_connection)
         driver.set_progress_handler(lambda: 1, 1)  # every statement fails, as it does on a disk that does
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             driver.execute("PRAGMA data_version")

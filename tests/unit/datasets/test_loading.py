@@ -4,19 +4,27 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dropout_service.budgets import Budgets
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check, load_training_data
+from dropout_service.datasets.registry import DatasetRegistry
 from dropout_service.datasets.resolution import resolve
 from dropout_service.errors import InvalidInputError, NotFoundError
+from dropout_service.scratch import Scratch
+from dropout_service.training.identity import Identity
 from dropout_service.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
     from dropout_service.blobs import BlobStore
     from dropout_service.datasets.dataset import Dataset
-    from dropout_service.datasets.registry import DatasetRegistry
 
 HOUSES = b"""area,rooms,garden,city,price
 50,2,true,Ulm,100.5
@@ -96,7 +104,7 @@ def test_regression_by_names(houses: Dataset, blobs: BlobStore):
     np.testing.assert_array_equal(data.x, [[1, 50], [0, 70], [1, 90], [0, 120]])
     np.testing.assert_array_equal(data.y, [100.5, 150.25, 210, 300])
     assert data.x.dtype == data.y.dtype == np.float64
-    assert data.x.flags.c_contiguous
+    assert data.x.flags.f_contiguous
     assert (data.feature_names, data.target_name, data.classes) == (("garden", "area"), "price", None)
 
 
@@ -140,7 +148,7 @@ def test_npy_and_its_columns(registry: DatasetRegistry, blobs: BlobStore):
     data = load_training_data(dataset, blobs, spec("regression", target="c1", features=["c3", "c0"]))
     np.testing.assert_array_equal(data.x, array[:, [3, 0]].astype(float))
     np.testing.assert_array_equal(data.y, array[:, 1].astype(float))
-    assert data.x.flags.c_contiguous
+    assert data.x.flags.f_contiguous
 
 
 @pytest.mark.parametrize(
@@ -207,7 +215,7 @@ def test_a_column_of_weights_is_no_feature(registry: DatasetRegistry, blobs: Blo
     np.testing.assert_array_equal(by_name.x, [[50], [70], [90]])
     assert by_name.weights is not None
     np.testing.assert_array_equal(by_name.weights, [2, 0, 1.5])
-    assert by_name.x.flags.c_contiguous
+    assert by_name.x.flags.f_contiguous
     two = registry.add_content(b"area,how_often,price\n1,2,3\n4,5,6\n")
     others = load_training_data(two, blobs, spec("regression", weight="how_often"))
     assert others.feature_names == ("area",)
@@ -360,3 +368,59 @@ def test_faults_of_inline_arrays_point_into_the_spec(x: Any, y: Any, pointer: st
         from_arrays(x, y)
     assert caught.value.errors[0].pointer == pointer
     assert message in caught.value.errors[0].message
+
+
+def array_files() -> list[bytes]:
+    """Return arrays of several blocks as npy, as npz with numbers and as npz with texts."""
+    x = np.random.default_rng(0).integers(0, 50, (100_000, 3)).astype(np.float32)
+    x[::7, 1] = np.nan
+    files = [io.BytesIO() for _ in range(3)]
+    np.save(files[0], x)
+    np.savez_compressed(files[1], x=x[:, :2], y=x[:, 2])
+    np.savez(files[2], x=x, y=np.where(x[:, 0] > 5, "high", "low"))
+    return [file.getvalue() for file in files]
+
+
+def parquet_file() -> bytes:
+    file = io.BytesIO()
+    columns = {"a": np.arange(90_000.0), "city": ["Ulm", None, "Bonn"] * 30_000, "y": np.arange(90_000) % 5}
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+NPY, NPZ, NPZ_OF_TEXTS = array_files()
+CSV_ROWS = [
+    b"%d,%s,%s" % (n, (b"Ulm", b"Bonn", b"")[n % 3], b"" if n % 9 == 0 else b"%d" % (n % 5)) for n in range(9000)
+]
+CSV = b"\n".join([b"a,city,y", *CSV_ROWS])
+
+
+@pytest.mark.parametrize(
+    ("content", "chosen"),
+    [
+        pytest.param(NPY, ("regression", "c1", "c2"), id="npy"),
+        pytest.param(NPY, ("classification", "c0", None), id="npy, classes"),
+        pytest.param(NPZ, ("regression", "x1", "y"), id="npz"),
+        pytest.param(NPZ_OF_TEXTS, ("classification", "y", "x0"), id="npz of texts"),
+        pytest.param(NPZ_OF_TEXTS, ("regression", "x1", "y"), id="npz of texts, as a feature"),
+        pytest.param(parquet_file(), ("regression", "y", None), id="parquet"),
+        pytest.param(CSV, ("regression", "y", None), id="csv"),
+        pytest.param(CSV, ("classification", "city", "y"), id="csv, classes"),
+    ],
+)
+def test_tables_in_mapped_files_are_those_in_memory(
+    engine: Engine, blobs: BlobStore, tmp_path: Path, content: bytes, chosen: tuple[str, str, str | None]
+):
+    task, target, category = chosen
+    dataset = DatasetRegistry(engine, blobs).add_content(content)
+    kinds = {} if category is None else {category: {"kind": "category"}}
+    resolved = resolve(dataset.schema, dataset.format, spec(task, target=target, columns=kinds))
+    here = load_training_data(dataset, blobs, resolved)
+    there = load_training_data(dataset, blobs, resolved, Scratch(tmp_path))
+    np.testing.assert_array_equal(here.x, there.x)
+    np.testing.assert_array_equal(here.y, there.y)
+    assert (here.labels, here.classes) == (there.labels, there.classes)
+    assert Identity.of(resolved, here) == Identity.of(resolved, there)
+    column = dataset.schema.column(target)
+    assert column is not None
+    assert len(here.y) == dataset.schema.rows - column.missing

@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet
@@ -61,6 +62,18 @@ def test_errors_are_those_of_a_scan(reader: Reader, parquet: Path, tmp_path: Pat
     with pytest.raises(InvalidInputError, match="',' is both") as fault:
         reader.scan(csv, "csv", Budgets(), CsvOptions(decimal=",", delimiter=","))
     assert [error.pointer for error in fault.value.errors] == ["/delimiter"]
+
+
+def test_an_array_that_is_larger_than_the_memory_is_mapped(tmp_path: Path):
+    path = tmp_path / "large.npy"
+    np.save(path, np.arange(1 << 24, dtype=np.float64).reshape(-1, 2))
+    memory_bytes = 3 << 25
+    assert path.stat().st_size > memory_bytes
+    reader = Reader(memory_bytes=memory_bytes)
+    try:
+        assert reader.scan(path, "npy", Budgets()).rows == 1 << 23
+    finally:
+        reader.close()
 
 
 def test_bounds_of_memory_and_time(tmp_path: Path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import waiting
 from sqlalchemy.exc import OperationalError
 
 from dropout_service.blobs import BlobStore
@@ -186,6 +187,39 @@ def test_who_waits_for_the_blob_store_says_so_once(
     waits = [record.message for record in caplog.records if "waits" in record.message]
     assert len(waits) == 1
     assert waits[0].startswith(f"job {attempt.job_id} waits: cannot read blob `{keys[0]}`")
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_training_waits_for_room_for_its_arrays(
+    resumable: tuple[Parts, Attempt, list[str]],
+    stop: StopRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    comes_back: bool,  # noqa: FBT001 - a value of the parameters above
+):
+    monkeypatch.setattr(attempts, "_BLOBS_AWAY_S", 30.0 if comes_back else 0.1)
+    parts, attempt, keys = resumable
+    folder = parts.blobs.scratch_dir
+    folder.rmdir()
+
+    def has_told() -> bool:
+        return any("waits: cannot write 32 bytes of training data to scratch" in line for line in caplog.messages)
+
+    def bring_back() -> None:
+        waiting.wait_for(has_told, "the attempt that waits", patience_s=30)
+        folder.mkdir()
+
+    helper = threading.Thread(target=bring_back if comes_back else has_told)
+    helper.start()
+    run_attempt(attempt, parts, replace(CONFIG, array_bytes=0), stop)
+    helper.join()
+    job = parts.jobs.get(attempt.job_id)
+    assert has_told()
+    if comes_back:
+        assert (job.status, told(parts, attempt)[-1]) == ("succeeded", "succeeded")
+    else:
+        assert (job.status, job.crashes, job.checkpoints) == ("queued", 0, tuple(keys))
+        assert parts.jobs.attempts(attempt.job_id)[-1].reason == "unavailable"
 
 
 def test_a_process_without_room_for_a_thread_hands_the_job_back(

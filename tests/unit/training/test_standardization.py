@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from dropout_service.errors import InvalidInputError
+from dropout_service.training.blocks import RowBlocks
 from dropout_service.training.standardization import Standardization
 
 
 def fitted(x: np.ndarray) -> Standardization:
-    return Standardization.fit(x, np.arange(len(x)), names=("height", "width", "depth"), pointer="/data")
+    return Standardization.fit(RowBlocks(x, np.arange(len(x))), names=("height", "width", "depth"), pointer="/data")
 
 
 def test_columns_get_mean_0_and_deviation_1():
@@ -48,6 +49,6 @@ def test_json_keeps_every_bit():
 def test_blocks_of_rows_change_nothing():
     x = np.random.default_rng(2).standard_normal((20_000, 2)) * [1, 1e6] + [1e6, 0]
     rows = np.flatnonzero(np.random.default_rng(3).random(20_000) < 0.9)
-    scaling = Standardization.fit(x, rows, names=("height", "width"), pointer="/data")
+    scaling = Standardization.fit(RowBlocks(x, rows), names=("height", "width"), pointer="/data")
     np.testing.assert_allclose(scaling.mean, x[rows].mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(scaling.scale, x[rows].std(axis=0), rtol=1e-9)

@@ -165,6 +165,6 @@ class JobRequest(TrainingSpec, total=False):
     priority: int
     """From -100 to 100, 0 if left out: jobs with a higher one start earlier, and among equals the oldest."""
     max_memory_bytes: int | None
-    """Address space of the training process, at least 1 GB."""
+    """Memory of the training process, at least 1 GB; files that it maps do not count."""
     max_attempts: int
     """Attempts that may die in a row without a new checkpoint, 3 if left out."""

@@ -101,8 +101,8 @@ class JobRequest(TrainingSpec):
         default=None,
         ge=MIN_MEMORY_BYTES,
         le=2**63 - 1,
-        description="Address space of a training process, at most what the service grants. One that needs more ends "
-        "with the stop reason `out_of_memory`.",
+        description="Memory of a training process, without the files that it maps, at most what the service grants. "
+        "One that needs more ends with the stop reason `out_of_memory`.",
     )
     max_attempts: int = Field(
         default=MAX_ATTEMPTS,
@@ -161,7 +161,7 @@ class JobReport(_Report):
     )
     max_memory_bytes: int | None = Field(
         validation_alias=AliasPath("options", "max_memory_bytes"),
-        description="Address space of its training process; null for as much as the service grants.",
+        description="Memory of its training process; null for as much as the service grants.",
     )
     progress: float = Field(description="Part of the training that is done, 0 to 1.")
     epoch: int = Field(description="Epochs that are complete.")

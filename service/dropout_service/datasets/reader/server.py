@@ -78,9 +78,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     memory_bytes: int = request["memory_bytes"]
     if sys.platform == "linux":
-        begun_with = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        begun_with = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
         allowed_bytes = begun_with + memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (allowed_bytes, allowed_bytes))
+        resource.setrlimit(resource.RLIMIT_DATA, (allowed_bytes, allowed_bytes))  # a mapped file is no memory
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process, whatever it is doing
     signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from dropout_service.nn.ops import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -82,15 +82,15 @@ class Layer(abc.ABC):
             The values are a pure function of the seed and of the layer's number in the network.
         """
 
-    def fit(self, x: Floats) -> None:  # noqa: B027 - as above
+    def fit(self, column: Callable[[int], Floats]) -> None:  # noqa: B027 - as above
         """Take what the layer has to know of the training rows into its buffers, once, before the first step.
 
-        It is asked of the first layer that is no dropout only; the result is a pure function of ``x``.
+        It is asked of the first layer that is no dropout only; the result is a pure function of the columns.
 
         Parameters
         ----------
-        x
-            All training rows as the network sees them, shape (rows, inputs).
+        column
+            Gives an input, by its number, of all training rows as the network sees them, shape (rows,).
         """
 
     def find_fault(self, x: NDArray[np.floating]) -> tuple[int, int, str] | None:

@@ -18,7 +18,7 @@ from dropout_service.nn.layers.rules import NO_DROPOUT
 from dropout_service.nn.ops import Op, within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -117,10 +117,10 @@ class Columns(Layer):
             table[:] = normal(table.shape, seed=seed, offset=offset)
             table[self._offsets[:-1]] = 0
 
-    def fit(self, x: Floats) -> None:
+    def fit(self, column: Callable[[int], Floats]) -> None:
         """Let the layer of the numbers take what it has to know of the training rows."""
         if self._numbers is not None and self._numbers.buffer_shapes:
-            self._numbers.fit(np.ascontiguousarray(x[:, self._embedded]))
+            self._numbers.fit(lambda number: column(self._embedded[number]))
 
     def find_fault(self, x: NDArray[np.floating]) -> tuple[int, int, str] | None:
         """Return row, column and what is wrong with the first value that should be a code and is none."""

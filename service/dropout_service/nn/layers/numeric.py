@@ -283,13 +283,13 @@ class PiecewiseLinear(NumericEmbedding):
             Field.EACH: self._each if self._dense else 0,
         }
 
-    def fit(self, x: Floats) -> None:
+    def fit(self, column: Callable[[int], Floats]) -> None:
         """Take the edges of the bins from the training rows."""
         views = [self.buffers[name].reshape(self.inputs, -1) for name in ("start", "slope", "low", "high")]
         for view in views:
             view[:] = 0
         for j in range(self.inputs):
-            edges = _edges(x[:, j], self.width)
+            edges = _edges(column(j), self.width)
             bins = edges.size - 1
             if bins:
                 start, slope, low, high = (view[j, :bins] for view in views)
@@ -317,7 +317,8 @@ class PiecewiseLinear(NumericEmbedding):
 
 def _edges(values: Floats, bins: int) -> NDArray[np.float64]:
     """Return the edges of at most so many bins with about as many values each, rising."""
-    edges = np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1)).astype(np.float32).astype(np.float64)
+    quantiles = np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1), overwrite_input=True)
+    edges = quantiles.astype(np.float32).astype(np.float64)
     least = _NARROWEST * (edges[-1] - edges[0])
     kept = [edges[0]]
     for edge in edges[1:]:

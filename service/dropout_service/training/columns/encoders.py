@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
+from dropout_service.scratch import IN_MEMORY
+from dropout_service.training.blocks import RowBlocks, slices
 from dropout_service.training.columns.base import RawColumn
 from dropout_service.training.columns.category import CategoryEncoder
 from dropout_service.training.columns.date import DateEncoder
 from dropout_service.training.columns.number import BooleanEncoder, NumberEncoder
 from dropout_service.training.columns.text import TextEncoder
-from dropout_service.training.standardization import Standardization, blocks
+from dropout_service.training.standardization import Standardization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from dropout_service.scratch import Scratch
     from dropout_service.training.columns.base import ColumnEncoder
     from dropout_service.training.data import TrainingData
 
@@ -94,7 +97,7 @@ class Encoders:
             tuple(
                 plain[index]
                 if index in plain
-                else ENCODERS[kind].fit(RawColumn(data.x[rows, index], data.texts[index]))
+                else ENCODERS[kind].fit(RawColumn(data.x[:, index][rows], data.texts[index]))
                 for index, kind in enumerate(kinds)
             )
         )
@@ -106,6 +109,7 @@ class Encoders:
         rows: NDArray[np.intp] | None = None,
         *,
         overflow: Callable[[int], Exception],
+        scratch: Scratch = IN_MEMORY,
     ) -> NDArray[np.float32]:
         """Encode raw rows.
 
@@ -119,6 +123,8 @@ class Encoders:
             Numbers of the rows to encode; ``None`` for all.
         overflow
             Makes the error to raise where values of a feature, by its index, exceed float32.
+        scratch
+            Makes the array.
 
         Returns
         -------
@@ -126,14 +132,13 @@ class Encoders:
             Shape (rows, width), C-contiguous.
         """
         count = len(x) if rows is None else rows.size
-        encoded = np.empty((count, self.width), np.float32)
+        encoded = scratch.empty((count, self.width), np.float32)
         tables = [
-            _of_each(encoder, texts) if texts else None
+            _of_each(encoder, texts, scratch) if texts else None
             for encoder, texts in zip(self.columns, labels or [()] * len(self.columns), strict=True)
         ]
-        block_rows = max(64, _BLOCK_CELLS // max(1, len(self.columns)))
-        for begin in range(0, count, block_rows):
-            block = slice(begin, begin + block_rows)
+        finite = np.ones(self.width, np.bool_)
+        for block in slices(count, max(64, _BLOCK_CELLS // max(1, len(self.columns)))):
             part, target = x[block if rows is None else rows[block]].astype(np.float64, copy=False), encoded[block]
             begin_column = 0
             for index, encoder in enumerate(self.columns):
@@ -144,8 +149,9 @@ class Encoders:
                         encoder.encode(RawColumn(values)) if table is None else table[_places(values, len(table) - 1)]
                     )
                 begin_column = end_column
-        if not np.isfinite(encoded).all():
-            raise overflow(self.feature_of(int(np.flatnonzero(~np.isfinite(encoded).all(axis=0))[0])))
+            finite &= np.isfinite(target).all(axis=0)
+        if not finite.all():
+            raise overflow(self.feature_of(int(finite.argmin())))
         return encoded
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -173,11 +179,14 @@ class Encoders:
         return cls(tuple(encoders))
 
 
-def _of_each(encoder: ColumnEncoder, labels: Sequence[str]) -> NDArray[np.float32]:
+def _of_each(encoder: ColumnEncoder, labels: Sequence[str], scratch: Scratch) -> NDArray[np.float32]:
     """Encode each text once, and last a gap."""
-    return encoder.encode(RawColumn(np.append(np.arange(len(labels), dtype=np.float64), np.nan), labels)).astype(
-        np.float32
-    )
+    encoded = scratch.empty((len(labels) + 1, encoder.width), np.float32)
+    for part in slices(len(labels)):
+        texts = labels[part]
+        encoded[part] = encoder.encode(RawColumn(np.arange(len(texts), dtype=np.float64), texts))
+    encoded[-1:] = encoder.encode(RawColumn(np.array([np.nan])))
+    return encoded
 
 
 def _places(values: NDArray[np.float64], gap: int) -> NDArray[np.intp]:
@@ -188,15 +197,14 @@ def _plain(
     data: TrainingData, rows: NDArray[np.intp], numbers: list[int], *, standard: bool
 ) -> dict[int, NumberEncoder]:
     """Fit the numbers together: means of rows of several columns are summed as they always were, to the last bit."""
+    found = [NumberEncoder.unscaled(data.x[:, index][rows]) for index in numbers]
     fitted = Standardization.identity(len(numbers))
-    x = data.x if len(numbers) == data.x.shape[1] else data.x[:, numbers]
-    if any(np.isnan(part).any() for part in blocks(x, rows)):
-        means = np.array([NumberEncoder.plain(data.x[rows, index], 0.0, 1.0).fill for index in numbers])
-        x = np.where(np.isnan(x), means, x)
     if standard:
+        fill = np.array([one.fill for one in found]) if any(one.gaps for one in found) else None
+        columns = None if len(numbers) == data.x.shape[1] else numbers
         names = [data.feature_names[index] for index in numbers]
-        fitted = Standardization.fit(x, rows, names=names, pointer="/data")
+        fitted = Standardization.fit(RowBlocks(data.x, rows, columns, fill), names=names, pointer="/data")
     return {
-        index: NumberEncoder.plain(data.x[rows, index], float(center), float(scale))
-        for index, center, scale in zip(numbers, fitted.mean, fitted.scale, strict=True)
+        index: replace(one, center=float(center), scale=float(scale), fill=one.fill if one.gaps else float(center))
+        for index, one, center, scale in zip(numbers, found, fitted.mean, fitted.scale, strict=True)
     }

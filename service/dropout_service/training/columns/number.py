@@ -65,27 +65,25 @@ class NumberEncoder(ColumnEncoder):
         present = values[~np.isnan(values)]
         if not present.size:
             return cls(0.0, 1.0, 0.0, gaps=True, clip=_CLIP)
-        low, first, median, third, high = np.quantile(present, (0, 0.25, 0.5, 0.75, 1)).tolist()
+        low, first, median, third, high = np.quantile(present, (0, 0.25, 0.5, 0.75, 1), overwrite_input=True).tolist()
         scale = third - first or (high - low) / 2
         if not (math.isfinite(scale) and scale > 0):
             scale = 1.0
         return cls(median, scale, median, gaps=present.size < values.size, clip=_CLIP)
 
     @classmethod
-    def plain(cls, values: Values, center: float, scale: float) -> Self:
-        """Scale as is said; gaps are filled with the mean of training rows, or with the center if these have none.
+    def unscaled(cls, values: Values) -> Self:
+        """Fill gaps with the mean of training rows, or with 0 if these have no value; leave the rest as it is.
 
         Parameters
         ----------
         values
             Raw values of the training rows.
-        center, scale
-            As of the class.
         """
         missing = np.isnan(values)
         if not missing.any():
-            return cls(center, scale, center)
-        return cls(center, scale, center if missing.all() else float(values[~missing].mean()), gaps=True)
+            return cls(0.0, 1.0, 0.0)
+        return cls(0.0, 1.0, 0.0 if missing.all() else float(values[~missing].mean()), gaps=True)
 
     def encode(self, raw: RawColumn) -> Values:
         """Return (rows, width)."""
