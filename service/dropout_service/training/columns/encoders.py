@@ -137,22 +137,32 @@ class Encoders:
             _of_each(encoder, texts, scratch) if texts else None
             for encoder, texts in zip(self.columns, labels or [()] * len(self.columns), strict=True)
         ]
+        plain = _all_at_once(self.columns)
         finite = np.ones(self.width, np.bool_)
         for block in slices(count, max(64, _BLOCK_CELLS // max(1, len(self.columns)))):
             part, target = x[block if rows is None else rows[block]].astype(np.float64, copy=False), encoded[block]
-            begin_column = 0
-            for index, encoder in enumerate(self.columns):
-                end_column = begin_column + encoder.width
-                values, table = part[:, index], tables[index]
-                with np.errstate(over="ignore", invalid="ignore"):
-                    target[:, begin_column:end_column] = (
-                        encoder.encode(RawColumn(values)) if table is None else table[_places(values, len(table) - 1)]
-                    )
-                begin_column = end_column
+            with np.errstate(over="ignore", invalid="ignore"):
+                if plain is None:
+                    self._encode_each(part, tables, target)
+                else:
+                    target[:] = plain(part)
             finite &= np.isfinite(target).all(axis=0)
         if not finite.all():
             raise overflow(self.feature_of(int(finite.argmin())))
         return encoded
+
+    def _encode_each(
+        self, part: NDArray[np.float64], tables: Sequence[NDArray[np.float32] | None], target: NDArray[np.float32]
+    ) -> None:
+        """Encode rows column by column; a table has what each label is encoded as."""
+        begin = 0
+        for index, encoder in enumerate(self.columns):
+            end = begin + encoder.width
+            values, table = part[:, index], tables[index]
+            target[:, begin:end] = (
+                encoder.encode(RawColumn(values)) if table is None else table[_places(values, len(table) - 1)]
+            )
+            begin = end
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return each encoder with its kind as JSON values."""
@@ -177,6 +187,23 @@ class Encoders:
             except (KeyError, TypeError) as error:
                 raise ValueError(f"not the fields of a column of the kind {kind.kind}") from error
         return cls(tuple(encoders))
+
+
+def _all_at_once(columns: Sequence[ColumnEncoder]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+    """Return what encodes rows of numbers that are centred and scaled and no more, if all are; else ``None``.
+
+    It is what their encoders do one by one, to the last bit; hundreds of columns take a fraction of the time.
+    """
+    numbers = [one for one in columns if isinstance(one, NumberEncoder) and one.is_plain]
+    if len(numbers) < len(columns):
+        return None
+    center, scale, fill = (np.array([getattr(one, name) for one in numbers]) for name in ("center", "scale", "fill"))
+
+    def encode(part: NDArray[np.float64]) -> NDArray[np.float64]:
+        missing = np.isnan(part)
+        return ((np.where(missing, fill, part) if missing.any() else part) - center) / scale
+
+    return encode
 
 
 def _of_each(encoder: ColumnEncoder, labels: Sequence[str], scratch: Scratch) -> NDArray[np.float32]:
