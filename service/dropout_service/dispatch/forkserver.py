@@ -24,6 +24,7 @@ import sys
 from functools import partial
 from typing import Any
 
+from dropout_service.database.engine import open_database
 from dropout_service.dispatch import attempt as attempts
 from dropout_service.dispatch import process
 from dropout_service.dispatch.config import LOG_FORMAT, MESSAGE_BYTES, DispatchConfig
@@ -101,7 +102,9 @@ def main(descriptor: int, parent_pid: int) -> None:
         config = DispatchConfig(**json.loads(channel.recv(MESSAGE_BYTES))["config"])
         logging.basicConfig(level=config.log_level.upper(), format=LOG_FORMAT)
         compile_cache.warm()
-        importlib.import_module("dropout_service.datasets.reading")  # and PyArrow, or each attempt takes 0.2 s for it
+        # What an attempt would import by itself takes it a quarter of a second: PyArrow, and the driver of the database
+        importlib.import_module("dropout_service.datasets.reading")
+        open_database(config.database_url).dispose()
         gc.freeze()  # a collection in a child would copy every page that holds an object
         Forkserver(channel, config).serve()
 
