@@ -32,6 +32,8 @@ NETWORKS = {
     "everything dropped": hidden(20, rate=1.0),
     "linear model": (),
     "gelu, inputs dropped": hidden(33, 17, activation="gelu", input_dropout=DropoutRule(0.2)),
+    "selu": hidden(33, 17, activation="selu"),
+    "mish": hidden(33, 17, activation="mish"),
     "residual": hidden(24, 24, 24, activation="silu", residual=True),
     "a layer of dropout": (layer("dense", units=20), layer("dropout", rate=0.4), layer("dense", units=9)),
     "linear and dropped": (layer("dense", units=20, activation="linear", rate=0.5),),
@@ -150,12 +152,12 @@ def test_a_step_whose_loss_has_no_end_is_not_taken(make: Any):
 @pytest.mark.parametrize(
     "rules",
     [
-        hidden(20, activation="selu"),
+        (layer("scale"), layer("dense", units=8)),
         (LayerRule("dense", {"units": 8}, DropoutRule(0.3, "gaussian")),),
         (layer("layer_norm"), layer("dense", units=8)),
         hidden(LARGEST_WEIGHT // INPUTS + 1),
     ],
-    ids=["selu", "gaussian", "layer_norm", "large"],
+    ids=["scale", "gaussian", "layer_norm", "large"],
 )
 def test_what_has_no_compiled_form_is_trained_by_its_layers(rules: tuple[LayerRule, ...]):
     network = Network(make_layers(INPUTS, rules, 2))

@@ -31,6 +31,8 @@ _SILU: Final = 2
 _GELU: Final = 3
 _SIGMOID: Final = 4
 _TANH: Final = 5
+_SELU: Final = 6
+_MISH: Final = 7
 
 ACTIVATIONS: Final = {
     "relu": RELU,
@@ -38,6 +40,8 @@ ACTIVATIONS: Final = {
     "gelu": _GELU,
     "sigmoid": _SIGMOID,
     "tanh": _TANH,
+    "selu": _SELU,
+    "mish": _MISH,
 }
 """Numbers of the activations by their names."""
 
@@ -61,6 +65,10 @@ _ZERO: Final = np.float32(0)
 _GELU_SLOPE: Final = np.float32(0.7978845608028654)
 _GELU_CUBIC: Final = np.float32(0.044715)
 _THREE: Final = np.float32(3)
+_SELU_SCALE: Final = np.float32(1.0507009873554805)
+_SELU_SLOPE: Final = np.float32(1.0507009873554805 * 1.6732632423543772)
+_SERIES_ABOVE: Final = np.float32(-0.34)
+"""From here to 0, e^x - 1 is summed without its 1, which would cost digits."""
 
 
 @emits(types.int32(types.float32))
@@ -74,18 +82,24 @@ def _float_of(_context: Any, builder: Any, bits: Any) -> Any:
 
 
 @jit
+def _grown(r: Any) -> Any:
+    """e^r - 1 for r in [-ln 2 / 2, ln 2 / 2]."""
+    tail = _FACTORS[5] * r + _FACTORS[4]
+    tail = tail * r + _FACTORS[3]
+    tail = tail * r + _FACTORS[2]
+    tail = tail * r + _FACTORS[1]
+    tail = tail * r + _FACTORS[0]
+    return (tail * r) * r + r
+
+
+@jit
 def exponential(x: Any) -> Any:
     """e^x of a float32, which is taken to lie between -87 and 88: 2^k e^r with r in [-ln 2 / 2, ln 2 / 2]."""
     x = min(max(x, _LOWEST), _HIGHEST)
     shifted = x * _LOG2_E + _ROUNDS
     k = shifted - _ROUNDS
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    tail = _FACTORS[5] * r + _FACTORS[4]
-    tail = tail * r + _FACTORS[3]
-    tail = tail * r + _FACTORS[2]
-    tail = tail * r + _FACTORS[1]
-    tail = tail * r + _FACTORS[0]
-    value = (tail * r) * r + r + _ONE
+    value = _grown(r) + _ONE
     return value * _float_of(np.int32((_bits_of(shifted) + np.int32(127)) << np.int32(23)))
 
 
@@ -150,6 +164,30 @@ def _relu(z: Floats, derivative: Floats) -> None:
 
 
 @jit
+def _selu(z: Floats, derivative: Floats) -> None:
+    for i in range(z.size):
+        x = z[i]
+        e = exponential(x)
+        below = _grown(x) if x > _SERIES_ABOVE else e - _ONE
+        negative = not x > _ZERO  # a NaN too, and is found
+        derivative[i] = _SELU_SLOPE * e if negative else _SELU_SCALE
+        z[i] = _SELU_SLOPE * below if negative else _SELU_SCALE * x
+
+
+@jit
+def _mish(z: Floats, derivative: Floats) -> None:
+    # e^z = p / q, neither above 1: see nn.activations
+    for i in range(z.size):
+        x = z[i]
+        e = exponential(-abs(x))
+        p, q = (_ONE, e) if x > _ZERO else (e, _ONE)
+        grown, rest = p * (p + _TWO * q), _TWO * q * q
+        gate = grown / (grown + rest)
+        derivative[i] = gate + x * (rest / (grown + rest)) * (_ONE + gate) * (p / (p + q))
+        z[i] = x * gate
+
+
+@jit
 def activate(number: int, z: Floats, derivative: Floats) -> None:
     """Apply the activation of a number of `ACTIVATIONS`; `LINEAR` writes the derivative only."""
     if number == RELU:
@@ -162,6 +200,10 @@ def activate(number: int, z: Floats, derivative: Floats) -> None:
         _sigmoid(z, derivative)
     elif number == _TANH:
         _tanh(z, derivative)
+    elif number == _SELU:
+        _selu(z, derivative)
+    elif number == _MISH:
+        _mish(z, derivative)
     else:
         derivative[:] = _ONE
 

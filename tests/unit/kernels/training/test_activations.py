@@ -54,10 +54,11 @@ def test_values_and_derivatives_are_those_of_the_layers(name: str):
     np.testing.assert_allclose(derivative, exact_derivative, rtol=2e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["silu", "gelu", "tanh", "relu"])
+@pytest.mark.parametrize("name", ["silu", "gelu", "tanh", "relu", "selu", "mish"])
 def test_small_values_are_exact_to_their_own_size(name: str):
     """An activation that is about linear at 0 loses no digits there."""
-    z = np.geomspace(1e-30, 1e-3, 1000).astype(np.float32)
+    small = np.geomspace(1e-30, 1e-3, 1000).astype(np.float32)
+    z = np.concatenate([small, -small])
     ours, exact = z.copy(), z.astype(np.float64)
     activate(ACTIVATIONS[name], ours, np.empty_like(z))
     LAYERED[name].apply(exact, None)
