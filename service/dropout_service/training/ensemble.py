@@ -52,9 +52,7 @@ def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[
     return {name: np.stack([arrays[name] for arrays in members]).astype(np.float32) for name in members[0]}
 
 
-def validation_of_mean(
-    model: TrainedModel, rows: PreparedData, loss: Loss, target_scales: Mapping[str, float]
-) -> dict[str, float]:
+def validation_of_mean(model: TrainedModel, rows: PreparedData, loss: Loss, own_y: NDArray[Any]) -> dict[str, float]:
     """Return the metrics of the validation part of what an ensemble predicts.
 
     That is the mean of its probabilities, or of its outputs in a regression.
@@ -67,13 +65,14 @@ def validation_of_mean(
         What it was trained on, with at least one row to validate on.
     loss
         What is reported.
-    target_scales
-        The unit of each target, by its name.
+    own_y
+        The targets of the validation part in their own unit.
     """
     networks = list(model.networks())
     x, weights = rows.x_validation, rows.weights_validation
     weight = float(weights.sum()) if weights.size else None
-    sums = loss.sums
+    sums, targets = loss.sums, model.targets
+    errors = np.zeros(len(sums) - 1)
     for begin in range(0, len(x), EVALUATION_ROWS):
         part = slice(begin, begin + EVALUATION_ROWS)
         passes = (network.forward(x[part]) for network in networks)
@@ -86,7 +85,11 @@ def validation_of_mean(
         else:
             outputs = np.stack([one.astype(np.float64) for one in passes]).mean(axis=0)
             loss(np.asarray(outputs), y.reshape(len(y), -1).astype(np.float64), np.empty_like(outputs), sums, factors)
-    return summarize(loss.task, sums.tolist(), len(x), target_scales=target_scales, weight=weight)
+            if targets.curved:
+                errors += targets.errors(loss.head, outputs, own_y[part])
+    if targets.curved:
+        sums[1:] = errors
+    return summarize(loss.task, sums.tolist(), len(x), target_scales=targets.validation_scales, weight=weight)
 
 
 def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dropout_service.nn.network import Network
     from dropout_service.training.preparation import PreparedData
     from dropout_service.training.spec import TrainingSpec
+    from dropout_service.training.targets import Targets
 
 __all__ = ["Member"]
 
@@ -54,8 +55,10 @@ class Member:
         Numbers of the rows of the training part that it is trained on; ``None``: all.
     loss, validation_loss
         What is minimised, and what is reported of the validation part.
-    target_scales
-        The unit of each target, by its name.
+    targets
+        Their units.
+    own_y
+        The targets of the validation part in their own unit; read where they are transformed.
     """
 
     def __init__(
@@ -67,10 +70,12 @@ class Member:
         *,
         loss: Loss,
         validation_loss: Loss,
-        target_scales: Mapping[str, float],
+        targets: Targets,
+        own_y: NDArray[Any],
     ) -> None:
         self._spec, self._rows = spec, rows
-        self._validation_loss, self._target_scales = validation_loss, target_scales
+        self._validation_loss, self._targets = validation_loss, targets
+        self._own_y = own_y if targets.curved else own_y[:0]
         self.network = network
         network.initialize(spec.model.initializer, seed=spec.seed)
         self._chosen = np.arange(len(rows.x)) if chosen is None else chosen
@@ -215,7 +220,10 @@ class Member:
             step=position.step,
             learning_rate=spec.optimizer.learning_rate * self._schedule(time),
             train=self._summary(
-                position.sums, seen, self._rows.weights[self._order[:seen]] if self._rows.weights.size else UNWEIGHTED
+                position.sums,
+                seen,
+                self._rows.weights[self._order[:seen]] if self._rows.weights.size else UNWEIGHTED,
+                self._targets.training_scales,
             ),
             validation=self._validate() if len(self._rows.x_validation) else None,
             best_epoch=None,
@@ -263,18 +271,25 @@ class Member:
         """Return the metrics of the validation part, in evaluation mode."""
         x, y, weights = self._rows.x_validation, self._y_validation, self._rows.weights_validation
         sums = self._validation_loss.sums
+        errors = np.zeros(len(sums) - 1)
         for begin in range(0, len(x), EVALUATION_ROWS):
             part = slice(begin, begin + EVALUATION_ROWS)
             with np.errstate(all="ignore"):
                 outputs = self.network.forward(x[part])
             self._validation_loss(outputs, y[part], self._unused_grad[: len(outputs)], sums, weights[part])
+            if self._targets.curved:
+                errors += self._targets.errors(self._validation_loss.head, outputs, self._own_y[part])
         if not math.isfinite(sums[0]):
             raise self._diverged("the validation loss")
-        return self._summary(sums, len(x), weights)
+        if self._targets.curved:
+            sums[1:] = errors
+        return self._summary(sums, len(x), weights, self._targets.validation_scales)
 
-    def _summary(self, sums: NDArray[np.float64], rows: int, weights: NDArray[np.float64]) -> dict[str, float]:
+    def _summary(
+        self, sums: NDArray[np.float64], rows: int, weights: NDArray[np.float64], scales: Mapping[str, float]
+    ) -> dict[str, float]:
         weight = float(weights.sum()) if weights.size else None
-        return summarize(self._spec.task, sums.tolist(), rows, target_scales=self._target_scales, weight=weight)
+        return summarize(self._spec.task, sums.tolist(), rows, target_scales=scales, weight=weight)
 
     def _diverged(self, what: str) -> TrainingError:
         position, spec = self.position, self._spec

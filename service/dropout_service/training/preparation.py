@@ -10,6 +10,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.columns import Encoders
 from dropout_service.training.standardization import Standardization
+from dropout_service.training.target_transform import IDENTITY, TargetTransform
 from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class PreparedData:
         Validation part, possibly without rows.
     encoders
         What was applied to the features.
-    target_scaling
-        What was applied to the values of a regression.
+    target_transform, target_scaling
+        What was applied to the values of a regression, in this order; no scaling for a classification.
     weights, weights_validation
         Factors of the rows' losses, float64, see ``row_weights``; without elements where all are 1.
     """
@@ -47,6 +48,7 @@ class PreparedData:
     x_validation: NDArray[np.float32]
     y_validation: NDArray[Any]
     encoders: Encoders
+    target_transform: TargetTransform
     target_scaling: Standardization | None
     weights: NDArray[np.float64]
     weights_validation: NDArray[np.float64]
@@ -106,10 +108,13 @@ def prepare(spec: TrainingSpec, data: TrainingData, parts: Split, encoders: Enco
         Values beyond float32, or weights that leave nothing.
     """
     names = data.target_names or (data.target_name,)
-    target = None if data.classes is not None else Standardization.identity(len(names))
-    if spec.standardize and target is not None:
+    transform, target = IDENTITY, None
+    if data.classes is None:
         y = data.y.astype(np.float64).reshape(len(data.y), -1)
-        target = Standardization.fit(y, parts.train, names=names, pointer="/data/target")
+        transform = TargetTransform.fit(spec.target_transform, y, parts.train, names=names)
+        target = Standardization.identity(len(names))
+        if spec.standardize:
+            target = Standardization.fit(transform.apply(y), parts.train, names=names, pointer="/data/target")
 
     def overflow(feature: int) -> InvalidInputError:
         message = f"values of column `{data.feature_names[feature]}` exceed float32; use a larger unit"
@@ -117,10 +122,11 @@ def prepare(spec: TrainingSpec, data: TrainingData, parts: Split, encoders: Enco
 
     return PreparedData(
         encoders.encode(data.x, data.texts, parts.train, overflow=overflow),
-        _targets(data, parts.train, target),
+        _targets(data, parts.train, transform, target),
         encoders.encode(data.x, data.texts, parts.validation, overflow=overflow),
-        _targets(data, parts.validation, target),
+        _targets(data, parts.validation, transform, target),
         encoders,
+        transform,
         target,
         *row_weights(spec, data, *parts),
     )
@@ -142,11 +148,13 @@ def check_inputs(data: TrainingData, parts: Split, rows: PreparedData, network: 
             raise InvalidInputError.at("/data", f"column `{name}`, row {numbers[row] + 1:,}: {wrong}")
 
 
-def _targets(data: TrainingData, rows: NDArray[np.intp], scaling: Standardization | None) -> NDArray[Any]:
+def _targets(
+    data: TrainingData, rows: NDArray[np.intp], transform: TargetTransform, scaling: Standardization | None
+) -> NDArray[Any]:
     if scaling is None:
         return data.y[rows]
     with np.errstate(over="ignore"):
-        y = scaling.apply(data.y[rows].astype(np.float64)).astype(np.float32)
+        y = scaling.apply(transform.apply(data.y[rows].astype(np.float64))).astype(np.float32)
     if not np.isfinite(y).all():
         raise InvalidInputError.at("/data/target", "target values exceed float32; use a larger unit")
     return y

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -360,3 +361,21 @@ def test_faults_of_inline_arrays_point_into_the_spec(x: Any, y: Any, pointer: st
         from_arrays(x, y)
     assert caught.value.errors[0].pointer == pointer
     assert message in caught.value.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "told"),
+    [
+        (b"x,y\n1,0\n2,3\n3,1\n4,2\n", "log", "`y` has the value 0; .* `log` takes numbers above 0 .*`log1p` takes"),
+        (b"x,y\n1,-1\n2,3\n3,1\n4,2\n", "log1p", "`y` has the value -1; .*`quantile` takes any"),
+        (b"x,y\n1,1\n2,1e200\n3,2\n4,3\n", "log", "1e.200"),
+    ],
+)
+def test_a_target_that_has_no_logarithm_is_refused_at_once(
+    registry: DatasetRegistry, content: bytes, kind: str, told: str
+):
+    dataset = registry.add_content(content)
+    asked = spec("regression", target="y").model_copy(update={"target_transform": kind})
+    assert re.search(told, faults(dataset, asked)["/target_transform"])
+    resolved = resolve(dataset.schema, dataset.format, asked.model_copy(update={"target_transform": "quantile"}))
+    check(dataset.schema, resolved, Budgets())
