@@ -13,6 +13,7 @@ from dropout_service.scratch import IN_MEMORY
 from dropout_service.training.check import check_size, check_spec
 from dropout_service.training.data import TrainingData
 from dropout_service.training.networks import build_loss, output_units, resolve_loss
+from dropout_service.training.target_transform import find_fault
 
 if TYPE_CHECKING:
     from dropout_service.blobs import BlobStore
@@ -41,7 +42,7 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
     ------
     InvalidInputError
         With pointers into the spec: a column that is not there or cannot be used, a target that does not fit the
-        task or the loss, too few rows, and what ``check_spec`` finds.
+        task, the loss or the target transform, too few rows, and what ``check_spec`` finds.
     OverBudgetError
         The network is too large.
     """
@@ -50,6 +51,11 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
     classes = choice.targets[0].distinct if spec.task == "classification" else None
     outputs = output_units(build_loss(spec, resolve_loss(spec, classes), len(choice.targets)), classes)
     check_size(spec, inputs=choice.width, outputs=outputs, rows=schema.rows, budgets=budgets)
+    for column in choice.targets:
+        for value in (column.min, column.max):
+            fault = None if value is None else find_fault(spec.target_transform, column.name, value)
+            if fault is not None:
+                raise InvalidInputError.at("/target_transform", fault)
 
 
 def load_training_data(

@@ -3,9 +3,9 @@
 Reading one validates all of it, so a file from anywhere is safe to load: it either is a model or an error says why.
 
 Format 1, or 2 for a model that reads more than plain numbers, or 3 for one of several networks, whose tensors have an
-axis of members before their own. A later version may add keys anywhere, which an earlier
-one leaves aside, and which have defaults where they are missing. What must not be left aside, because it changes what a
-model computes, comes with another format, another kind of layer or another loss.
+axis of members before their own, or 4 for one of a transformed target. A later version may add keys anywhere, which an
+earlier one leaves aside, and which have defaults where they are missing. What must not be left aside, because it
+changes what a model computes, comes with another format, another kind of layer or another loss.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from dropout_service.training.networks import resolve_loss
 from dropout_service.training.spec.dropout import Rate
 from dropout_service.training.standardization import Standardization
 from dropout_service.training.stored import parse_spec, write_spec
+from dropout_service.training.target_transform import IDENTITY, TargetTransform, TransformKind
 from dropout_service.training.tensors import naming_version, pack, unpack
 from dropout_service.training.trained import TrainedModel, weights_digest
 
@@ -38,12 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "description", "dump", "load"]
 
-FORMAT = 3
+FORMAT = 4
 """Latest version of the artefact's layout; a reader refuses later ones."""
 _PLAIN = 1
 """The layout of a model whose features are numbers, centred and scaled: what all versions of the service read."""
 _ENCODED = 2
 """The layout of a single network."""
+_ENSEMBLE = 3
+"""The layout of a model whose target is standardised alone."""
 
 
 class _ScalingFields(BaseModel):
@@ -51,6 +54,13 @@ class _ScalingFields(BaseModel):
 
     mean: list[float]
     scale: list[float]
+
+
+class _TransformFields(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+    kind: TransformKind
+    knots: list[list[list[float]]]
 
 
 class _MetricsFields(BaseModel):
@@ -82,6 +92,7 @@ class _Description(BaseModel):
     input_scaling: _ScalingFields | None = None
     columns: list[dict[str, Any]] | None = None
     target_scaling: _ScalingFields | None
+    target_transform: _TransformFields | None = None
     layers: list[dict[str, Any]]
     weights_digest: str
     metrics: _MetricsFields
@@ -99,6 +110,7 @@ def description(model: TrainedModel) -> dict[str, Any]:
         "classes": None if model.classes is None else list(model.classes),
         **_columns_json(model.encoders),
         "target_scaling": None if model.target_scaling is None else model.target_scaling.to_json(),
+        **({"target_transform": model.target_transform.to_json()} if model.targets.curved else {}),
         "layers": list(model.layers),
         "weights_digest": model.weights_digest,
         "metrics": model.metrics.to_json(),
@@ -107,8 +119,10 @@ def description(model: TrainedModel) -> dict[str, Any]:
 
 def _format(model: TrainedModel) -> int:
     """Return the oldest layout that says all of a model."""
-    if model.members > 1:
+    if model.targets.curved:
         return FORMAT
+    if model.members > 1:
+        return _ENSEMBLE
     return _PLAIN if model.encoders.are_plain else _ENCODED
 
 
@@ -166,6 +180,7 @@ def _read(tensors: dict[str, NDArray[Any]], fields: dict[str, Any]) -> TrainedMo
         target_scaling=None
         if read.target_scaling is None
         else _scaling(read.target_scaling, len(read.target_names or "1"), "/artifact/target_scaling"),
+        target_transform=_transform(read),
         params=tensors,
         metrics=EpochMetrics.from_json(read.metrics.model_dump()),
     )
@@ -208,6 +223,15 @@ def _scaling(fields: _ScalingFields, columns: int, pointer: str) -> Standardizat
     return Standardization.from_json(fields.model_dump())
 
 
+def _transform(read: _Description) -> TargetTransform:
+    if read.target_transform is None:
+        return IDENTITY
+    try:
+        return TargetTransform.from_json(read.target_transform.model_dump(), targets=len(read.target_names or "1"))
+    except ValueError as error:
+        raise InvalidInputError.at("/artifact/target_transform", str(error)) from error
+
+
 def _check(model: TrainedModel, read: _Description) -> set[str]:
     """Compare what the description implies with what the file holds, before anything of that size is allocated.
 
@@ -223,6 +247,8 @@ def _check(model: TrainedModel, read: _Description) -> set[str]:
         raise InvalidInputError.at("/artifact/classes", error.message) from error
     if loss != model.loss or (classes is None) != (model.target_scaling is not None):
         raise InvalidInputError.at("/artifact/loss", "loss, classes and scaling do not fit the specification")
+    if model.target_transform.kind != model.spec.target_transform:
+        raise InvalidInputError.at("/artifact/target_transform", "not the transform of the specification")
     try:
         check_spec(model.spec, model.encoders.width)
     except InvalidInputError as error:

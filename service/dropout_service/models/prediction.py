@@ -62,11 +62,14 @@ class Prediction:
     mutual_information
         With samples: entropy less the mean entropy of the samples, (n,): the part that more data could remove.
     values
-        Regression: shape (n,), in the target's unit; the mean over the samples when there are any.
+        Regression: shape (n,), in the target's unit; the mean over the samples when there are any. With a
+        ``target_transform`` that mean, and those below, are taken of transformed values: a median rather than a mean.
     std
-        Regression with samples: standard deviation of the values over them, (n,): the epistemic part.
+        Regression with samples: standard deviation of the values over them in the target's unit, (n,): the epistemic
+        part.
     aleatoric_std
-        Regression with the loss ``gaussian_nll``: square root of the (mean) learned variance, (n,).
+        Regression with the loss ``gaussian_nll``: square root of the (mean) learned variance, (n,); with a
+        ``target_transform`` of the variance that this gives the target in its unit.
     quantiles
         Regression with the loss ``quantile``: shape (n, q), rising; the mean over the samples when there are any.
     quantile_levels
@@ -143,7 +146,7 @@ def predict(
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
         raise InvalidInputError.at("/seed", f"must be from 0 to 2^64 - 1, not {seed}")
-    networks, unit = list(model.networks()), _unit(model)
+    networks, unit = list(model.networks()), model.targets.unit
     sampled = mc_samples is not None or len(networks) > 1
     parts: list[dict[str, Values]] = []
     for begin in range(0, len(rows.x), _CHUNK_ROWS):
@@ -159,7 +162,7 @@ def predict(
             _passes(network, scaled, _modes(seed, member, mc_samples, first_row=begin), before_pass)
             for member, network in enumerate(networks)
         )
-        parts.append(model.head.figures(passes, sampled=sampled, **unit))
+        parts.append(model.head.figures(passes, sampled=sampled, unit=unit))
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prediction = Prediction(mc_samples=mc_samples, seed=seed)
     if model.classes is not None:
@@ -167,16 +170,6 @@ def predict(
         prediction = replace(prediction, class_labels=model.classes, classes=tuple(model.classes[k] for k in best))
     levels = model.head.levels if isinstance(model.head, QuantileHead) else None
     return replace(prediction, target_names=model.target_names, quantile_levels=levels, **figures)
-
-
-def _unit(model: TrainedModel) -> dict[str, Any]:
-    """Return mean and scale of the target, of several as vectors."""
-    scaling = model.target_scaling
-    if scaling is None:
-        return {}
-    if model.target_names is None:
-        return {"mean": float(scaling.mean[0]), "scale": float(scaling.scale[0])}
-    return {"mean": scaling.mean, "scale": scaling.scale}
 
 
 def _passes(

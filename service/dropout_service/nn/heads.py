@@ -23,6 +23,7 @@ import numpy as np
 
 from dropout_service.kernels.training.losses import LOG_VARIANCE_FLOOR
 from dropout_service.nn.ops import Op
+from dropout_service.nn.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
     Values = NDArray[np.float64]
-    Unit = float | Values
 
 __all__ = [
     "GAUSSIAN",
@@ -46,6 +46,10 @@ __all__ = [
     "quantile_head",
     "value_head",
 ]
+
+
+STANDARDIZED: Final = Unit()
+"""That of the network itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,7 @@ class Head(abc.ABC):
         """Names of the values that ``lower`` computes."""
 
     @abc.abstractmethod
-    def figures(
-        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
-    ) -> dict[str, Values]:
+    def figures(self, passes: Iterable[Floats], *, sampled: bool, unit: Unit = STANDARDIZED) -> dict[str, Values]:
         """Return what the outputs of one or more passes over the same rows say, float64, by the names above.
 
         Parameters
@@ -87,9 +89,9 @@ class Head(abc.ABC):
             Outputs of the network, shape (rows, units) each: one pass in evaluation, or Monte-Carlo samples.
         sampled
             Whether they are samples.
-        mean, scale
-            Unit of the target: a value y of the network stands for ``y * scale + mean``. Of several targets, shape
-            (targets,) each.
+        unit
+            Of the target. Values and quantiles are means over the samples as the network says them, brought into this
+            unit; deviations are those of samples, and of a normal number, in this unit.
         """
 
     @abc.abstractmethod
@@ -116,11 +118,9 @@ class ClassHead(Head):
         probabilities = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
-    def figures(
-        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
-    ) -> dict[str, Values]:
+    def figures(self, passes: Iterable[Floats], *, sampled: bool, unit: Unit = STANDARDIZED) -> dict[str, Values]:
         """Return the figures of a prediction, see ``Head.figures``."""
-        del mean, scale
+        del unit
         moments, mean_entropy = _Moments(), _Moments()
         for logits in passes:
             probabilities = self.probabilities(logits)
@@ -164,20 +164,22 @@ class ValueHead(Head):
         """Names of the values that ``lower`` computes."""
         return ("values", "aleatoric_std") if self.gaussian else ("values",)
 
-    def figures(
-        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
-    ) -> dict[str, Values]:
+    def figures(self, passes: Iterable[Floats], *, sampled: bool, unit: Unit = STANDARDIZED) -> dict[str, Values]:
         """Return the figures of a prediction, see ``Head.figures``."""
-        values, variance = _Moments(), _Moments()
+        values, measured, variance = _Moments(), _Moments(), _Moments()
         for outputs in passes:
-            values.add(self._of_targets(outputs, 0))
+            value = self._of_targets(outputs, 0)
+            values.add(value)
+            if sampled:
+                measured.add(unit.measured(value))
             if self.gaussian:
-                variance.add(np.exp(np.maximum(self._of_targets(outputs, 1), LOG_VARIANCE_FLOOR)))
-        figures = {"values": values.mean * scale + mean}
+                learned = np.exp(np.maximum(self._of_targets(outputs, 1), LOG_VARIANCE_FLOOR))
+                variance.add(unit.variance(value, learned))
+        figures = {"values": unit.values(values.mean)}
         if sampled:
-            figures["std"] = values.std * scale
+            figures["std"] = unit.spread(measured.std)
         if self.gaussian:
-            figures["aleatoric_std"] = np.sqrt(variance.mean) * scale
+            figures["aleatoric_std"] = unit.spread(np.sqrt(variance.mean))
         return figures
 
     def lower(self) -> tuple[Op, ...]:
@@ -237,18 +239,20 @@ class QuantileHead(Head):
         """Names of the values that ``lower`` computes; its quantiles of several targets stand side by side."""
         return ("values", "quantiles")
 
-    def figures(
-        self, passes: Iterable[Floats], *, sampled: bool, mean: Unit = 0.0, scale: Unit = 1.0
-    ) -> dict[str, Values]:
+    def figures(self, passes: Iterable[Floats], *, sampled: bool, unit: Unit = STANDARDIZED) -> dict[str, Values]:
         """Return the figures of a prediction, see ``Head.figures``."""
         shape = (-1, len(self.levels)) if self.targets == 1 else (-1, self.targets, len(self.levels))
-        moments = _Moments()
+        moments, measured = _Moments(), _Moments()
         for outputs in passes:
-            moments.add(np.sort(outputs.astype(np.float64).reshape(shape), axis=-1))
-        quantiles = moments.mean * np.asarray(scale)[..., np.newaxis] + np.asarray(mean)[..., np.newaxis]
+            rising = np.sort(outputs.astype(np.float64).reshape(shape), axis=-1)
+            moments.add(rising)
+            if sampled:
+                measured.add(unit.measured(rising[..., self.middle]))
+        # Targets are the last axis of what a unit takes
+        quantiles = np.moveaxis(unit.values(np.moveaxis(moments.mean, -1, 0)), 0, -1)
         figures = {"values": quantiles[..., self.middle], "quantiles": quantiles}
         if sampled:
-            figures["std"] = moments.std[..., self.middle] * scale
+            figures["std"] = unit.spread(measured.std)
         return figures
 
     def lower(self) -> tuple[Op, ...]:

@@ -52,9 +52,7 @@ def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[
     return {name: np.stack([arrays[name] for arrays in members]).astype(np.float32) for name in members[0]}
 
 
-def validation_of_mean(
-    model: TrainedModel, rows: PreparedData, loss: Loss, target_scales: Mapping[str, float]
-) -> dict[str, float]:
+def validation_of_mean(model: TrainedModel, rows: PreparedData, loss: Loss, own_y: NDArray[Any]) -> dict[str, float]:
     """Return the metrics of the validation part of what an ensemble predicts.
 
     That is the mean of its probabilities, or of its outputs in a regression.
@@ -67,12 +65,13 @@ def validation_of_mean(
         What it was trained on, with at least one row to validate on.
     loss
         What is reported.
-    target_scales
-        The unit of each target, by its name.
+    own_y
+        The targets of the validation part in their own unit.
     """
     networks = list(model.networks())
     weight = float(rows.weights_validation.sum()) if rows.weights_validation.size else None
-    sums = loss.sums
+    sums, targets = loss.sums, model.targets
+    errors, begin = np.zeros(len(sums) - 1), 0
     for x, y, factors in rows.validation_blocks(EVALUATION_ROWS):
         passes = (network.forward(x) for network in networks)
         if loss.task == "classification":
@@ -83,7 +82,14 @@ def validation_of_mean(
         else:
             outputs = np.stack([one.astype(np.float64) for one in passes]).mean(axis=0)
             loss(np.asarray(outputs), y.reshape(len(y), -1).astype(np.float64), np.empty_like(outputs), sums, factors)
-    return summarize(loss.task, sums.tolist(), rows.validation_rows, target_scales=target_scales, weight=weight)
+            if targets.curved:
+                errors += targets.errors(loss.head, outputs, own_y[begin : begin + len(y)])
+                begin += len(y)
+    if targets.curved:
+        sums[1:] = errors
+    return summarize(
+        loss.task, sums.tolist(), rows.validation_rows, target_scales=targets.validation_scales, weight=weight
+    )
 
 
 def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dropout_service.scratch import Scratch
     from dropout_service.training.preparation import PreparedData
     from dropout_service.training.spec import TrainingSpec
+    from dropout_service.training.targets import Targets
 
 __all__ = ["Member"]
 
@@ -56,8 +57,10 @@ class Member:
         Numbers of the rows of the training part that it is trained on; ``None``: all.
     loss, validation_loss
         What is minimised, and what is reported of the validation part.
-    target_scales
-        The unit of each target, by its name.
+    targets
+        Their units.
+    own_y
+        The targets of the validation part in their own unit, where they are transformed; else without rows.
     scratch
         Makes the order of the rows.
     """
@@ -71,11 +74,13 @@ class Member:
         *,
         loss: Loss,
         validation_loss: Loss,
-        target_scales: Mapping[str, float],
+        targets: Targets,
+        own_y: NDArray[Any],
         scratch: Scratch = IN_MEMORY,
     ) -> None:
         self._spec, self._rows = spec, rows
-        self._validation_loss, self._target_scales = validation_loss, target_scales
+        self._validation_loss, self._targets = validation_loss, targets
+        self._own_y = own_y
         self.network = network
         network.initialize(spec.model.initializer, seed=spec.seed)
         self._chosen = chosen
@@ -216,7 +221,10 @@ class Member:
             step=position.step,
             learning_rate=spec.optimizer.learning_rate * self._schedule(time),
             train=self._summary(
-                position.sums, seen, self._rows.weights[self._order[:seen]] if self._rows.weights.size else UNWEIGHTED
+                position.sums,
+                seen,
+                self._rows.weights[self._order[:seen]] if self._rows.weights.size else UNWEIGHTED,
+                self._targets.training_scales,
             ),
             validation=self._validate() if self._rows.validation_rows else None,
             best_epoch=None,
@@ -265,18 +273,26 @@ class Member:
         """Return the metrics of the validation part, in evaluation mode."""
         rows, loss = self._rows, self._validation_loss
         sums = loss.sums
+        errors, begin = np.zeros(len(sums) - 1), 0
         for x, y, weights in rows.validation_blocks(EVALUATION_ROWS):
             with np.errstate(all="ignore"):
                 outputs = self.network.forward(x)
             targets = y if loss.task == "classification" else y.reshape(len(y), loss.head.targets)
             loss(outputs, targets, self._unused_grad[: len(outputs)], sums, weights)
+            if self._targets.curved:
+                errors += self._targets.errors(loss.head, outputs, self._own_y[begin : begin + len(y)])
+                begin += len(y)
         if not math.isfinite(sums[0]):
             raise self._diverged("the validation loss")
-        return self._summary(sums, rows.validation_rows, rows.weights_validation)
+        if self._targets.curved:
+            sums[1:] = errors
+        return self._summary(sums, rows.validation_rows, rows.weights_validation, self._targets.validation_scales)
 
-    def _summary(self, sums: NDArray[np.float64], rows: int, weights: NDArray[np.float64]) -> dict[str, float]:
+    def _summary(
+        self, sums: NDArray[np.float64], rows: int, weights: NDArray[np.float64], scales: Mapping[str, float]
+    ) -> dict[str, float]:
         weight = float(weights.sum()) if weights.size else None
-        return summarize(self._spec.task, sums.tolist(), rows, target_scales=self._target_scales, weight=weight)
+        return summarize(self._spec.task, sums.tolist(), rows, target_scales=scales, weight=weight)
 
     def _diverged(self, what: str) -> TrainingError:
         position, spec = self.position, self._spec

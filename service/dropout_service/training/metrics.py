@@ -46,7 +46,8 @@ class EpochMetrics:
     ``loss`` is the weighted mean where rows or classes have weights; the other figures count all rows the same.
     ``loss`` is what is minimised, without penalties on parameters (weight decay, what a learned rate costs): for a
     regression it is in units of the standardised target. ``rmse`` and ``mae``
-    are in the target's own unit; of several targets there is ``rmse.<name>`` and ``mae.<name>`` for each.
+    are in the target's own unit; of several targets there is ``rmse.<name>`` and ``mae.<name>`` for each. With a
+    ``target_transform`` they are of the validation part alone: what is summed while training is transformed.
     """
 
     epoch: int
@@ -94,7 +95,7 @@ def summarize(
     rows
         How many rows were summed, at least 1.
     target_scales
-        The unit of each standardised target, by its name.
+        The unit of each standardised target, by its name; empty: the sums of errors are left aside.
     weight
         Sum of the factors of the rows' losses; ``None``: as many as there are rows.
     """

@@ -12,6 +12,7 @@ from dropout_service.scratch import IN_MEMORY
 from dropout_service.training.blocks import RowBlocks, slices
 from dropout_service.training.columns import Encoders
 from dropout_service.training.standardization import Standardization
+from dropout_service.training.target_transform import IDENTITY, TargetTransform
 from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class PreparedData:
         RowBlocks among which the validation part is, possibly none.
     encoders
         What was applied to the features.
-    target_scaling
-        What was applied to the values of a regression.
+    target_transform, target_scaling
+        What was applied to the values of a regression, in this order; no scaling for a classification.
     weights, weights_validation
         Factors of the losses of the rows of both parts, float64, see ``row_weights``; without elements where all are 1.
     held_out
@@ -54,6 +55,7 @@ class PreparedData:
     x_validation: NDArray[np.float32]
     y_validation: NDArray[Any]
     encoders: Encoders
+    target_transform: TargetTransform
     target_scaling: Standardization | None
     weights: NDArray[np.float64]
     weights_validation: NDArray[np.float64]
@@ -135,10 +137,14 @@ def prepare(
         Values beyond float32, or weights that leave nothing.
     """
     names = data.target_names or (data.target_name,)
-    target = None if data.classes is not None else Standardization.identity(len(names))
-    if spec.standardize and target is not None:
+    transform, target = IDENTITY, None
+    if data.classes is None:
         y = data.y.astype(np.float64, copy=False).reshape(len(data.y), -1)
-        target = Standardization.fit(RowBlocks(y, parts.train), names=names, pointer="/data/target")
+        transform = TargetTransform.fit(spec.target_transform, y, parts.train, names=names)
+        target = Standardization.identity(len(names))
+        if spec.standardize:
+            transformed = RowBlocks(transform.apply(y), parts.train)
+            target = Standardization.fit(transformed, names=names, pointer="/data/target")
 
     def overflow(feature: int) -> InvalidInputError:
         message = f"values of column `{data.feature_names[feature]}` exceed float32; use a larger unit"
@@ -146,10 +152,11 @@ def prepare(
 
     return PreparedData(
         encoders.encode(data.x, data.texts, parts.train, overflow=overflow, scratch=scratch),
-        _targets(data, parts.train, target, scratch),
+        _targets(data, parts.train, transform, target, scratch),
         encoders.encode(data.x, data.texts, parts.validation, overflow=overflow, scratch=scratch),
-        _targets(data, parts.validation, target, scratch),
+        _targets(data, parts.validation, transform, target, scratch),
         encoders,
+        transform,
         target,
         *map(scratch.keep, row_weights(spec, data, *parts)),
     )
@@ -172,13 +179,17 @@ def check_inputs(data: TrainingData, parts: Split, rows: PreparedData, network: 
 
 
 def _targets(
-    data: TrainingData, rows: NDArray[np.intp], scaling: Standardization | None, scratch: Scratch
+    data: TrainingData,
+    rows: NDArray[np.intp],
+    transform: TargetTransform,
+    scaling: Standardization | None,
+    scratch: Scratch,
 ) -> NDArray[Any]:
     y = scratch.empty((rows.size, *data.y.shape[1:]), data.y.dtype if scaling is None else np.float32)
     for part in slices(rows.size):
         values = data.y[rows[part]]
         with np.errstate(over="ignore"):
-            y[part] = values if scaling is None else scaling.apply(values.astype(np.float64))
+            y[part] = values if scaling is None else scaling.apply(transform.apply(values.astype(np.float64)))
         if not np.isfinite(y[part]).all():
             raise InvalidInputError.at("/data/target", "target values exceed float32; use a larger unit")
     return y

@@ -19,7 +19,7 @@ from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["SINCE", "SPEC_VERSION", "UnreadableSpec", "parse_spec", "read_spec", "version_of", "write_spec"]
 
-SPEC_VERSION: Final = 4
+SPEC_VERSION: Final = 5
 """The latest version that is understood; raised with each field in `SINCE`, and when more can be read than before."""
 SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("model", "layers"): 2,
@@ -46,6 +46,7 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("data", "weight"): 3,
     ("data", "target", "[]"): 3,
     ("model", "ensemble"): 4,
+    ("target_transform",): 5,
 }
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 

@@ -13,6 +13,8 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.network import Network, dropouts
 from dropout_service.training.networks import build_layers, build_loss, output_units
+from dropout_service.training.target_transform import IDENTITY, TargetTransform
+from dropout_service.training.targets import Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,6 +58,8 @@ class TrainedModel:
         Figures of the epoch whose weights these are.
     target_names
         The names of several targets; ``None`` where there is one.
+    target_transform
+        What was applied to the target of a regression before its standardisation.
     buffers
         What layers keep beside their parameters, such as running statistics, by name, float32, with the same axis.
     """
@@ -71,6 +75,7 @@ class TrainedModel:
     metrics: EpochMetrics
     buffers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, Any])
     target_names: tuple[str, ...] | None = None
+    target_transform: TargetTransform = IDENTITY
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -86,6 +91,11 @@ class TrainedModel:
     def head(self) -> Head:
         """What the outputs of the network mean."""
         return self._loss.head
+
+    @property
+    def targets(self) -> Targets:
+        """The targets, as the network sees them and as a person does."""
+        return Targets(self.target_names or (self.target_name,), self.target_transform, self.target_scaling)
 
     @property
     def answer_columns(self) -> int:

@@ -23,6 +23,7 @@ from dropout_service.training.plan import have_one_split, plans_of_ensemble
 from dropout_service.training.preparation import check_inputs, fit_encoders, prepare
 from dropout_service.training.spec import DataSpec
 from dropout_service.training.split import Split
+from dropout_service.training.targets import Targets
 from dropout_service.training.trained import TrainedModel
 from dropout_service.training.weights import row_weights
 
@@ -117,8 +118,8 @@ class Trainer:
         _check_shapes(networks)
         rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes), scratch)
         check_inputs(data, whole, rows, networks[0])
-        scales = [1.0] if rows.target_scaling is None else rows.target_scaling.scale.tolist()
-        self._target_scales = dict(zip(names, scales, strict=True))
+        targets = Targets(names, rows.target_transform, rows.target_scaling)
+        self._own_y = data.y[whole.validation] if targets.curved else data.y[:0]
         self._members = [
             Member(
                 plan.spec,
@@ -127,7 +128,8 @@ class Trainer:
                 plan.parts.train if own else None,
                 loss=loss,
                 validation_loss=validation_loss,
-                target_scales=self._target_scales,
+                targets=targets,
+                own_y=data.y[plan.parts.validation] if targets.curved else data.y[:0],
                 scratch=scratch,
             )
             for plan, network, loss in zip(plans, networks, losses, strict=True)
@@ -254,6 +256,7 @@ class Trainer:
             target_names=self._data.target_names,
             classes=self._data.classes,
             encoders=self._rows.encoders,
+            target_transform=self._rows.target_transform,
             target_scaling=self._rows.target_scaling,
             params={name: array for name, array in tensors.items() if name not in buffers},
             metrics=together([member.metrics for member in members]),
@@ -261,7 +264,7 @@ class Trainer:
         )
         if len(members) == 1 or not self._rows.validation_rows:
             return model  # of parts of their own the mean of what each says of rows that it has not seen
-        figures = validation_of_mean(model, self._rows, self._validation_loss, self._target_scales)
+        figures = validation_of_mean(model, self._rows, self._validation_loss, self._own_y)
         return replace(model, metrics=replace(model.metrics, validation=figures))
 
     @property

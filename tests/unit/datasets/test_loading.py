@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -424,3 +425,21 @@ def test_tables_in_mapped_files_are_those_in_memory(
     column = dataset.schema.column(target)
     assert column is not None
     assert len(here.y) == dataset.schema.rows - column.missing
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "told"),
+    [
+        (b"x,y\n1,0\n2,3\n3,1\n4,2\n", "log", "`y` has the value 0; .* `log` takes numbers above 0 .*`log1p` takes"),
+        (b"x,y\n1,-1\n2,3\n3,1\n4,2\n", "log1p", "`y` has the value -1; .*`quantile` takes any"),
+        (b"x,y\n1,1\n2,1e200\n3,2\n4,3\n", "log", "1e.200"),
+    ],
+)
+def test_a_target_that_has_no_logarithm_is_refused_at_once(
+    registry: DatasetRegistry, content: bytes, kind: str, told: str
+):
+    dataset = registry.add_content(content)
+    asked = spec("regression", target="y").model_copy(update={"target_transform": kind})
+    assert re.search(told, faults(dataset, asked)["/target_transform"])
+    resolved = resolve(dataset.schema, dataset.format, asked.model_copy(update={"target_transform": "quantile"}))
+    check(dataset.schema, resolved, Budgets())

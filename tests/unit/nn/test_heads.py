@@ -7,6 +7,7 @@ import pytest
 
 from dropout_service.nn.heads import GAUSSIAN, SIGMOID, SOFTMAX, VALUE, quantile_head
 from dropout_service.nn.losses import LOSSES
+from dropout_service.nn.units import Unit
 
 if TYPE_CHECKING:
     from dropout_service.nn.heads import Head
@@ -48,7 +49,7 @@ def test_the_figures_of_samples_are_their_moments():
 @pytest.mark.parametrize("head", [VALUE, GAUSSIAN], ids=lambda head: head.name)
 def test_values_come_in_the_unit_of_the_target(head: Head):
     outputs = LOGITS[:, :, : head.units]
-    figures: dict[str, Any] = head.figures(iter(outputs), sampled=True, mean=100.0, scale=10.0)
+    figures: dict[str, Any] = head.figures(iter(outputs), sampled=True, unit=Unit(100.0, 10.0))
     np.testing.assert_allclose(figures["values"], outputs[:, :, 0].mean(axis=0) * 10.0 + 100, rtol=1e-6)
     np.testing.assert_allclose(figures["std"], outputs[:, :, 0].std(axis=0) * 10.0, rtol=1e-6)
     if head is GAUSSIAN:
@@ -62,7 +63,7 @@ def test_values_come_in_the_unit_of_the_target(head: Head):
 def test_quantiles_come_in_rising_order_and_the_unit_of_the_target(sampled: bool):  # noqa: FBT001
     head = quantile_head((0.1, 0.4, 0.9))
     passes = LOGITS if sampled else LOGITS[:1]
-    figures = head.figures(iter(passes), sampled=sampled, mean=100.0, scale=10.0)
+    figures = head.figures(iter(passes), sampled=sampled, unit=Unit(100.0, 10.0))
     expected = np.sort(passes, axis=2).mean(axis=0) * 10.0 + 100
     assert (np.diff(LOGITS[0]) < 0).any(), "some cross"
     np.testing.assert_allclose(figures["quantiles"], expected, rtol=1e-6)

@@ -144,6 +144,7 @@ class TrainingSpec(TypedDict, total=False):
     class_weights: Literal["balanced"] | Mapping[str, float] | None
     huber_delta: float
     quantiles: Sequence[float]
+    target_transform: Literal["identity", "log", "log1p", "quantile"]
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     epochs: int

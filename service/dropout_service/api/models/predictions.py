@@ -119,7 +119,9 @@ Figures = list[float] | list[list[float]]
 class RegressionAnswer(_Answer):
     """Values and their uncertainty."""
 
-    values: Figures = Field(description="One for each row, in the unit of the target.")
+    values: Figures = Field(
+        description="One for each row, in the unit of the target. With a `target_transform` medians rather than means."
+    )
     std: Figures | None = Field(
         description="Standard deviation over the samples, and over the networks of an ensemble: of the model."
     )

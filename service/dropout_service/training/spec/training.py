@@ -80,6 +80,13 @@ class TrainingSpec(StrictSpec):
         exclude_if=lambda value: value == QUANTILES,
         description="Levels of the loss `quantile`, in rising order.",
     )
+    target_transform: Literal["identity", "log", "log1p", "quantile"] = Field(
+        default="identity",
+        exclude_if=lambda value: value == "identity",
+        description="What is done to the target of a regression before `standardize`, and undone in predictions and "
+        "figures: `log` of numbers above 0, `log1p`, log(1 + target), of numbers above -1, or `quantile`, the normal "
+        "scores of ranks among the training rows. `values` of a prediction are then medians rather than means.",
+    )
     optimizer: OptimizerSpec = AdamSpec()
     schedule: ScheduleSpec = ConstantSchedule()
     epochs: int = Field(default=100, ge=1, le=1_000_000, description="Passes over the training part.")
@@ -151,6 +158,8 @@ class TrainingSpec(StrictSpec):
             raise ValueError("`label_smoothing` is for classes; leave it out of a regression")
         if self.task == "regression" and self.class_weights is not None:
             raise ValueError("`class_weights` are for classes; weigh rows of a regression by a column, `data.weight`")
+        if self.task == "classification" and self.target_transform != "identity":
+            raise ValueError("`target_transform` is for the numbers of a regression; leave it out of a classification")
         if self.loss != "huber" and self.huber_delta != HUBER_DELTA:
             raise ValueError("`huber_delta` is of the loss `huber`; leave it out beside another")
         if self.loss != "quantile" and self.quantiles != QUANTILES:
