@@ -299,7 +299,7 @@ class Trainer:
         began_s = turned_s = time.monotonic()
         while waiting:
             turn = [waiting.popleft() for _ in range(min(together, len(waiting)))]
-            most = self._steps
+            most = self._steps if self._members[0].one_threaded else 1
 
             def take(member: Member, most: int = most) -> int:
                 return member.take(most)
