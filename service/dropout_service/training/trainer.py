@@ -299,7 +299,7 @@ class Trainer:
         began_s = turned_s = time.monotonic()
         while waiting:
             turn = [waiting.popleft() for _ in range(min(together, len(waiting)))]
-            most = self._steps if self._members[0].one_threaded else 1
+            most = self._steps if self._members[0].one_threaded else 1  # by layers, a step may take long
 
             def take(member: Member, most: int = most) -> int:
                 return member.take(most)
@@ -310,7 +310,7 @@ class Trainer:
             fitting = most * every_s / max(now_s - turned_s, 1e-9)
             self._steps = int(max(1, min(fitting, most * _FASTER, self._members[0].steps_per_epoch)))
             turned_s = now_s
-            if now_s - began_s >= every_s:
+            if now_s - began_s >= every_s or not self._members[0].one_threaded:
                 return
 
     def _seconds(self) -> float:
