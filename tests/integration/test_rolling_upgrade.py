@@ -152,7 +152,7 @@ def test_a_rolling_upgrade_and_the_way_back_lose_no_job_and_run_none_twice(clust
                 assert all(ran_once(server, job_id) for job_id in (*plain, *sharp))
         # The way back: the latter has gone, and what only it can run waits for it, in nobody's way.
         with cluster.latter() as latter:
-            waiting_for_it = submit(latter, name="sharp, too", sharpness=1, priority=100, epochs=1500)
+            waiting_for_it = submit(latter, name="sharp, too", sharpness=1, priority=100, epochs=4500)
             wait_for(lambda: get(latter, f"/jobs/{waiting_for_it}")["epoch"] > 0, "the later version to run it")
         assert ended(former, submit(former, name="after it"))["status"] == "succeeded"
         left = get(former, f"/jobs/{waiting_for_it}")
