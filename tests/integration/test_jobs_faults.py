@@ -42,9 +42,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
 EPOCHS = 800
+HIDDEN = [256, 256]  # so that a job takes some seconds on a fast machine: faults have to meet it
 
 
 class Service:
@@ -76,7 +77,7 @@ class Service:
         spec = {
             "task": "classification",
             "data": {"dataset": self.dataset.id},
-            "model": {"hidden": [64, 64]},
+            "model": {"hidden": HIDDEN},
             "epochs": EPOCHS,
         }
         return TrainingSpec.model_validate({**spec, **fields})

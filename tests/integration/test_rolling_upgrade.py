@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from postgres import PostgresServer
 
 PATIENCE_S = 60.0
+LARGE = {"hidden": [256, 256]}  # of a job that is to outlast what happens beside it, on a fast machine too
 wait_for = partial(waiting.wait_for, patience_s=PATIENCE_S)
 TERMINAL = {"succeeded", "failed", "cancelled"}
 LAST = revisions()[-1]
@@ -137,7 +138,7 @@ def ran_once(server: LiveServer, job_id: str) -> bool:
 @pytest.mark.timeout(240)
 def test_a_rolling_upgrade_and_the_way_back_lose_no_job_and_run_none_twice(cluster: Cluster):
     with cluster.former() as former:
-        long_one = submit(former, name="under way", epochs=2500)
+        long_one = submit(former, name="under way", epochs=2500, model=LARGE)
         wait_for(lambda: get(former, f"/jobs/{long_one}")["epoch"] > 0, "the job to run")
         with cluster.latter() as latter:  # it migrates the database under the former
             plain = [submit(server, name=f"plain {n}") for n, server in enumerate([former, latter] * 2)]
@@ -152,7 +153,7 @@ def test_a_rolling_upgrade_and_the_way_back_lose_no_job_and_run_none_twice(clust
                 assert all(ran_once(server, job_id) for job_id in (*plain, *sharp))
         # The way back: the latter has gone, and what only it can run waits for it, in nobody's way.
         with cluster.latter() as latter:
-            waiting_for_it = submit(latter, name="sharp, too", sharpness=1, priority=100, epochs=4500)
+            waiting_for_it = submit(latter, name="sharp, too", sharpness=1, priority=100, epochs=4500, model=LARGE)
             wait_for(lambda: get(latter, f"/jobs/{waiting_for_it}")["epoch"] > 0, "the later version to run it")
         assert ended(former, submit(former, name="after it"))["status"] == "succeeded"
         left = get(former, f"/jobs/{waiting_for_it}")
