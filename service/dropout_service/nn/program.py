@@ -10,8 +10,9 @@ import numpy as np
 from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES
 from dropout_service.kernels.dropout.standard import scale, threshold
 from dropout_service.kernels.training import steps
+from dropout_service.kernels.training.layout import FIELDS, Field, Kind
 from dropout_service.kernels.training.products import ROOM_BYTES
-from dropout_service.kernels.training.program import FIELDS, NARROW, Field, Kind
+from dropout_service.kernels.training.program import NARROW
 from dropout_service.nn.layers.dropout import Dropout
 from dropout_service.nn.mode import Mode
 from dropout_service.nn.optimizers import SGD, Adam
@@ -37,11 +38,7 @@ def can_compile(network: Network) -> bool:
     """
     shapes = (shape for layer in network.layers for shape in layer.shapes.values())
     small = all(math.prod(shape) <= LARGEST_WEIGHT for shape in shapes)
-    return (
-        small
-        and network.parameters.values.dtype == np.float32
-        and all(layer.compiled() is not None for layer in network.layers)
-    )
+    return small and network.parameters.values.dtype == np.float32 and all(layer.compiled() for layer in network.layers)
 
 
 class Program:
@@ -62,14 +59,14 @@ class Program:
         self._dropouts = [layer.dropout for layer in network.layers if isinstance(layer.dropout, Dropout)]
         self._places_of_scheduled = [place for place, one in enumerate(self._dropouts) if one in plan.scheduled]
         rows, inputs = plan.batch_rows, plan.x.shape[1]
-        self._table, lanes, values = _laid_out(network, rows)
-        widest = max(inputs, *(layer.units for layer in network.layers))
-        weights = [math.prod(shape) for layer in network.layers for shape in layer.shapes.values()]
-        narrow = [rows * int(row[Field.INPUTS] + row[Field.UNITS]) for row in self._table if row[Field.UNITS] <= NARROW]
-        largest = max(*weights, *narrow)
+        self._table, self._lists, lowest, lanes, values = _laid_out(network, rows)
+        widest = max(inputs, *self._table[:, Field.UNITS].tolist())
+        dense = self._table[self._table[:, Field.KIND] == Kind.DENSE]
+        weights = dense[:, Field.INPUTS] * dense[:, Field.UNITS]
+        narrow = rows * (dense[:, Field.INPUTS] + dense[:, Field.UNITS])[dense[:, Field.UNITS] <= NARROW]
+        largest = max(*weights.tolist(), *narrow.tolist())
         sizes = [rows * inputs, rows * widest, rows * widest, largest]
         batch, grad, other, turned = (values + sum(sizes[:i]) for i in range(4))
-        lowest = next(i for i, layer in enumerate(network.layers) if layer.shapes)
         self._places = np.array([lowest, batch, grad, other, turned])
         self._work = np.zeros(values + sum(sizes), np.float32)
         self._lanes = np.zeros(lanes, np.uint64)
@@ -97,6 +94,7 @@ class Program:
         classes = self._loss.task == "classification"
         return steps.take_steps(
             self._table,
+            self._lists,
             self._places,
             plan.x,
             plan.y if classes else self._labels,
@@ -142,28 +140,37 @@ class Program:
         return thresholds, scales
 
 
-def _laid_out(network: Network, rows: int) -> tuple[NDArray[np.int64], int, int]:
-    """Return the table of a network, and the sizes of the draws and of the values of its layers."""
-    table = np.zeros((len(network.layers), FIELDS), np.int64)
-    params, buffers = network.parameters.offsets, network.buffers.offsets
+def _laid_out(network: Network, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int, int]:
+    """Return the table of a network with its lists, its lowest row with parameters, and the sizes of draws and values.
+
+    The sizes are of mini-batches of so many ``rows``.
+    """
+    described = [(number, row) for number, layer in enumerate(network.layers) for row in layer.compiled()]
+    table = np.zeros((len(described), FIELDS), np.int64)
+    places = network.parameters.offsets | network.buffers.offsets
+    lists: list[int] = []
     lanes = values = dropped = 0
-    for number, (layer, row) in enumerate(zip(network.layers, table, strict=True)):
-        for field, value in (layer.compiled() or {}).items():
+    for row, (number, one) in zip(table, described, strict=True):
+        layer = network.layers[number]
+        for field, value in one.fields.items():
             row[field] = value
-        row[Field.WEIGHT] = params.get(f"layers.{number}.weight", 0)
-        row[Field.BIAS] = params.get(f"layers.{number}.bias", 0)
-        row[Field.BUFFER] = min((buffers[f"layers.{number}.{name}"] for name in layer.buffer_shapes), default=0)
+        for field, name in one.arrays.items():
+            row[field] = places[f"layers.{number}.{name}"]
+        row[Field.LIST] = len(lists)
+        lists += one.columns
         row[Field.STREAM] = Mode.training(0, 0).offset(number)
         row[Field.DROPOUT] = -1
         if isinstance(layer.dropout, Dropout):
             row[Field.DROPOUT], dropped = dropped, dropped + 1
             row[Field.LANES] = lanes
             lanes += -(-rows * layer.units // GROUP_ELEMENTS) * GROUP_LANES
-        inner = row[Field.INPUTS] * row[Field.WIDTH] if row[Field.KIND] == Kind.PIECEWISE_LINEAR else layer.units
-        for field, columns in ((Field.VALUE, layer.units), (Field.DERIVATIVE, layer.units), (Field.INNER, inner)):
+        units = int(row[Field.UNITS])
+        inner = int(row[Field.INPUTS] * row[Field.WIDTH]) if row[Field.KIND] == Kind.PIECEWISE_LINEAR else units
+        for field, columns in ((Field.VALUE, units), (Field.DERIVATIVE, units), (Field.INNER, inner)):
             row[field] = values
-            values += rows * int(columns)
-    return table, lanes, values
+            values += rows * columns
+    lowest = next(i for i, (_, one) in enumerate(described) if Field.WEIGHT in one.arrays)
+    return table, np.array(lists, np.int64), lowest, lanes, values
 
 
 def _described(

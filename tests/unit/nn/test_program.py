@@ -16,6 +16,7 @@ from dropout_service.nn.step_plan import StepPlan
 from dropout_service.nn.stepping import LayeredSteps, make_steps
 
 INPUTS, BATCH, ROWS = 7, 16, 41
+CARDINALITIES = [0, 1, 0, 4, 0, 9, 1]
 
 
 def hidden(*units: int, rate: float = 0.3, **more: Any) -> tuple[LayerRule, ...]:
@@ -44,6 +45,21 @@ NETWORKS = {
         layer("piecewise_linear", bins=5, units=3, activation="linear"),
         layer("dense", units=12, activation="tanh"),
     ),
+    "columns": (layer("columns", cardinalities=CARDINALITIES, embedding_dim=3), layer("dense", units=12, rate=0.2)),
+    "columns, numbers in bins": (
+        layer("columns", cardinalities=CARDINALITIES, numbers="piecewise_linear", bins=5, units=3),
+        layer("dropout", rate=0.1),
+        layer("dense", units=12, rate=0.2),
+    ),
+    "columns, bins without units": (
+        layer("columns", cardinalities=CARDINALITIES, numbers="piecewise_linear", bins=5),
+        layer("dense", units=12),
+    ),
+    "columns without codes": (
+        layer("columns", cardinalities=[0, 1, 0, 0, 0, 0, 1], numbers="piecewise_linear", bins=5, units=3),
+        layer("dense", units=12),
+    ),
+    "columns of codes alone": (layer("columns", cardinalities=[4] * INPUTS), layer("dense", units=12)),
 }
 HEADS = {
     "cross_entropy": 3,
@@ -72,6 +88,8 @@ def train(
     loss = make_loss(loss_name, LossOptions(targets=2 if loss_name == "huber" else 1))
     network = Network(make_layers(INPUTS, rules, HEADS[loss_name]))
     x = rng.standard_normal((ROWS, INPUTS)).astype(np.float32)
+    for place in network.codes:
+        x[:, place] = np.arange(ROWS) % 5  # some of which are no codes of a column of 4
     if loss.task == "classification":
         y = rng.integers(0, max(2, HEADS[loss_name]), ROWS)
     else:

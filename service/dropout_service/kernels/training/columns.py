@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Integers = NDArray[np.int64]
 
-__all__ = ["add_rows", "clip_lines", "clip_lines_backward", "look_up"]
+__all__ = ["add_rows", "clip_lines", "clip_lines_backward", "look_up", "select"]
+
+
+@jit
+def select(x: Floats, columns: Integers, begin: int, out: Floats) -> None:
+    """Write chosen columns of ``x``, side by side, into ``out`` from column ``begin`` on."""
+    for i in range(x.shape[0]):
+        for c in range(columns.size):
+            out[i, begin + c] = x[i, columns[c]]
 
 
 @jit

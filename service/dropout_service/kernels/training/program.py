@@ -9,7 +9,6 @@ A pass takes mini-batches of at most as many rows as ``work`` has been laid out 
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,8 +18,9 @@ from dropout_service.kernels.codegen.compile_cache import jit
 from dropout_service.kernels.codegen.intrinsics import pointer_to
 from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
 from dropout_service.kernels.training.activations import LINEAR, RELU, activate
-from dropout_service.kernels.training.columns import clip_lines
+from dropout_service.kernels.training.columns import add_rows, clip_lines, look_up, select
 from dropout_service.kernels.training.dense import drop, drop_with_derivative, rectify_and_drop, through
+from dropout_service.kernels.training.layout import FIELDS, Field, Kind
 from dropout_service.kernels.training.products import multiply, side_by_side
 from dropout_service.kernels.training.transposes import transpose
 from dropout_service.kernels.training.views import address, integers, matrix, vector
@@ -31,55 +31,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Table = NDArray[np.int64]
 
-__all__ = ["FIELDS", "NARROW", "Field", "Kind", "backward", "forward"]
+__all__ = ["NARROW", "backward", "forward"]
 
 _BYTES: Final = 4
 _EIGHT: Final = 8
-
-
-class Kind(IntEnum):
-    """What a row of the table computes."""
-
-    DENSE = 0
-    """y = dropout(activation(x weight + bias)), with ``RESIDUAL`` x + that."""
-    DROPOUT = 1
-    """y = dropout(x)."""
-    PIECEWISE_LINEAR = 2
-    """The bins of each input, and with ``EACH`` units activation(bins weight + bias), each input for itself."""
-
-
-class Field(IntEnum):
-    """Columns of the table. Offsets count elements: of the vectors of parameters and buffers, or of ``work``."""
-
-    KIND = 0
-    INPUTS = 1
-    UNITS = 2
-    WEIGHT = 3
-    BIAS = 4
-    ACTIVATION = 5
-    """A number of ``kernels.training.activations``."""
-    DROPOUT = 6
-    """Which of the dropouts of a step it is; -1: none."""
-    STREAM = 7
-    """Offset of its mask stream at step 0."""
-    RESIDUAL = 8
-    WIDTH = 9
-    """Bins of an input."""
-    EACH = 10
-    """Units of the dense layer of an input; 0: none."""
-    BUFFER = 11
-    """Where its buffers begin: start, slope, low and high, one after another."""
-    VALUE = 12
-    """In ``work``: its output."""
-    DERIVATIVE = 13
-    """In ``work``: the local derivative of its units."""
-    INNER = 14
-    """In ``work``: the bins, or of a residual layer the branch."""
-    LANES = 15
-    """Where its draws are kept for the backward pass."""
-
-
-FIELDS: Final = len(Field)
 
 _KIND: Final = int(Field.KIND)
 _INPUTS: Final = int(Field.INPUTS)
@@ -97,8 +52,11 @@ _VALUE: Final = int(Field.VALUE)
 _DERIVATIVE: Final = int(Field.DERIVATIVE)
 _INNER: Final = int(Field.INNER)
 _LANES: Final = int(Field.LANES)
+_LIST: Final = int(Field.LIST)
 _DENSE: Final = int(Kind.DENSE)
 _DROP: Final = int(Kind.DROPOUT)
+_SELECT: Final = int(Kind.SELECT)
+_COLUMNS: Final = int(Kind.COLUMNS)
 
 _NOTHING: Final = 0
 """An address: no bias."""
@@ -122,6 +80,13 @@ def _copy(x: Floats, to: Floats) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             to[i, j] = x[i, j]
+
+
+@jit
+def _add(x: Floats, to: Floats) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            to[i, j] += x[i, j]
 
 
 @jit
@@ -178,8 +143,73 @@ def _product(row: Table, rows: int, x: int, weights: int, out: int, turned: int,
 
 
 @jit
+def _bins(row: Table, x: Floats, weights: int, buffers: int, space: int, scratch: int) -> None:  # noqa: PLR0917 - as above
+    """Write how far inputs are through their bins, and with units the products and biases of these."""
+    rows, inputs, width, each = x.shape[0], row[_INPUTS], row[_WIDTH], row[_EACH]
+    size = inputs * width
+    inner = matrix(space + _BYTES * (row[_INNER] if each else row[_VALUE]), rows, size)
+    kept = buffers + _BYTES * row[_BUFFER]
+    start, slope, low, high = (
+        vector(kept, size),
+        vector(kept + _BYTES * size, size),
+        vector(kept + _BYTES * 2 * size, size),
+        vector(kept + _BYTES * 3 * size, size),
+    )
+    clip_lines(x, start, slope, low, high, inner)
+    if each == 0:
+        return
+    for i in range(inputs):
+        multiply(
+            rows,
+            each,
+            width,
+            space + _BYTES * (row[_INNER] + i * width),
+            _BYTES * size,
+            side_by_side(),
+            weights + _BYTES * (row[_WEIGHT] + i * width * each),
+            _BYTES * each,
+            space + _BYTES * (row[_VALUE] + i * each),
+            _BYTES * row[_UNITS],
+            weights + _BYTES * (row[_BIAS] + i * each),
+            scratch,
+        )
+
+
+@jit
+def _beside(row: Table, lists: Table, x: Floats, before: Floats, weights: int, out: Floats) -> None:  # noqa: PLR0917 - as above
+    """Write what a row ``COLUMNS`` is: ``before`` it the numbers, then columns of ``x``, then rows of the table."""
+    rows, numbers, at = x.shape[0], row[_INPUTS], int(row[_LIST])
+    for i in range(rows):
+        for j in range(numbers):
+            out[i, j] = before[i, j]
+    plain = int(lists[at])
+    select(x, integers(lists, at + 1, plain), numbers, out)
+    codes, at = int(lists[at + 1 + plain]), at + plain + 2
+    if codes > 0:
+        offsets = integers(lists, at + codes, codes + 1)
+        learned = matrix(weights + _BYTES * row[_WEIGHT], int(offsets[codes]), row[_EACH])
+        look_up(x, integers(lists, at, codes), offsets, learned, numbers + plain, out)
+
+
+@jit
+def _aside(row: Table, lists: Table, x: Floats, grad: Floats, slopes: int, numbers_grad: Floats) -> None:  # noqa: PLR0917 - as above
+    """Lead ``grad`` back through `_beside`: to its table, and to the numbers before it, if they are asked for."""
+    for i in range(numbers_grad.shape[0]):
+        for j in range(numbers_grad.shape[1]):
+            numbers_grad[i, j] = grad[i, j]
+    at = int(row[_LIST])
+    plain = int(lists[at])
+    codes, at = int(lists[at + 1 + plain]), at + plain + 2
+    if codes > 0:
+        offsets = integers(lists, at + codes, codes + 1)
+        slope = matrix(slopes + _BYTES * row[_WEIGHT], int(offsets[codes]), row[_EACH])
+        add_rows(x, integers(lists, at, codes), offsets, grad, row[_INPUTS] + plain, slope)
+
+
+@jit
 def forward(  # noqa: PLR0917 - as above
     table: Table,
+    lists: Table,
     x: Floats,
     params: Floats,
     buffers: Floats,
@@ -200,10 +230,10 @@ def forward(  # noqa: PLR0917 - as above
     at = address(x)
     values = x
     weights, space, scratch = address(params), address(work), address(room)
-    one, turned = side_by_side(), space + _BYTES * turned_at
+    turned = space + _BYTES * turned_at
     for number in range(table.shape[0]):
         row = integers(table, number * FIELDS, FIELDS)
-        inputs, units, which = row[_INPUTS], row[_UNITS], row[_DROPOUT]
+        units, which = row[_UNITS], row[_DROPOUT]
         threshold = int(thresholds[which]) if which >= 0 else 0
         scale = float(scales[which]) if which >= 0 else 1.0
         output = matrix(space + _BYTES * row[_VALUE], rows, units)
@@ -212,43 +242,20 @@ def forward(  # noqa: PLR0917 - as above
             _product(row, rows, at, weights, place, turned, scratch)
             _respond(row, rows, place, space, lanes, threshold, scale, seed, step)
             if row[_RESIDUAL]:
-                branch = matrix(place, rows, units)
-                for i in range(rows):
-                    for j in range(units):
-                        output[i, j] = values[i, j] + branch[i, j]
+                _copy(values, output)
+                _add(matrix(place, rows, units), output)
         elif row[_KIND] == _DROP:
             if threshold > 0:
                 drop(values, _drawn(row, rows, lanes, seed, step), threshold, scale, output)
             else:
                 _copy(values, output)
+        elif row[_KIND] == _SELECT:
+            select(x, integers(lists, row[_LIST], units), 0, output)
+        elif row[_KIND] == _COLUMNS:
+            _beside(row, lists, x, values, weights, output)
         else:
-            width, each, begin = row[_WIDTH], row[_EACH], row[_BUFFER]
-            size = inputs * width
-            inner = matrix(space + _BYTES * (row[_INNER] if each else row[_VALUE]), rows, size)
-            kept = address(buffers) + _BYTES * begin
-            start, slope, low, high = (
-                vector(kept, size),
-                vector(kept + _BYTES * size, size),
-                vector(kept + _BYTES * 2 * size, size),
-                vector(kept + _BYTES * 3 * size, size),
-            )
-            clip_lines(values, start, slope, low, high, inner)
-            if each:
-                for i in range(inputs):
-                    multiply(
-                        rows,
-                        each,
-                        width,
-                        space + _BYTES * (row[_INNER] + i * width),
-                        _BYTES * size,
-                        one,
-                        weights + _BYTES * (row[_WEIGHT] + i * width * each),
-                        _BYTES * each,
-                        space + _BYTES * (row[_VALUE] + i * each),
-                        _BYTES * units,
-                        weights + _BYTES * (row[_BIAS] + i * each),
-                        scratch,
-                    )
+            _bins(row, values, weights, address(buffers), space, scratch)
+            if row[_EACH]:
                 _respond(row, rows, space + _BYTES * row[_VALUE], space, lanes, threshold, scale, seed, step)
         values = output
         at = space + _BYTES * row[_VALUE]
@@ -307,15 +314,9 @@ def _slopes_of_inputs(row: Table, rows: int, space: int, grad: int, slope: int, 
 
 
 @jit
-def _add(x: Floats, to: Floats) -> None:
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            to[i, j] += x[i, j]
-
-
-@jit
 def backward(  # noqa: PLR0917 - as above
     table: Table,
+    lists: Table,
     x: Floats,
     params: Floats,
     grads: Floats,
@@ -346,6 +347,11 @@ def backward(  # noqa: PLR0917 - as above
             if threshold > 0:
                 draws = _lanes_of(row, rows, lanes).view(np.uint16)
                 drop(grad, draws, threshold, float(scales[which]), grad)
+            continue
+        if row[_KIND] == _COLUMNS:
+            wanted = rows if number > lowest else 0
+            _aside(row, lists, x, grad, slopes, matrix(space + _BYTES * other_at, wanted, inputs))
+            grad_at, other_at = other_at, grad_at
             continue
         skipped = matrix(space + _BYTES * row[_VALUE], rows, units)  # its output is not needed any more
         if row[_RESIDUAL]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from dropout_service.kernels.codegen.compile_cache import jit, warms
 from dropout_service.kernels.training import losses
+from dropout_service.kernels.training.layout import FIELDS, Field, Kind
 from dropout_service.kernels.training.optimizer_steps import adam_step, max_norm, sgd_step
 from dropout_service.kernels.training.products import ROOM_BYTES, sum_of_squares
-from dropout_service.kernels.training.program import FIELDS, Field, Kind, backward, forward
+from dropout_service.kernels.training.program import backward, forward
 from dropout_service.kernels.training.views import address, doubles, integers, matrix
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def _lose(  # noqa: PLR0917 - as above
 @jit
 def take_steps(  # noqa: PLR0917 - as above
     table: Integers,
+    lists: Integers,
     places: Integers,
     x: Floats,
     labels: Integers,
@@ -174,7 +176,7 @@ def take_steps(  # noqa: PLR0917 - as above
 
     Parameters
     ----------
-    table
+    table, lists
         The network, see `program`.
     places
         Its lowest layer with parameters, and offsets in ``work``: mini-batch, gradient, another one, and transposes.
@@ -220,13 +222,13 @@ def take_steps(  # noqa: PLR0917 - as above
                 batch_labels[i] = labels[chosen[i]]
         drawn = scales.shape[1]
         noise, gains = integers(thresholds, taken * drawn, drawn), doubles(scales, taken * drawn, drawn)
-        forward(table, batch, params, buffers, work, lanes, room, noise, gains, places[4], seed, step + taken)
+        forward(table, lists, batch, params, buffers, work, lanes, room, noise, gains, places[4], seed, step + taken)
         outputs = matrix(space + _BYTES * last[_VALUE], rows, last[_UNITS])
         grad = matrix(space + _BYTES * places[2], rows, last[_UNITS])
         own_labels = integers(batch_labels, 0, rows)
         own_values = matrix(address(batch_values), rows, batch_values.shape[1])
         _lose(loss, loss_options, outputs, own_labels, own_values, grad, sums, _weights_of(weights, chosen, factors))
-        backward(table, batch, params, grads, work, lanes, room, noise, gains, places)
+        backward(table, lists, batch, params, grads, work, lanes, room, noise, gains, places)
         norm = math.sqrt(sum_of_squares(grads))
         if not (math.isfinite(sums[0]) and math.isfinite(norm)):
             return taken
@@ -248,5 +250,19 @@ def _warm() -> None:
     rates = (np.zeros(1), np.zeros((1, 0), np.int64), np.zeros((1, 0)))
     asked = (sums, 2, np.zeros(2), ADAM, np.zeros(7), *rates, 1, 0, 0)
     targets = (labels.copy(), x.copy())
-    arguments: Any = (table, places, x, labels, x, weights, order, 1, *vectors, *space, *targets, *asked)
+    arguments: Any = (
+        table,
+        np.zeros(0, np.int64),
+        places,
+        x,
+        labels,
+        x,
+        weights,
+        order,
+        1,
+        *vectors,
+        *space,
+        *targets,
+        *asked,
+    )
     take_steps(*arguments)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.kernels.training.program import Field
+    from dropout_service.kernels.training.layout import Row
     from dropout_service.nn.layers.rules import Description, DropoutRule
     from dropout_service.nn.mode import Mode
 
@@ -125,13 +125,13 @@ class Layer(abc.ABC):
         ``grad_output`` may be overwritten.
         """
 
-    def compiled(self) -> Mapping[Field, int] | None:
+    def compiled(self) -> tuple[Row, ...]:
         """Return what the layer is in the table of a compiled training, see `kernels.training.program`.
 
-        That is its kind, its sizes and its activation; places of arrays and dropout are filled in by who lays the table
-        out. ``None``: it has no place there, and its network is trained by the passes of its layers.
+        The last row has its output and its dropout. No rows: it has no place there, and its network is trained by the
+        passes of its layers.
         """
-        return None
+        return ()
 
     @abc.abstractmethod
     def lower(self) -> tuple[Op, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, normal, stream
 from dropout_service.kernels.training import columns
+from dropout_service.kernels.training.layout import Field, Kind, Row
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.layers.base import NOTHING, Layer, Rows
 from dropout_service.nn.layers.kind import LayerKind, Place
@@ -61,7 +62,7 @@ class Columns(Layer):
         self, cardinalities: Sequence[int], *, numbers: Layer | None, dim: int, dtype: DTypeLike = np.float32
     ) -> None:
         self._cardinalities = tuple(cardinalities)
-        self._numbers = numbers
+        self._numbers, self._dim = numbers, dim
         places = list(enumerate(cardinalities))
         self._embedded = [] if numbers is None else [place for place, kind in places if kind == 0]
         self._plain = [place for place, kind in places if kind == 1 or (kind == 0 and numbers is None)]
@@ -168,6 +169,24 @@ class Columns(Layer):
             grad_input[:, self._plain] = grad_output[:, begin : self._begin]
         return grad_input
 
+    def compiled(self) -> tuple[Row, ...]:
+        """Return the rows of the numbers, if they have any, and that of all columns."""
+        rows: list[Row] = []
+        embedded = 0
+        if self._numbers is not None:
+            own = self._numbers.compiled()
+            if not own:
+                return ()
+            chosen = {Field.KIND: Kind.SELECT, Field.INPUTS: len(self._cardinalities), Field.UNITS: len(self._embedded)}
+            rows.append(Row(fields=chosen, columns=tuple(self._embedded)))
+            rows += (replace(row, arrays=_of_numbers(row.arrays)) for row in own)
+            embedded = self._numbers.units
+        offsets = self._offsets.tolist() if self.codes else []
+        columns = (len(self._plain), *self._plain, len(self.codes), *self.codes, *offsets)
+        fields = {Field.KIND: Kind.COLUMNS, Field.INPUTS: embedded, Field.UNITS: self.units, Field.EACH: self._dim}
+        rows.append(Row(fields=fields, arrays={Field.WEIGHT: "table"} if self.codes else {}, columns=columns))
+        return tuple(rows)
+
     def lower(self) -> tuple[Op, ...]:
         """Return the choice of columns, what is done with each kind, and the concatenation as operations."""
         ops: list[Op] = []
@@ -188,6 +207,10 @@ class Columns(Layer):
 
 def _below(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return {f"{_NUMBERS}.{name}": shape for name, shape in shapes.items()}
+
+
+def _of_numbers(arrays: Mapping[Field, str]) -> dict[Field, str]:
+    return {field: f"{_NUMBERS}.{name}" for field, name in arrays.items()}
 
 
 def _above(arrays: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.training import activations as compiled
 from dropout_service.kernels.training import dense
-from dropout_service.kernels.training.program import Field, Kind
+from dropout_service.kernels.training.layout import Field, Kind, Row
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer
@@ -173,16 +174,17 @@ class Dense(Layer):
         np.matmul(grad_output, self._weight_used.T, out=grad_input)
         return grad_input
 
-    def compiled(self) -> Mapping[Field, int] | None:
+    def compiled(self) -> tuple[Row, ...]:
         """Return its row, if its activation and dropout have compiled loops."""
         if not (self._dropout is None or self._standard) or self.activation not in {None, *compiled.ACTIVATIONS}:
-            return None
-        return {
+            return ()
+        fields = {
             Field.KIND: Kind.DENSE,
             Field.INPUTS: self.weight.shape[0],
             Field.UNITS: self.units,
             Field.ACTIVATION: compiled.LINEAR if self.activation is None else compiled.ACTIVATIONS[self.activation],
         }
+        return (Row(fields=fields, arrays={Field.WEIGHT: "weight", Field.BIAS: "bias"}),)
 
     def lower(self) -> tuple[Op, ...]:
         """Return product, bias and activation as operations."""
@@ -240,10 +242,9 @@ class Residual(Dense):
             grad_input += skipped
         return grad_input
 
-    def compiled(self) -> Mapping[Field, int] | None:
+    def compiled(self) -> tuple[Row, ...]:
         """Return the row of the dense layer, with a connection around it."""
-        row = super().compiled()
-        return None if row is None else {**row, Field.RESIDUAL: 1}
+        return tuple(replace(row, fields={**row.fields, Field.RESIDUAL: 1}) for row in super().compiled())
 
     def lower(self) -> tuple[Op, ...]:
         """Return the dense layer and the sum as operations."""

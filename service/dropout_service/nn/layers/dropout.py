@@ -14,14 +14,12 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.training import dense
-from dropout_service.kernels.training.program import Field, Kind
+from dropout_service.kernels.training.layout import Field, Kind, Row
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.layers.base import DropoutLayer, Rows
 from dropout_service.nn.layers.rules import DropoutRule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import DTypeLike, NDArray
 
     from dropout_service.nn.mode import Mode
@@ -96,9 +94,9 @@ class Dropout(DropoutLayer):
         dense.drop(x, self._drawn, self.threshold, self.scale, output)
         return output
 
-    def compiled(self) -> Mapping[Field, int]:
+    def compiled(self) -> tuple[Row, ...]:
         """Return its row."""
-        return {Field.KIND: Kind.DROPOUT, Field.INPUTS: self.units, Field.UNITS: self.units}
+        return (Row(fields={Field.KIND: Kind.DROPOUT, Field.INPUTS: self.units, Field.UNITS: self.units}),)
 
     def backward(self, grad_output: Floats, *, input_gradient: bool) -> Floats | None:
         """Return ``grad_output`` with the same elements dropped, in place."""

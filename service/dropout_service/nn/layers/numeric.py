@@ -16,7 +16,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, normal, stream
 from dropout_service.kernels.training import activations as compiled
 from dropout_service.kernels.training import columns, dense
-from dropout_service.kernels.training.program import Field, Kind
+from dropout_service.kernels.training.layout import Field, Kind, Row
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer
@@ -270,11 +270,11 @@ class PiecewiseLinear(NumericEmbedding):
             "bins": bins,
         }
 
-    def compiled(self) -> Mapping[Field, int] | None:
+    def compiled(self) -> tuple[Row, ...]:
         """Return its row, if its activation has a compiled loop."""
         if self._activation not in {None, *compiled.ACTIVATIONS}:
-            return None
-        return {
+            return ()
+        fields = {
             Field.KIND: Kind.PIECEWISE_LINEAR,
             Field.INPUTS: self.inputs,
             Field.UNITS: self.units,
@@ -282,6 +282,8 @@ class PiecewiseLinear(NumericEmbedding):
             Field.WIDTH: self.width,
             Field.EACH: self._each if self._dense else 0,
         }
+        arrays = {Field.BUFFER: "start", **({Field.WEIGHT: "weight", Field.BIAS: "bias"} if self._dense else {})}
+        return (Row(fields=fields, arrays=arrays),)
 
     def fit(self, column: Callable[[int], Floats]) -> None:
         """Take the edges of the bins from the training rows."""
