@@ -160,6 +160,7 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
         "blobs": blobs,
         "jobs": store,
         "datasets": DatasetRegistry(database, blobs, settings.budgets, scan=reader.scan),
+        "reader": reader,
         "models": ModelRegistry(database, blobs),
         "watcher": watcher,
         "compute": compute,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dropout_service.budgets import Budgets
 
-__all__ = ["detect_format", "scan"]
+__all__ = ["detect_format", "format_of", "scan"]
 
 _BAD_CELLS_OF_TABLE: Final = 50
 _MAGIC: Final[tuple[tuple[bytes, DatasetFormat], ...]] = (
@@ -28,12 +28,18 @@ _MAGIC: Final[tuple[tuple[bytes, DatasetFormat], ...]] = (
     (b"\xff\xff\xff\xff", "arrows"),
 )
 """How files of each format begin."""
+_MAGIC_BYTES: Final = 6
 
 
 def detect_format(path: Path) -> DatasetFormat:
     """Tell the format of a file by its first bytes; what is none of the others is taken for csv."""
     with path.open("rb") as file:
-        start = file.read(6)
+        return format_of(file.read(_MAGIC_BYTES))
+
+
+def format_of(content: bytes | memoryview) -> DatasetFormat:
+    """Tell the format of content that is in memory; see ``detect_format``."""
+    start = bytes(content[:_MAGIC_BYTES])
     for magic, kind in _MAGIC:
         if start.startswith(magic):
             return kind

@@ -1,4 +1,4 @@
-"""``Reader``: scans files in processes that are forked for it, and tells how they ended."""
+"""``Reader``: reads files in processes that are forked for it, and tells how they ended."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import socket
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from dropout_service.datasets.dataset import AS_IT_IS, COLUMNAR, TableSchema
 from dropout_service.datasets.scan import scan
 from dropout_service.errors import Excess, FieldError, InvalidInputError, OverBudgetError, UnavailableError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from dropout_service.budgets import Budgets
-    from dropout_service.datasets.dataset import CsvOptions, DatasetFormat
+    from dropout_service.datasets.dataset import ColumnarFormat, CsvOptions, DatasetFormat
+    from dropout_service.datasets.rows.feature import Feature
 
 __all__ = ["Reader"]
 
@@ -33,7 +40,7 @@ _SPARING: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2
 
 
 class Reader:
-    """Looks through files, each in a process of its own, with bounds of memory and time.
+    """Reads files of strangers, each in a process of its own, with bounds of memory and time.
 
     Small files of csv, npy and npz are looked through in this process, where that takes less time than to fork: these
     are read by our own code and by a parser of plain text. Parquet and Arrow, whose every length is the sender's, never
@@ -76,26 +83,67 @@ class Reader:
         """
         if format not in COLUMNAR and path.stat().st_size <= _SMALL_BYTES:
             return scan(path, format, budgets, options)
-        request = {
-            "path": str(path),
-            "format": format,
-            "budgets": asdict(budgets),
-            "options": options.to_json(),
-            "memory_bytes": self._memory_bytes,
-            "timeout_s": self._timeout_s,
-        }
-        for _ in range(_TRIES):
-            answer, code = self._ask(json.dumps(request).encode())
-            if answer is not None:
-                return _schema(json.loads(answer))
-            if code is not None:
-                raise self._explained(code)
-        raise UnavailableError("the process that reads uploads was ended from outside, twice; try again")
+        found = self._read({"path": str(path), "format": format, "options": options.to_json()}, budgets)
+        return TableSchema.from_json(found["schema"])
+
+    def rows(
+        self,
+        content: bytes | memoryview,
+        format: ColumnarFormat,  # noqa: A002 - the field's word
+        features: Sequence[Feature],
+        budgets: Budgets,
+        *,
+        max_chars: int,
+    ) -> tuple[NDArray[np.float64], tuple[tuple[str, ...], ...]]:
+        """Read rows to predict from a Parquet or Arrow IPC file; see ``datasets.rows.table.write_rows``.
+
+        Returns
+        -------
+        x
+            Shape (rows, features).
+        texts
+            For each feature the texts that its values are indices of.
+
+        Raises
+        ------
+        InvalidInputError
+            The file is not what it should be, a feature is missing or mistyped, or the process that read it crashed or
+            came to a bound.
+        OverBudgetError
+            It has too many columns, cells or texts.
+        UnavailableError
+            No process could be made.
+        """
+        with TemporaryDirectory() as folder:
+            path, asked, into = (Path(folder) / name for name in ("rows", "features", "values"))
+            path.write_bytes(content)
+            asked.write_text(json.dumps([asdict(feature) for feature in features]), encoding="utf-8")
+            request = {
+                "path": str(path),
+                "format": format,
+                "features": str(asked),  # more than a message may hold
+                "into": str(into),
+                "max_chars": max_chars,
+            }
+            texts = self._read(request, budgets)["texts"]
+            return np.fromfile(into).reshape(-1, len(features)), tuple(map(tuple, texts))
 
     def close(self) -> None:
         """End the process that waits; files that are being looked through are given up."""
         with self._lock:
             self._stop()
+
+    def _read(self, request: dict[str, Any], budgets: Budgets) -> dict[str, Any]:
+        """Let a child do what is asked, and return its answer or raise its error."""
+        bounds = {"budgets": asdict(budgets), "memory_bytes": self._memory_bytes, "timeout_s": self._timeout_s}
+        message = json.dumps(request | bounds).encode()
+        for _ in range(_TRIES):
+            answer, code = self._ask(message)
+            if answer is not None:
+                return _checked(json.loads(answer))
+            if code is not None:
+                raise self._explained(code)
+        raise UnavailableError("the process that reads files was ended from outside, twice; try again")
 
     def _ask(self, request: bytes) -> tuple[bytes | None, int | None]:
         """Let a child do it; return its answer if it gave one, and its exit code if it is known."""
@@ -144,18 +192,18 @@ class Reader:
 
     def _explained(self, code: int) -> InvalidInputError:
         if code == -signal.SIGALRM:
-            return InvalidInputError(f"the file took longer than {self._timeout_s:g} s to look through")
+            return InvalidInputError(f"the file took longer than {self._timeout_s:g} s to read")
         if code < 0:
             name = signal.Signals(-code).name
             return InvalidInputError(f"the reader ended by signal {-code} ({name}); the file is damaged, or too large")
         return InvalidInputError(f"the reader ended with code {code}; the file is damaged, or too large")
 
 
-def _schema(answer: dict[str, Any]) -> TableSchema:
+def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     match answer:
-        case {"schema": schema}:
-            return TableSchema.from_json(schema)
         case {"excess": excess, "message": message}:
             raise OverBudgetError(message, Excess(**excess))
+        case {"errors": errors, "message": message}:
+            raise InvalidInputError(message, errors=[FieldError(**fault) for fault in errors])
         case _:
-            raise InvalidInputError(answer["message"], errors=[FieldError(**fault) for fault in answer["errors"]])
+            return answer
