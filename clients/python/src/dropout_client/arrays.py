@@ -186,8 +186,10 @@ def _parquet(table: Any) -> bytes:
 
     file = io.BytesIO()
     try:
-        # A frame of pandas would give its index away as a column.
-        content = pa.Table.from_pandas(table, preserve_index=False) if hasattr(table, "iloc") else pa.table(table)
+        if hasattr(table, "iloc"):  # a frame of pandas would give its index away as a column
+            content = pa.Table.from_pandas(table, preserve_index=False)
+        else:  # categories of polars are a type in its stream that Parquet has no place for
+            content = pa.table(table.to_arrow() if hasattr(table, "to_arrow") else table)
         pyarrow.parquet.write_table(content.replace_schema_metadata(), file)
     except pa.ArrowException as error:
         raise ValueError(f"the {type(table).__name__} cannot be made a Parquet file: {error}") from error

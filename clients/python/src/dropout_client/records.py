@@ -79,7 +79,8 @@ class Column(_Record):
     """One column of a dataset.
 
     ``min``, ``max``, ``mean`` and ``std`` are of number columns, ``classes`` of columns with few distinct values.
-    ``same_as`` and ``one_to_one`` name an earlier column like it; ``training`` says what is done with it.
+    ``stored`` is the type that it has in a Parquet or Arrow file. ``same_as`` and ``one_to_one`` name an earlier column
+    like it; ``training`` says what is done with it.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Column(_Record):
     classes: tuple[ClassCount, ...] | None = None
     constant: bool = False
     date: bool = False
+    stored: str | None = None
     same_as: str | None = None
     one_to_one: str | None = None
     training: ColumnDecision | None = None
