@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +18,18 @@ import numpy as np
 
 from dropout_service.datasets.dataset import AS_IT_IS, COLUMNAR, TableSchema
 from dropout_service.datasets.scan import scan
-from dropout_service.errors import Excess, FieldError, InvalidInputError, OverBudgetError, UnavailableError
+from dropout_service.errors import (
+    Excess,
+    FieldError,
+    InvalidInputError,
+    OverBudgetError,
+    StorageFullError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -54,11 +62,16 @@ class Reader:
         What a child may allocate beside what it begins with.
     timeout_s
         After so many seconds a child is ended.
+    scratch_dir
+        Folder of the files through which rows to predict go; ``None`` for the system's.
     """
 
-    def __init__(self, *, memory_bytes: int = 2 << 30, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self, *, memory_bytes: int = 2 << 30, timeout_s: float = 600.0, scratch_dir: Path | None = None
+    ) -> None:
         self._memory_bytes = memory_bytes
         self._timeout_s = timeout_s
+        self._scratch_dir = scratch_dir
         self._lock = Lock()
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -111,22 +124,34 @@ class Reader:
             came to a bound.
         OverBudgetError
             It has too many columns, cells or texts.
+        StorageFullError
+            The disk has no room for the rows.
         UnavailableError
-            No process could be made.
+            No process could be made, or the disk does not do as it should.
         """
-        with TemporaryDirectory() as folder:
-            path, asked, into = (Path(folder) / name for name in ("rows", "features", "values"))
-            path.write_bytes(content)
-            asked.write_text(json.dumps([asdict(feature) for feature in features]), encoding="utf-8")
+        asked = json.dumps([asdict(feature) for feature in features]).encode()
+        with ExitStack() as stack:
+            path = self._file(stack, content)
+            into = self._file(stack)
             request = {
-                "path": str(path),
+                "path": path,
                 "format": format,
-                "features": str(asked),  # more than a message may hold
-                "into": str(into),
+                "features": self._file(stack, asked),  # more than a message may hold
+                "into": into,
                 "max_chars": max_chars,
             }
             texts = self._read(request, budgets)["texts"]
             return np.fromfile(into).reshape(-1, len(features)), tuple(map(tuple, texts))
+
+    def _file(self, stack: ExitStack, content: bytes | memoryview = b"") -> str:
+        """Make a file that is gone with the stack, and return its path."""
+        try:
+            file = stack.enter_context(NamedTemporaryFile(dir=self._scratch_dir))  # noqa: SIM115 - as said
+            file.write(content)
+            file.flush()
+        except OSError as error:
+            raise UnavailableError.of_disk("cannot write rows to predict", error) from error
+        return file.name
 
     def close(self) -> None:
         """End the process that waits; files that are being looked through are given up."""
@@ -203,6 +228,8 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     match answer:
         case {"excess": excess, "message": message}:
             raise OverBudgetError(message, Excess(**excess))
+        case {"full": full, "message": message}:
+            raise (StorageFullError if full else UnavailableError)(message)
         case {"errors": errors, "message": message}:
             raise InvalidInputError(message, errors=[FieldError(**fault) for fault in errors])
         case _:

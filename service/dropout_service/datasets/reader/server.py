@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from dropout_service.budgets import Budgets
+from dropout_service.datasets.cell_arrays import text_array
 from dropout_service.datasets.columnar.scan import scan_columnar
 from dropout_service.datasets.csv_text.scan import scan_csv
 from dropout_service.datasets.dataset import CsvOptions
 from dropout_service.datasets.rows.feature import Feature
 from dropout_service.datasets.rows.table import write_rows
 from dropout_service.datasets.scan import scan
-from dropout_service.errors import InvalidInputError, OverBudgetError
+from dropout_service.errors import InvalidInputError, OverBudgetError, StorageFullError, UnavailableError
 from dropout_service.forking import ForkLoop, ignore_signals_to_the_group
 
 __all__ = ["main"]
@@ -91,6 +92,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"message": error.message, "excess": asdict(error.excess)}
     except InvalidInputError as error:
         return {"message": error.message, "errors": [asdict(fault) for fault in error.errors]}
+    except UnavailableError as error:
+        return {"message": error.message, "full": isinstance(error, StorageFullError)}
     except MemoryError:
         allowed = f"{memory_bytes:,} bytes of memory, which this service allows (DROPOUT_SERVICE_READER_MEMORY_BYTES)"
         return {"message": f"to read the file takes more than {allowed}", "errors": []}
@@ -118,6 +121,7 @@ def _rows(request: dict[str, Any]) -> dict[str, Any]:
 def main(descriptor: int) -> None:
     """Serve on an inherited socket."""
     ignore_signals_to_the_group()  # the channel is closed then
+    text_array([""])  # the first array lets PyArrow look for pandas, which takes 0.15 s where it is installed
     gc.freeze()  # a collection in a child would copy every page that holds an object
     with socket.socket(fileno=descriptor) as channel:
         _Server(channel).serve()

@@ -10,7 +10,7 @@ from dropout_service.datasets.columnar.table import ColumnarTable
 from dropout_service.datasets.columnar.values import STYLE
 from dropout_service.datasets.csv_text.table import CsvTable
 from dropout_service.datasets.rows.feature import FeatureReader
-from dropout_service.errors import Excess, InvalidInputError, OverBudgetError
+from dropout_service.errors import Excess, InvalidInputError, OverBudgetError, UnavailableError
 from dropout_service.training.columns.names import missing_column
 
 if TYPE_CHECKING:
@@ -112,18 +112,27 @@ def write_rows(
         It is damaged or has no rows, a feature is missing, or a value is not what its column has.
     OverBudgetError
         It has too many columns, cells or texts.
+    StorageFullError
+        The disk has no room for the values.
     """
     table = FeatureTable(ColumnarTable(path, format, budgets, bound="prediction_cells"), features)
-    with into.open("wb") as file:
-        for block in table.blocks():
-            if table.chars > max_chars:
-                excess = Excess("DROPOUT_SERVICE_MAX_BODY_BYTES", max_chars, table.chars)
-                told = f"the texts of the file unpack to more than {max_chars:,} characters ({excess.setting})"
-                raise OverBudgetError(f"{told}; send fewer rows at a time", excess)
-            file.write(block.data)
-        if not file.tell():
-            raise InvalidInputError("the file has no rows")
+    try:
+        with into.open("wb") as file:
+            for block in table.blocks():
+                _check_chars(table.chars, max_chars)
+                file.write(block.data)
+            if not file.tell():
+                raise InvalidInputError("the file has no rows")
+    except OSError as error:
+        raise UnavailableError.of_disk("cannot write rows to predict", error) from error
     return table.texts
+
+
+def _check_chars(chars: int, allowed: int) -> None:
+    if chars > allowed:
+        excess = Excess("DROPOUT_SERVICE_MAX_BODY_BYTES", allowed, chars)
+        told = f"the texts of the file unpack to more than {allowed:,} characters ({excess.setting})"
+        raise OverBudgetError(f"{told}; send fewer rows at a time", excess)
 
 
 def _check_types(table: ColumnarTable, places: Sequence[int]) -> None:

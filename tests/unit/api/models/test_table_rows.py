@@ -24,7 +24,9 @@ from dropout_service.api.state import Limits
 from dropout_service.budgets import Budgets
 from dropout_service.datasets.dataset import COLUMNAR
 from dropout_service.datasets.reader import Reader
-from dropout_service.errors import InvalidInputError, OverBudgetError
+from dropout_service.datasets.rows.feature import Feature
+from dropout_service.datasets.rows.table import write_rows
+from dropout_service.errors import InvalidInputError, OverBudgetError, StorageFullError, UnavailableError
 from dropout_service.models.prediction import predict
 from dropout_service.models.rows import rows_of_records
 from dropout_service.training.data import TrainingData
@@ -244,8 +246,28 @@ def test_texts_are_bounded_by_what_a_body_may_have(read: Callable[..., Rows]):
     assert (caught.value.excess.setting, caught.value.excess.value) == ("DROPOUT_SERVICE_MAX_BODY_BYTES", 6000)
 
 
+def test_a_full_disk_is_told(model: TrainedModel, tmp_path: Path):
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pa.table(GOOD), path)
+    features = [Feature("a", "number")]
+    with pytest.raises(StorageFullError, match="cannot write rows to predict: No space left on device"):
+        write_rows(path, "parquet", features, Budgets(), into=Path("/dev/full"), max_chars=100)
+    reader = Reader(scratch_dir=tmp_path / "no such folder")
+    with pytest.raises(UnavailableError, match="cannot write rows to predict: No such file or directory"):
+        rows_of_columnar(model, path.read_bytes(), "parquet", reader, Limits())
+
+
+def test_a_disk_that_is_full_for_the_reader_is_told(
+    model: TrainedModel, reader: Reader, monkeypatch: pytest.MonkeyPatch
+):
+    file = Reader._file
+    monkeypatch.setattr(Reader, "_file", lambda *args: file(*args) if len(args) > 2 else "/dev/full")
+    with pytest.raises(StorageFullError, match="cannot write rows to predict"):
+        rows_of_columnar(model, content_of(pa.table(GOOD), "parquet"), "parquet", reader, Limits())
+
+
 def test_a_crash_of_the_reader_is_told_and_others_go_on(
-    reader: Reader, read: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
+    reader: Reader, read: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     assert len(read(GOOD).x) == 2
     server = reader._server
@@ -253,7 +275,8 @@ def test_a_crash_of_the_reader_is_told_and_others_go_on(
     children = psutil.Process(server.pid).children
     waiting.wait_for(lambda: not children(), "the end of the child that has read", patience_s=20)
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
-        patch.setattr(Path, "write_bytes", lambda path, _: os.mkfifo(path))  # which nobody ever writes to
+        os.mkfifo(tmp_path / "pipe")  # which nobody ever writes to
+        patch.setattr(Reader, "_file", lambda *_: str(tmp_path / "pipe"))
         told = pool.submit(read, GOOD)
         (child,) = waiting.wait_for(children, "a child that reads", patience_s=20)
         child.send_signal(signal.SIGSEGV)
