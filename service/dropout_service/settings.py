@@ -197,8 +197,8 @@ class Settings(BaseSettings):
     reader_memory_bytes: int = Field(
         default=2 << 30,
         ge=1 << 28,
-        description="Memory that the process may take which looks through an upload of more than 1 MiB, or of Parquet "
-        "or Arrow, or reads such rows to predict. Default: 2 GiB.",
+        description="Memory that the process may take which looks through an upload, or reads rows to predict from "
+        "Parquet or Arrow. Default: 2 GiB.",
     )
     reader_timeout_s: float = Field(
         default=600.0, gt=0, description="Seconds after which that process is ended, and the request refused."

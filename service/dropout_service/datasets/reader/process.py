@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dropout_service.datasets.dataset import AS_IT_IS, COLUMNAR, TableSchema
-from dropout_service.datasets.scan import scan
+from dropout_service.datasets.dataset import AS_IT_IS, TableSchema
 from dropout_service.errors import (
     Excess,
     FieldError,
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader"]
 
-_SMALL_BYTES: Final = 1 << 20
-"""A file of text or arrays that is not larger is looked through at once: it can take neither long nor much memory."""
 _GRACE_S: Final = 10.0
 _TRIES: Final = 2
 _SPARING: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
@@ -49,10 +46,6 @@ _SPARING: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2
 
 class Reader:
     """Reads files of strangers, each in a process of its own, with bounds of memory and time.
-
-    Small files of csv, npy and npz are looked through in this process, where that takes less time than to fork: these
-    are read by our own code and by a parser of plain text. Parquet and Arrow, whose every length is the sender's, never
-    are.
 
     A process with all that is needed imported waits from the first file on, and forks one child for each.
 
@@ -94,8 +87,6 @@ class Reader:
         UnavailableError
             No process could be made.
         """
-        if format not in COLUMNAR and path.stat().st_size <= _SMALL_BYTES:
-            return scan(path, format, budgets, options)
         found = self._read({"path": str(path), "format": format, "options": options.to_json()}, budgets)
         return TableSchema.from_json(found["schema"])
 
