@@ -40,16 +40,8 @@ __all__ = ["Reader"]
 
 _GRACE_S: Final = 10.0
 _TRIES: Final = 2
-_SPARING: Final = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "131072",  # the default, but for good
-}
-"""Environment in which little more address space is reserved than used: PyArrow's own allocator begins with a GiB.
-
-PyArrow reserves for each column as much as a whole block of CSV takes, and gives back what is left over. From a heap,
-which glibc begins to take such pieces from, that is not given back: 10,000 columns took 31 GB of addresses.
-"""
+_SPARING: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
+"""Environment in which little more address space is reserved than used: PyArrow's own allocator begins with a GiB."""
 
 
 class Reader:

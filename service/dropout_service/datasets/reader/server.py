@@ -25,6 +25,7 @@ from dropout_service.datasets.cell_arrays import text_array
 from dropout_service.datasets.columnar.scan import scan_columnar
 from dropout_service.datasets.csv_text.scan import scan_csv
 from dropout_service.datasets.dataset import CsvOptions
+from dropout_service.datasets.reader.heap import suit_heap_to
 from dropout_service.datasets.rows.feature import Feature
 from dropout_service.datasets.rows.table import write_rows
 from dropout_service.datasets.scan import scan
@@ -100,8 +101,10 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(request: dict[str, Any]) -> dict[str, Any]:
-    options = CsvOptions.from_json(request["options"])
-    schema = scan(Path(request["path"]), request["format"], Budgets(**request["budgets"]), options)
+    path, options = Path(request["path"]), CsvOptions.from_json(request["options"])
+    if request["format"] == "csv":
+        suit_heap_to(path)
+    schema = scan(path, request["format"], Budgets(**request["budgets"]), options)
     return {"schema": schema.to_json()}
 
 
