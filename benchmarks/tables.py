@@ -49,7 +49,7 @@ import numpy as np
 import pandas as pd
 
 import machine
-from dropout_service.api.models.csv_rows import rows_of_csv
+from dropout_service.api.models.table_rows import rows_of_csv
 from dropout_service.blobs import BlobStore
 from dropout_service.budgets import Budgets
 from dropout_service.datasets.choice import choose

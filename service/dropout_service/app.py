@@ -153,13 +153,18 @@ def _open_state(settings: Settings, stack: ExitStack) -> State:
     readiness = Readiness("kernels")
     # A daemon: compiling takes seconds on the very first start, and must not hold up the end of the process.
     Thread(target=_warm_kernels, args=(readiness,), name="warm-kernels", daemon=True).start()
-    reader = Reader(memory_bytes=settings.reader_memory_bytes, timeout_s=settings.reader_timeout_s)
+    reader = Reader(
+        memory_bytes=settings.reader_memory_bytes,
+        timeout_s=settings.reader_timeout_s,
+        scratch_dir=blobs.scratch_dir,
+    )
     stack.callback(reader.close)
     return {
         "database": database,
         "blobs": blobs,
         "jobs": store,
         "datasets": DatasetRegistry(database, blobs, settings.budgets, scan=reader.scan),
+        "reader": reader,
         "models": ModelRegistry(database, blobs),
         "watcher": watcher,
         "compute": compute,

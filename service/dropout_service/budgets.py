@@ -26,6 +26,7 @@ Budget = Literal[
     "npz_bytes",
     "parameters",
     "activations",
+    "prediction_cells",
     "prediction_elements",
     "prediction_operations",
 ]
@@ -40,6 +41,7 @@ _COUNTED: Final[Mapping[Budget, str]] = MappingProxyType(
         "npz_bytes": "bytes of unpacked npz arrays",
         "parameters": "parameters of a network",
         "activations": "activations of a pass (rows times units)",
+        "prediction_cells": "cells to predict from (rows times columns of the file)",
         "prediction_elements": "numbers of a prediction (rows times outputs)",
         "prediction_operations": "multiplications of a prediction (rows times samples times size of the network)",
     }
@@ -70,6 +72,9 @@ class Budgets:
     activations
         Units of all layers times the rows of a mini-batch, or of the 1024 rows that validation takes at once: up to 12
         bytes each.
+    prediction_cells
+        Rows times columns of a Parquet or Arrow file of rows to predict: up to 60 bytes each, where each is another
+        text.
     prediction_elements
         Rows times outputs of a prediction: up to 50 bytes each.
     prediction_operations
@@ -85,6 +90,7 @@ class Budgets:
     npz_bytes: int = 1 << 30
     parameters: int = 1 << 25
     activations: int = 1 << 27
+    prediction_cells: int = 1 << 24
     prediction_elements: int = 1 << 24
     prediction_operations: int = 1 << 40
 

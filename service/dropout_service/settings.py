@@ -197,11 +197,11 @@ class Settings(BaseSettings):
     reader_memory_bytes: int = Field(
         default=2 << 30,
         ge=1 << 28,
-        description="Memory that the process may take which looks through an upload of more than 1 MiB, or of Parquet "
-        "or Arrow. Default: 2 GiB.",
+        description="Memory that the process may take which looks through an upload, or reads rows to predict from "
+        "Parquet or Arrow. Default: 2 GiB.",
     )
     reader_timeout_s: float = Field(
-        default=600.0, gt=0, description="Seconds after which that process is ended, and the upload refused."
+        default=600.0, gt=0, description="Seconds after which that process is ended, and the request refused."
     )
     max_parameters: int = Field(
         default=_BUDGETS.parameters,
@@ -213,6 +213,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Most activations of a pass, which are the rows of a mini-batch (or the 1024 that validation takes "
         "at once) times the units of all layers; each takes up to 12 bytes of a training process.",
+    )
+    max_prediction_cells: int = Field(
+        default=_BUDGETS.prediction_cells,
+        ge=1,
+        description="Most cells (rows times columns) of a Parquet or Arrow file of rows to predict, which may unpack "
+        "to far more than its size; each takes up to 60 bytes of memory.",
     )
     max_prediction_elements: int = Field(
         default=_BUDGETS.prediction_elements,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dropout_service.api.compute import ComputePool
     from dropout_service.api.state import State
     from dropout_service.blobs import BlobStore
+    from dropout_service.datasets.reader import Reader
     from dropout_service.datasets.registry import DatasetRegistry
     from dropout_service.jobs.store import JobStore
     from dropout_service.jobs.watch import Watcher
@@ -32,6 +33,7 @@ __all__ = [
     "Jobs",
     "Models",
     "RequestLimits",
+    "TableReader",
     "Watch",
     "known_query",
     "state_of",
@@ -59,6 +61,10 @@ def _datasets(request: Request) -> Any:
     return state_of(request)["datasets"]
 
 
+def _reader(request: Request) -> Any:
+    return state_of(request)["reader"]
+
+
 def _models(request: Request) -> Any:
     return state_of(request)["models"]
 
@@ -81,6 +87,7 @@ Database = Annotated["Engine", Depends(_database)]
 Blobs = Annotated["BlobStore", Depends(_blobs)]
 Jobs = Annotated["JobStore", Depends(_jobs)]
 Datasets = Annotated["DatasetRegistry", Depends(_datasets)]
+TableReader = Annotated["Reader", Depends(_reader)]
 Models = Annotated["ModelRegistry", Depends(_models)]
 Watch = Annotated["Watcher", Depends(_watcher)]
 Compute = Annotated["ComputePool", Depends(_compute)]

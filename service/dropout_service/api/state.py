@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dropout_service.api.compute import ComputePool
     from dropout_service.api.readiness import Readiness
     from dropout_service.blobs import BlobStore
+    from dropout_service.datasets.reader import Reader
     from dropout_service.datasets.registry import DatasetRegistry
     from dropout_service.jobs.store import JobStore
     from dropout_service.jobs.watch import Watcher
@@ -53,6 +54,7 @@ class State(TypedDict):
     blobs: BlobStore
     jobs: JobStore
     datasets: DatasetRegistry
+    reader: Reader
     models: ModelRegistry
     watcher: Watcher
     compute: ComputePool

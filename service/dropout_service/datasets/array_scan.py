@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dropout_service.datasets.cells import stripped
-from dropout_service.datasets.columns import BAD_CELLS_OF_COLUMN, bad_cell, describe, describe_numbers
-from dropout_service.datasets.statistics import Detail, Moments, count_bounded, count_numbers
+from dropout_service.datasets.cells import PLAIN, stripped
+from dropout_service.datasets.columns import describe
+from dropout_service.datasets.likeness import LikenessScan
+from dropout_service.datasets.number_column import NumberColumn
+from dropout_service.datasets.statistics import Detail, count_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.datasets.dataset import BadCell, Column
+    from dropout_service.datasets.likeness import Likeness
 
 __all__ = ["array_columns", "text_column"]
 
@@ -24,48 +27,35 @@ _BLOCK_CELLS: Final = 1 << 20
 _BLOCK_TEXTS: Final = 1 << 14
 
 
-def text_column(name: str, values: NDArray[np.generic]) -> Column:
-    """Describe an array of text."""
+def text_column(name: str, values: NDArray[np.generic]) -> tuple[Column, list[BadCell], Likeness]:
+    """Describe an array of text; no cell of it is bad."""
     detail = Detail.of(1)
     counts: Counter[str] | None = Counter()
+    likeness = LikenessScan()
     missing = 0
     for start in range(0, len(values), _BLOCK_TEXTS):
-        found = Counter[str](values[start : start + _BLOCK_TEXTS].tolist())
+        cells: list[str] = values[start : start + _BLOCK_TEXTS].tolist()
+        found = Counter[str](cells)
         labels = stripped(found)
         missing += found.total() - labels.total()
         counts = count_bounded(counts, labels, detail)
-    return describe(name, "empty" if missing == len(values) else "text", counts, detail, missing=missing)
+        if counts is None:
+            likeness.give_up_pattern()
+        places = dict(zip(found, range(len(found)), strict=True))
+        keys = (None if PLAIN.is_missing(cell) else cell.strip() for cell in found)
+        likeness.add_pattern(keys, np.fromiter(map(places.__getitem__, cells), np.int32, len(cells)))
+        likeness.add(values[start : start + _BLOCK_TEXTS])
+    kind = "empty" if missing == len(values) else "text"
+    return describe(name, kind, counts, detail, missing=missing), [], likeness.finish()
 
 
-def array_columns(array: NDArray[np.generic], names: Sequence[str]) -> list[tuple[Column, list[BadCell]]]:
-    """Describe each column of an array (rows, columns) and list its first bad cells."""
+def array_columns(array: NDArray[np.generic], names: Sequence[str]) -> list[tuple[Column, list[BadCell], Likeness]]:
+    """Describe each column of an array (rows, columns), with its first bad cells."""
     width = array.shape[1]
-    detail = Detail.of(width)
-    moments = Moments(width)
-    missing = np.zeros(width, np.int64)
-    counts: list[Counter[float] | None] = [Counter() for _ in range(width)]
-    odd: list[list[tuple[int, str]]] = [[] for _ in range(width)]
+    scans = [NumberColumn(name, Detail.of(width), boolean=array.dtype.kind == "b") for name in names]
     block_rows = max(1, _BLOCK_CELLS // width)
     for start in range(0, len(array), block_rows):
         block = np.asarray(array[start : start + block_rows]).astype(np.float64, order="F")
-        moments.update(block)
-        missing += np.isnan(block).sum(axis=0)
-        infinite = np.isinf(block)
-        for index in range(width):
-            counts[index] = count_numbers(counts[index], block[:, index], detail)
-            for at in np.flatnonzero(infinite[:, index])[: BAD_CELLS_OF_COLUMN - len(odd[index])].tolist():
-                odd[index].append((start + at + 1, str(block[at, index])))
-    columns: list[tuple[Column, list[BadCell]]] = []
-    for index, name in enumerate(names):
-        found = counts[index]
-        if array.dtype.kind == "b":
-            truth = {bool(value): count for value, count in (found or {}).items()}
-            column = describe(name, "boolean", truth, detail, missing=0)
-        elif missing[index] == len(array):
-            column = describe(name, "empty", {}, detail, missing=len(array))
-        else:
-            column = describe_numbers(
-                name, found, detail, missing=int(missing[index]), texts=0, numbers=moments.of(index)
-            )
-        columns.append((column, [bad_cell(row, name, cell) for row, cell in odd[index]]))
-    return columns
+        for scan, values in zip(scans, block.T, strict=True):
+            scan.add(start + 1, values)
+    return [(*scan.describe(), scan.likeness()) for scan in scans]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from dropout_service.datasets.arrow import pa, pc
+from dropout_service.datasets.statistics import FEW, distinct_of_few
 from dropout_service.training.columns.cells import as_seconds
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def cell_at(cells: Cells, row: int) -> str:
 
 def labels(cells: Cells) -> Labels:
     """Find the distinct cells."""
+    if len(cells) <= FEW:  # a call of PyArrow takes as long as a hundred cells
+        return Labels(*distinct_of_few(cells.to_pylist()))
     encoded = cells.dictionary_encode()
     codes = encoded.indices.fill_null(len(encoded.dictionary))
     return Labels(encoded.dictionary.to_pylist(), codes.to_numpy(zero_copy_only=False))

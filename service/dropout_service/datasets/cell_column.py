@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class CellColumn:
         self._rows = 0
         self._missing = 0
         self._texts = 0
-        self._moments = Moments(1)
+        self._moments = Moments()
         self._counted: _Counted | None = _Counted(detail, style)
         self._likeness = LikenessScan()
         self._dates = True
@@ -81,9 +81,8 @@ class CellColumn:
         texts = 0 if text is None else int(np.count_nonzero(text))
         self._texts += texts
         self._missing += gaps - texts
-        if gaps < len(values):
-            self._moments.update(values[:, np.newaxis])
-        if len(self._odd) < BAD_CELLS_OF_COLUMN:
+        infinite = self._moments.update(values) if gaps < len(values) else 0
+        if (infinite or texts) and len(self._odd) < BAD_CELLS_OF_COLUMN:
             odd = np.isinf(values) if text is None else text | np.isinf(values)
             more = np.flatnonzero(odd)[: BAD_CELLS_OF_COLUMN - len(self._odd)]
             self._odd += [(first_row + at, cell_at(cells, at)) for at in more.tolist()]
@@ -96,29 +95,22 @@ class CellColumn:
         """Describe the column and list its first bad cells."""
         name, detail, missing, texts = self._name, self._detail, self._missing, self._texts
         present = self._rows - missing
-        labels = None if self._counted is None else self._counted.labels()
+        counted = self._counted
         if present == 0:
             return describe(name, "empty", {}, detail, missing=missing), []
+        if present - texts >= NUMERIC_SHARE * present:
+            values = None if counted is None else counted.numbers()
+            moments = self._moments.numbers()
+            column = describe_numbers(name, values, detail, missing=missing, texts=texts, numbers=moments)
+            return column, [bad_cell(row, name, cell, self._style) for row, cell in self._odd]
+        labels = None if counted is None else counted.labels()
         if labels is not None and all(label.lower() in TRUTH for label in labels):
             truth = Counter[bool]()
             for label, count in labels.items():
                 truth[TRUTH[label.lower()]] += count
             return describe(name, "boolean", truth, detail, missing=missing), []
-        if present - texts >= NUMERIC_SHARE * present:
-            values = None if labels is None else self._values(labels)
-            moments = self._moments.of(0)
-            column = describe_numbers(name, values, detail, missing=missing, texts=texts, numbers=moments)
-            return column, [bad_cell(row, name, cell, self._style) for row, cell in self._odd]
         column = describe(name, "text", labels, detail, missing=missing)
         return replace(column, date=self._dates), []
-
-    def _values(self, labels: Counter[str]) -> Counter[float]:
-        values = Counter[float]()
-        for label, count in labels.items():
-            value = self._style.number(label)
-            if value is not None and math.isfinite(value):
-                values[value] += count
-        return values
 
 
 class _Counted:
@@ -135,6 +127,7 @@ class _Counted:
         self._value = np.zeros(0)
         """The number that each distinct cell is; NaN where it is none."""
         self._text = np.zeros(0, np.bool_)
+        self._has_text = False
         self._meaning: list[float | str | None] = []
         """The value of each distinct cell: two may be of one."""
         self._looked_at = 0
@@ -150,27 +143,25 @@ class _Counted:
         self._enter(new)
         if len(self._codes) - self._gaps > self._most:
             return None
-        codes = np.fromiter((self._codes[cell] for cell in distinct), np.intp, len(distinct))
+        codes = np.fromiter(map(self._codes.__getitem__, distinct), np.intp, len(distinct))
         self._times[codes] += np.bincount(places, minlength=len(distinct))[: len(distinct)]
         likeness.add_pattern(map(self._meaning.__getitem__, codes.tolist()), places)
         values = np.append(self._value[codes], np.nan)[places]
-        text = np.append(self._text[codes], False)
-        return values, text[places] if text.any() else None
+        text = np.append(self._text[codes], False) if self._has_text else None
+        return values, text[places] if text is not None and text.any() else None
 
     def _enter(self, cells: list[str]) -> None:
-        style = self._style
         self._codes.update(zip(cells, range(len(self._codes), len(self._codes) + len(cells)), strict=True))
-        missing = [style.is_missing(cell) for cell in cells]
-        self._gaps += sum(missing)
-        found = [None if gap else style.number(cell) for cell, gap in zip(cells, missing, strict=True)]
-        text = [value is None and not gap for value, gap in zip(found, missing, strict=True)]
-        self._meaning += [
-            None if gap else value if value is not None else cell.strip()
-            for cell, value, gap in zip(cells, found, missing, strict=True)
-        ]
-        self._value = np.append(self._value, [np.nan if value is None else value for value in found])
-        self._text = np.append(self._text, np.array(text, np.bool_))
-        self._times = np.append(self._times, np.zeros(len(cells), np.int64))
+        meaning = self._style.meanings(cells)
+        self._meaning += meaning
+        self._gaps += meaning.count(None)
+        kinds = set(map(type, meaning))
+        value = meaning if kinds == {float} else [one if isinstance(one, float) else np.nan for one in meaning]
+        self._value = _grown(self._value, np.array(value, np.float64))
+        text = [isinstance(one, str) for one in meaning] if str in kinds else np.zeros(len(cells), np.bool_)
+        self._has_text |= str in kinds
+        self._text = _grown(self._text, np.array(text, np.bool_))
+        self._times = _grown(self._times, np.zeros(len(cells), np.int64))
 
     def are_dates(self) -> bool:
         """Whether all cells that have a value are dates; those that were looked at before were."""
@@ -184,9 +175,21 @@ class _Counted:
             return False
         return True
 
+    def numbers(self) -> dict[float, int]:
+        """Return how often each finite number is there."""
+        found: dict[float, int] = {}
+        for value, times in zip(self._meaning, self._times.tolist(), strict=True):
+            if isinstance(value, float) and math.isfinite(value):
+                found[value] = found.get(value, 0) + times
+        return found
+
     def labels(self) -> Counter[str]:
         """Return how often each distinct cell is there, without the missing ones and without spaces around."""
         return stripped(dict(zip(self._codes, self._times.tolist(), strict=True)), self._style)
+
+
+def _grown(array: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate((array, more)) if len(array) else more
 
 
 def _are_dates(cells: Cells, style: CellStyle) -> bool:

@@ -64,11 +64,12 @@ def decide(
     targets
         Names of what is to be predicted; by default the target of the schema.
     """
-    suggested = _of_array(column, schema.rows) if format in {"npy", "npz"} else _of_table(column, schema.rows)
+    is_array = format in {"npy", "npz"}
+    suggested = _of_array(column, schema.rows) if is_array else _of_table(column, schema.rows)
     warning = _warning(column, schema, (schema.target,) if targets is None else targets)
     if warning is not None:
         suggested = replace(suggested, warning=warning)
-    elif suggested.use and column.same_as is not None:
+    elif suggested.use and column.same_as is not None and not is_array:
         suggested = replace(suggested, use=False, reason=f"the same as `{column.same_as}`")
     if chosen is None:
         return suggested

@@ -92,11 +92,8 @@ def related(rows: int, columns: Sequence[Column], likeness: Sequence[Likeness]) 
         partner = column.name
         if digests.pattern is not None and column.distinct * _REPEATED <= rows - column.missing:
             partner = one_to_one.setdefault(digests.pattern, column.name)
-        found.append(
-            replace(
-                column,
-                same_as=first if first != column.name else None,
-                one_to_one=partner if partner != column.name else None,
-            )
-        )
+        same_as = first if first != column.name else None
+        its_partner = partner if partner != column.name else None
+        alike = same_as is not None or its_partner is not None
+        found.append(replace(column, same_as=same_as, one_to_one=its_partner) if alike else column)
     return found

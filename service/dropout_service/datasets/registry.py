@@ -81,7 +81,7 @@ class DatasetRegistry:
     budgets
         Bounds of what a table may hold.
     scan
-        Looks through what is added, as ``datasets.scan.scan`` does, such as ``Reader.scan``.
+        Looks through what is uploaded, as ``datasets.scan.scan`` does, such as ``Reader.scan``.
     """
 
     def __init__(self, engine: Engine, blobs: BlobStore, budgets: Budgets | None = None, *, scan: Scan = scan) -> None:
@@ -104,6 +104,7 @@ class DatasetRegistry:
         format: DatasetFormat | None = None,  # noqa: A002 - the field's word
         options: CsvOptions = AS_IT_IS,
         accept: Callable[[TableSchema], None] = _anything,
+        scan: Scan | None = None,
     ) -> tuple[Dataset, bool]:
         """Look through the content and keep it.
 
@@ -119,6 +120,8 @@ class DatasetRegistry:
             How a CSV file is read: the same content read in another way is another dataset.
         accept
             Called with what is in it, before anything is kept; nothing is if it raises.
+        scan
+            Looks through it in place of the registry's.
 
         Returns
         -------
@@ -146,7 +149,7 @@ class DatasetRegistry:
         found = detect_format(path)
         if format is not None and format != found:
             raise InvalidInputError(f"the content is said to be {format}, but it looks like {found}")
-        schema = self._scan(path, found, self._budgets, options)
+        schema = (scan or self._scan)(path, found, self._budgets, options)
         accept(schema)
         # A key of its own for each upload: a dataset that is deleted and uploaded at the same time either keeps
         # its blob or has none, never a row without a blob. The row decides which upload counts.
@@ -205,10 +208,10 @@ class DatasetRegistry:
         name: str | None = None,
         accept: Callable[[TableSchema], None] = _anything,
     ) -> Dataset:
-        """Keep content that is in memory, such as arrays given in place; see ``add``."""
+        """Keep content that this service has written itself, such as arrays given in place; see ``add``."""
         with self.upload() as upload:
             upload.write(content)
-            dataset, _ = self.add(upload, name=name, accept=accept)
+            dataset, _ = self.add(upload, name=name, accept=accept, scan=scan)
         return dataset
 
     def get(self, dataset_id: str) -> Dataset:

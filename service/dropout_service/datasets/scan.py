@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from dropout_service.datasets.array_scan import array_columns, text_column
 from dropout_service.datasets.arrays import open_npy, read_npz
 from dropout_service.datasets.dataset import AS_IT_IS, COLUMNAR, BadCell, Column, CsvOptions, DatasetFormat, TableSchema
+from dropout_service.datasets.likeness import related
 from dropout_service.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dropout_service.budgets import Budgets
+    from dropout_service.datasets.likeness import Likeness
 
-__all__ = ["detect_format", "scan"]
+__all__ = ["detect_format", "format_of", "scan"]
 
 _BAD_CELLS_OF_TABLE: Final = 50
 _MAGIC: Final[tuple[tuple[bytes, DatasetFormat], ...]] = (
@@ -28,12 +30,18 @@ _MAGIC: Final[tuple[tuple[bytes, DatasetFormat], ...]] = (
     (b"\xff\xff\xff\xff", "arrows"),
 )
 """How files of each format begin."""
+_MAGIC_BYTES: Final = 6
 
 
 def detect_format(path: Path) -> DatasetFormat:
     """Tell the format of a file by its first bytes; what is none of the others is taken for csv."""
     with path.open("rb") as file:
-        start = file.read(6)
+        return format_of(file.read(_MAGIC_BYTES))
+
+
+def format_of(content: bytes | memoryview) -> DatasetFormat:
+    """Tell the format of content that is in memory; see ``detect_format``."""
+    start = bytes(content[:_MAGIC_BYTES])
     for magic, kind in _MAGIC:
         if start.startswith(magic):
             return kind
@@ -83,15 +91,22 @@ def scan(
         return _schema(rows, columns, target=target)
     if format == "npy":
         array = open_npy(path, budgets)
-        columns = array_columns(array, [f"c{index}" for index in range(array.shape[1])])
-        return _schema(len(array), columns, target=columns[-1][0].name)
+        names = [f"c{index}" for index in range(array.shape[1])]
+        return _schema(len(array), _related(len(array), array_columns(array, names)), target=names[-1])
     content = read_npz(path, budgets)
     columns = array_columns(content.x, content.feature_names)
     if content.y.dtype.kind == "U":
-        columns.append((text_column("y", content.y), []))
+        columns.append(text_column("y", content.y))
     else:
         columns += array_columns(content.y[:, None], ["y"])
-    return _schema(len(content.x), columns, target="y")
+    return _schema(len(content.x), _related(len(content.x), columns), target="y")
+
+
+def _related(
+    rows: int, columns: Sequence[tuple[Column, list[BadCell], Likeness]]
+) -> list[tuple[Column, list[BadCell]]]:
+    described, bad_cells, likeness = zip(*columns, strict=True)
+    return list(zip(related(rows, described, likeness), bad_cells, strict=True))
 
 
 def _schema(rows: int, columns: Sequence[tuple[Column, list[BadCell]]], *, target: str) -> TableSchema:

@@ -10,12 +10,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Detail", "Moments", "Numbers", "count_bounded", "count_numbers"]
+__all__ = ["FEW", "Detail", "Moments", "Numbers", "count_bounded", "count_numbers", "distinct_of_few"]
 
+FEW: Final = 256
+"""So few values are counted faster one by one."""
 _DISTINCT_OF_COLUMN: Final = 10_000
 _DISTINCT_OF_TABLE: Final = 1 << 21  # a count takes about 110 bytes
 _CLASSES_OF_COLUMN: Final = 100
@@ -54,6 +56,14 @@ class Detail:
             min(_CLASSES_OF_COLUMN, max(2, _CLASSES_OF_TABLE // columns)),
             max(_LEAST_CHARS, _CHARS_OF_TABLE // columns),
         )
+
+
+def distinct_of_few(values: Sequence[T | None]) -> tuple[list[T], NDArray[np.int32]]:
+    """Find the distinct values in the order in which they come, and the index of each, behind the last for none."""
+    distinct = [value for value in dict.fromkeys(values) if value is not None]
+    places: dict[T | None, int] = dict(zip(distinct, range(len(distinct)), strict=True))
+    places[None] = len(distinct)
+    return distinct, np.fromiter(map(places.__getitem__, values), np.int32, len(values))
 
 
 def count_bounded(
@@ -100,51 +110,51 @@ class Numbers:
 
 
 class Moments:
-    """Count, minimum, maximum, mean and variance of every column, of the finite values only.
+    """Count, minimum, maximum, mean and variance of a column, of the finite values only.
 
     The moments of the blocks are combined as in Chan, Golub and LeVeque (1983), which is stable whatever the mean.
-
-    Parameters
-    ----------
-    columns
-        Number of columns.
     """
 
-    def __init__(self, columns: int) -> None:
-        self._count = np.zeros(columns, np.int64)
-        self._infinite = np.zeros(columns, np.int64)
-        self._whole = np.ones(columns, np.bool_)
-        self._min = np.full(columns, np.inf)
-        self._max = np.full(columns, -np.inf)
-        self._mean = np.zeros(columns)
-        self._squares = np.zeros(columns)
+    def __init__(self) -> None:
+        self._count = 0
+        self._infinite = 0
+        self._whole = True
+        self._min = math.inf
+        self._max = -math.inf
+        self._mean = 0.0
+        self._squares = 0.0
 
-    def update(self, block: NDArray[np.float64]) -> None:
-        """Add rows, shape (rows, columns); NaN where there is no value."""
-        finite = np.isfinite(block)
-        count = finite.sum(axis=0)
-        values = np.where(finite, block, 0.0)
+    def update(self, values: NDArray[np.float64]) -> int:
+        """Add rows, shape (rows,), NaN where there is no value; return how many are infinite."""
+        finite = np.isfinite(values)
+        count = int(np.count_nonzero(finite))
+        gaps = None if count == len(values) else ~finite
+        infinite = 0 if gaps is None else int(np.count_nonzero(np.isinf(values)))
+        self._infinite += infinite
+        if count == 0:
+            return infinite
+        low, high = float(_filled(values, gaps, np.inf).min()), float(_filled(values, gaps, -np.inf).max())
+        there = _filled(values, gaps, 0.0)
         with np.errstate(over="ignore", invalid="ignore"):  # of values near 1e308; reported as no mean
-            mean = values.sum(axis=0) / np.maximum(count, 1)
-            squares = np.square(np.where(finite, block - mean, 0.0)).sum(axis=0)
-            share = count / np.maximum(self._count + count, 1)
-            delta = mean - self._mean
-            self._squares += squares + delta * delta * (self._count * share)
-            self._mean += delta * share
+            mean = float(there.sum()) / count
+            apart = _filled(values - mean, gaps, 0.0)
+            squares = float((apart * apart).sum())
+        share = count / (self._count + count)
+        delta = mean - self._mean
+        self._squares += squares + delta * delta * (self._count * share)
+        self._mean += delta * share
         self._count += count
-        self._infinite += np.isinf(block).sum(axis=0)
-        self._whole &= ((values == np.floor(values)) & (np.abs(values) < _MAX_WHOLE)).all(axis=0)
-        self._min = np.minimum(self._min, np.where(finite, block, np.inf).min(axis=0))
-        self._max = np.maximum(self._max, np.where(finite, block, -np.inf).max(axis=0))
+        self._whole = self._whole and low > -_MAX_WHOLE and high < _MAX_WHOLE and bool((there == np.floor(there)).all())
+        self._min, self._max = min(self._min, low), max(self._max, high)
+        return infinite
 
-    def of(self, column: int) -> Numbers:
-        """Give the moments of one column, by its index."""
-        count = int(self._count[column])
-        moments = (
-            float(self._min[column]),
-            float(self._max[column]),
-            float(self._mean[column]),
-            math.sqrt(self._squares[column] / max(count, 1)),
-        )
-        low, high, mean, std = (value if count and math.isfinite(value) else None for value in moments)
-        return Numbers(int(self._infinite[column]), bool(self._whole[column]), low, high, mean, std)
+    def numbers(self) -> Numbers:
+        """Give the moments."""
+        std = math.sqrt(self._squares / max(self._count, 1))
+        moments = (self._min, self._max, self._mean, std)
+        low, high, mean, std = (value if self._count and math.isfinite(value) else None for value in moments)
+        return Numbers(self._infinite, self._whole, low, high, mean, std)
+
+
+def _filled(values: NDArray[np.float64], gaps: NDArray[np.bool_] | None, value: float) -> NDArray[np.float64]:
+    return values if gaps is None else np.where(gaps, value, values)

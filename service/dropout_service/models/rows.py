@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
 from dropout_service.errors import InvalidInputError, pointer_to
 from dropout_service.training.columns.cells import as_flag, as_label, as_number, as_seconds
+from dropout_service.training.columns.names import missing_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from dropout_service.training.columns import ColumnEncoder
     from dropout_service.training.trained import TrainedModel
 
-__all__ = ["Rows", "missing_column", "rows_of_array", "rows_of_records"]
+__all__ = ["Rows", "rows_of_array", "rows_of_records"]
 
 _NUMERIC: Final = ("number", "boolean")
 _OF_VALUE: Final[Mapping[str, Callable[[Any], float]]] = {
@@ -143,12 +142,6 @@ def _column(
 
 
 _ABSENT: Final = object()
-
-
-def missing_column(name: str, names: Iterable[str]) -> str:
-    """Say that a feature is missing, with the name that was given in its place if one is close."""
-    close = get_close_matches(name, list(islice(names, 1000)), n=1)
-    return f"column `{name}` is missing" + (f"; did you mean `{name}` by `{close[0]}`?" if close else "")
 
 
 def _absent(row: int, record: dict[str, Any], name: str) -> InvalidInputError:

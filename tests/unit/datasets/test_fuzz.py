@@ -14,14 +14,17 @@ import pyarrow.parquet
 import pytest
 
 from dropout_service.budgets import Budgets
-from dropout_service.datasets.dataset import FORMATS
+from dropout_service.datasets.dataset import COLUMNAR, FORMATS
 from dropout_service.datasets.reader import Reader
+from dropout_service.datasets.rows.feature import Feature
 from dropout_service.datasets.scan import detect_format
 from dropout_service.errors import InvalidInputError, OverBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from dropout_service.datasets.dataset import ColumnarFormat
 
 TIMES = int(os.environ.get("FUZZ", "60"))
 BUDGETS = Budgets(npz_bytes=1 << 22, cells=1 << 20, columns=100)
@@ -97,3 +100,21 @@ def test_every_mutation_is_described_or_refused(tmp_path: Path, reader: Reader, 
         else:
             assert schema.columns
     assert refused or form == "csv"
+
+
+@pytest.mark.parametrize("form", COLUMNAR)
+def test_every_mutation_of_rows_to_predict_is_read_or_refused(reader: Reader, form: ColumnarFormat):
+    content, chance = _content(form), random.Random(form)  # noqa: S311 - the same mutations each time
+    features = [Feature("a", "number"), Feature("b", "category", ("x",)), Feature("d", "text")]
+    rows, _ = reader.rows(content, form, features, BUDGETS, max_chars=1 << 20)
+    assert rows.shape == (150, 3)
+    refused = 0
+    for _ in range(TIMES):
+        try:
+            found, texts = reader.rows(_mutated(content, chance), form, features, BUDGETS, max_chars=1 << 20)
+        except (InvalidInputError, OverBudgetError):
+            refused += 1
+        else:
+            assert found.shape[1] == len(texts) == 3
+            assert all(np.nanmax(found[:, place], initial=-1) < len(texts[place]) for place in (1, 2))
+    assert refused

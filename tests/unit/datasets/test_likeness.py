@@ -100,3 +100,35 @@ def test_numbers_are_the_same_however_they_are_written_and_gaps_count(tmp_path: 
         (None, None),
         (None, "c"),
     ]
+
+
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_columns_of_arrays_are_compared_too_and_stay_in_use(tmp_path: Path, form: str):
+    x = np.column_stack([NUMBER, KIND + 10, NUMBER, np.where(KIND == 1, np.nan, KIND), KIND == 1])
+    path = tmp_path / f"content.{form}"
+    if form == "npy":
+        np.save(tmp_path / "content.npy", np.column_stack([x, KIND - 0.5]))
+    else:
+        np.savez(tmp_path / "content.npz", x=x, y=np.array(["cat", "NA", " fish"])[KIND])
+    schema = scan(path, detect_format(path), Budgets())
+    alike = [(one.same_as, one.one_to_one) for one in schema.columns]
+    names = [one.name for one in schema.columns]
+    # A text that says that there is no value is a gap, as that of the fourth column.
+    partner = names[1] if form == "npy" else names[3]
+    assert alike == [(None, None)] * 2 + [(names[0], None)] + [(None, None)] * 2 + [(None, partner)]
+    decisions = [decide(one, schema, detect_format(path)) for one in schema.columns[:-1]]
+    assert all(one.use for one in decisions)
+    assert [names[place] for place, one in enumerate(decisions) if one.warning] == [partner]
+
+
+@pytest.mark.parametrize("rows", [60, 1000])
+def test_few_rows_and_many_are_compared_alike(tmp_path: Path, rows: int):
+    path = tmp_path / "content"
+    codes = np.arange(rows) * 7 % 5
+    lines = [f"{code}.50,{'abcde'[code]},{code + 2},{row % 3}" for row, code in enumerate(codes)]
+    path.write_text("\n".join(["a,b,c,y", *lines]))
+    schema = scan(path, "csv", Budgets())
+    assert [one.one_to_one for one in schema.columns] == [None, "a", "a", None]
+    first = schema.columns[0]
+    assert [(one.label, one.count) for one in first.classes or ()] == [(k + 0.5, rows // 5) for k in range(5)]
+    assert (first.min, first.max, first.mean) == (0.5, 4.5, 2.5)

@@ -53,6 +53,19 @@ def test_it_tells_what_a_scan_tells(reader: Reader, parquet: Path, tmp_path: Pat
     assert reader.scan(csv, "csv", Budgets(), options) == scan(csv, "csv", Budgets(), options)
 
 
+@pytest.mark.parametrize("columns", [300, 1000, 10_000])
+def test_a_table_of_many_columns_takes_little_memory(tmp_path: Path, columns: int):
+    path = tmp_path / "wide.csv"
+    names = [f"column {place}" for place in range(columns)]
+    rows = [[f"{place * row % 97}.25" for place in range(len(names))] for row in range(300_000 // columns)]
+    path.write_text("\n".join(map(",".join, [names, *rows])))
+    reader = Reader(memory_bytes=1 << 29)
+    try:
+        assert len(reader.scan(path, "csv", Budgets()).columns) == columns
+    finally:
+        reader.close()
+
+
 def test_errors_are_those_of_a_scan(reader: Reader, parquet: Path, tmp_path: Path):
     with pytest.raises(OverBudgetError, match="2 columns of a table; this service allows 1") as caught:
         reader.scan(parquet, "parquet", Budgets(columns=1))

@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,21 +16,20 @@ if TYPE_CHECKING:
 __all__ = [
     "ArrayLike",
     "SupportsArray",
+    "SupportsArrow",
     "from_npy",
     "is_array",
     "is_table",
     "plain",
     "plain_value",
     "to_array",
-    "to_csv",
     "to_features",
     "to_mask",
     "to_npy",
     "to_npz",
-    "to_parquet",
     "to_records",
+    "to_table",
     "unpack_bits",
-    "writes_csv",
 ]
 
 
@@ -40,6 +39,14 @@ class SupportsArray(Protocol):
 
     def __array__(self) -> NDArray[Any]:
         """Give the array."""
+        ...
+
+
+class SupportsArrow(Protocol):
+    """Anything that gives its rows as a stream of Arrow: data frames, Arrow tables and readers, results of queries."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Give the stream."""
         ...
 
 
@@ -54,11 +61,12 @@ def is_array(value: object) -> bool:
 
 def is_table(value: object) -> bool:
     """Whether this is a data frame (pandas, polars) or an Arrow table: something with named columns."""
-    return writes_csv(value) or (hasattr(value, "columns") and hasattr(value, "__arrow_c_stream__"))
+    # A series is a stream of Arrow too, and an array.
+    is_stream = hasattr(value, "__arrow_c_stream__") and (hasattr(value, "columns") or not is_array(value))
+    return is_stream or _writes_csv(value)
 
 
-def writes_csv(value: object) -> bool:
-    """Whether this is a data frame that can write CSV."""
+def _writes_csv(value: object) -> bool:
     return hasattr(value, "columns") and (hasattr(value, "to_csv") or hasattr(value, "write_csv"))
 
 
@@ -145,29 +153,46 @@ def to_npz(arrays: Mapping[str, Any]) -> bytes:
     return body.getvalue()
 
 
-def to_csv(table: Any) -> bytes:
-    """Encode a data frame (pandas, polars) as CSV, without its index."""
-    if writes_csv(table):
-        return str(table.to_csv(index=False) if hasattr(table, "to_csv") else table.write_csv()).encode()
-    raise TypeError(f"a {type(table).__name__} is sent as Parquet, which needs pyarrow: pip install pyarrow")
+def to_table(table: Any) -> tuple[bytes, Literal["parquet", "csv"]]:
+    """Encode a data frame or Arrow table, without its index: as Parquet where that can be, else as CSV.
+
+    Returns
+    -------
+    content, format
+
+    Raises
+    ------
+    TypeError
+        pyarrow is not installed, and the table does not write CSV.
+    ValueError
+        Its columns cannot be kept in Parquet, and it does not write CSV.
+    """
+    fault: Exception | None = None
+    if hasattr(table, "__arrow_c_stream__"):
+        try:
+            return _parquet(table), "parquet"
+        except ImportError:
+            fault = TypeError(f"a {type(table).__name__} is sent as Parquet, which needs pyarrow: pip install pyarrow")
+        except ValueError as error:  # such as of cells that are text and numbers in one column
+            fault = error
+    if fault is not None and not _writes_csv(table):
+        raise fault
+    return str(table.to_csv(index=False) if hasattr(table, "to_csv") else table.write_csv()).encode(), "csv"
 
 
-def to_parquet(table: Any) -> bytes | None:
-    """Encode a data frame or Arrow table as Parquet, without its index; ``None`` where only CSV can be written."""
-    if not hasattr(table, "__arrow_c_stream__"):
-        return None
+def _parquet(table: Any) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    file = io.BytesIO()
     try:
-        import pyarrow as pa
-        import pyarrow.parquet
-    except ImportError:
-        return None
-    try:
-        # A frame of pandas would give its index away as a column.
-        content = pa.Table.from_pandas(table, preserve_index=False) if hasattr(table, "iloc") else pa.table(table)
-        file = io.BytesIO()
+        if hasattr(table, "iloc"):  # a frame of pandas would give its index away as a column
+            content = pa.Table.from_pandas(table, preserve_index=False)
+        else:  # categories of polars are a type in its stream that Parquet has no place for
+            content = pa.table(table.to_arrow() if hasattr(table, "to_arrow") else table)
         pyarrow.parquet.write_table(content.replace_schema_metadata(), file)
-    except pa.ArrowException:  # such as of cells that are text and numbers in one column
-        return None
+    except pa.ArrowException as error:
+        raise ValueError(f"the {type(table).__name__} cannot be made a Parquet file: {error}") from error
     return file.getvalue()
 
 

@@ -17,32 +17,22 @@ from dropout_client.binding import (
 )
 from dropout_client.downloads import download
 from dropout_client.flows import Request, send
+from dropout_client.formats import MEDIA_TYPES, DatasetFormat, format_of
 from dropout_client.paging import pages
 from dropout_client.records import Dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dropout_client.arrays import ArrayLike, SupportsArray
+    from dropout_client.arrays import ArrayLike, SupportsArray, SupportsArrow
     from dropout_client.flows import Body, Flow, Stream
     from dropout_client.transport import AsyncRunner, Runner
 
 __all__ = ["AsyncDatasets", "DatasetFormat", "Datasets", "upload_dataset"]
 
-DatasetFormat = Literal["csv", "npy", "npz", "parquet", "arrow", "arrows"]
-
-_MEDIA_TYPES: dict[DatasetFormat, str] = {
-    "csv": "text/csv",
-    "npy": "application/x-npy",
-    "npz": "application/x-npz",
-    "parquet": "application/vnd.apache.parquet",
-    "arrow": "application/vnd.apache.arrow.file",
-    "arrows": "application/vnd.apache.arrow.stream",
-}
-
 
 def upload_dataset(
-    source: str | Path | bytes | SupportsArray | None = None,
+    source: str | Path | bytes | SupportsArray | SupportsArrow | None = None,
     *,
     x: ArrayLike | None = None,
     y: ArrayLike | None = None,
@@ -107,7 +97,7 @@ def upload_dataset(
                 "missing": [missing] if isinstance(missing, str) else list(missing) or None,
                 **{name: mark for name, mark in dialect.items() if mark is not None},
             },
-            headers={"Content-Type": _MEDIA_TYPES[kind], "Idempotency-Key": str(uuid.uuid4())},
+            headers={"Content-Type": MEDIA_TYPES[kind], "Idempotency-Key": str(uuid.uuid4())},
             body=body,
         )
     )
@@ -137,7 +127,7 @@ def download_dataset(dataset_id: str, path: str | Path) -> Flow[Path]:
 
 
 def _body(
-    source: str | Path | bytes | SupportsArray | None,
+    source: str | Path | bytes | SupportsArray | SupportsArrow | None,
     x: ArrayLike | None,
     y: ArrayLike | None,
     kind: DatasetFormat | None,
@@ -154,22 +144,18 @@ def _body(
         return path, kind or _format_of(path), path.stem
     if isinstance(source, bytes):
         if kind is None:
-            raise TypeError(f"say which `format` the bytes have: one of {', '.join(_MEDIA_TYPES)}")
+            raise TypeError(f"say which `format` the bytes have: one of {', '.join(MEDIA_TYPES)}")
         return source, kind, None
     if arrays.is_table(source):
-        content = arrays.to_parquet(source)
-        return (arrays.to_csv(source), "csv", None) if content is None else (content, "parquet", None)
+        return *arrays.to_table(source), None
     return arrays.to_npy(arrays.to_array(source)), "npy", None
 
 
 def _format_of(path: Path) -> DatasetFormat:
-    ending = path.suffix.lower().removeprefix(".")
-    if ending in {"feather", "ipc"}:
-        return "arrow"
-    for kind in _MEDIA_TYPES:
-        if ending == kind:
-            return kind
-    known = ", ".join(_MEDIA_TYPES)
+    kind = format_of(path)
+    if kind is not None:
+        return kind
+    known = ", ".join(MEDIA_TYPES)
     raise ValueError(f"the ending of {path.name} tells no format; rename it, or give `format`: one of {known}")
 
 

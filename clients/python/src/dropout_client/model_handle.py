@@ -74,8 +74,9 @@ def predict(model: ModelState, x: Rows, *, mc_samples: int | None = None, seed: 
     ----------
     x
         Raw rows: a data frame (pandas, polars), an Arrow table or a list of dictionaries, whose columns are found by
-        name, with gaps and values that are new; the path of such a csv file; or an array or lists of numbers, shape
-        (rows, features), with the columns in the order of ``feature_names``. The model encodes and scales them itself.
+        name, with gaps and values that are new; the path of such a csv, Parquet or Arrow file; or an array or lists of
+        numbers, shape (rows, features), with the columns in the order of ``feature_names``. The model encodes and
+        scales them itself. A data frame or Arrow table travels as Parquet where pyarrow is installed.
     mc_samples
         Passes with dropout switched on (Gal and Ghahramani 2016), which tell how sure the network is.
         ``None``: one pass without dropout.

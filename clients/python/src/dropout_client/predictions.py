@@ -1,4 +1,4 @@
-"""Predictions: arrays in, arrays out."""
+"""Predictions: rows in, arrays out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropout_client import arrays, safetensors
-from dropout_client.arrays import ArrayLike
+from dropout_client.arrays import ArrayLike, SupportsArrow
 from dropout_client.errors import UnexpectedResponseError
 from dropout_client.flows import Request, send
+from dropout_client.formats import MEDIA_TYPES, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,11 +96,11 @@ class ValuePrediction(_Sampled):
 Prediction = ClassPrediction | ValuePrediction
 """What ``predict`` gives: by the task of the model, one or the other."""
 
-Rows = ArrayLike | Path
-"""Rows to predict: a data frame, an Arrow table or a list of dictionaries, by column name; the path of a csv or npy
-file; or an array, its columns in the order of the model's features."""
+Rows = ArrayLike | SupportsArrow | Path
+"""Rows to predict: a data frame, an Arrow table or a list of dictionaries, by column name; the path of a csv, Parquet,
+Arrow or npy file; or an array, its columns in the order of the model's features."""
 
-_NPY, _CSV, _JSON = "application/x-npy", "text/csv", "application/json"
+_JSON = "application/json"
 _TIMEOUT_S = 600.0
 
 
@@ -123,15 +124,17 @@ def predict(model_id: str, x: Rows, *, mc_samples: int | None = None, seed: int 
 def _content(x: Rows) -> tuple[str, Body]:
     """Media type and content of a request for rows."""
     if isinstance(x, Path):
-        if x.suffix.lower() != ".npy":
-            return _CSV, x
+        kind = format_of(x) or "csv"
+        if kind != "npy":
+            return MEDIA_TYPES[kind], x
         x = arrays.from_npy(x)
-    if arrays.writes_csv(x):
-        return _CSV, arrays.to_csv(x)
+    if arrays.is_table(x):
+        content, kind = arrays.to_table(x)
+        return MEDIA_TYPES[kind], content
     records = arrays.to_records(x)
     if records is not None:
         return _JSON, json.dumps({"records": records}, default=arrays.plain_value, allow_nan=False).encode()
-    return _NPY, arrays.to_npy(arrays.to_features(x))
+    return MEDIA_TYPES["npy"], arrays.to_npy(arrays.to_features(x))
 
 
 def _prediction(tensors: dict[str, NDArray[Any]], facts: dict[str, str]) -> Prediction:

@@ -76,10 +76,9 @@ class ColumnDecision(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column(_Record):
-    """One column of a dataset.
+    """One column of a dataset; ``training`` says what is done with it, ``same_as`` and ``one_to_one`` what it is like.
 
-    ``min``, ``max``, ``mean`` and ``std`` are of number columns, ``classes`` of columns with few distinct values.
-    ``same_as`` and ``one_to_one`` name an earlier column like it; ``training`` says what is done with it.
+    ``min``, ``max``, ``mean`` and ``std`` are of numbers, ``classes`` of few values, ``stored`` of files with types.
     """
 
     name: str
@@ -93,6 +92,7 @@ class Column(_Record):
     classes: tuple[ClassCount, ...] | None = None
     constant: bool = False
     date: bool = False
+    stored: str | None = None
     same_as: str | None = None
     one_to_one: str | None = None
     training: ColumnDecision | None = None
@@ -107,16 +107,16 @@ class Column(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema(_Record):
-    """What the service found in a dataset."""
+    """What the service found in a dataset; ``options`` tell how a csv is read, as said or found."""
 
     rows: int
     columns: tuple[Column, ...]
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # how a csv is read, as said or found
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def _build(cls, document: Mapping[str, Any], **converted: Any) -> Self:
-        columns = tuple(Column.from_json(one) for one in document["columns"])
-        return super(TableSchema, cls)._build(document, columns=columns, **converted)
+        columns = map(Column.from_json, document["columns"])
+        return super(TableSchema, cls)._build(document, columns=tuple(columns), **converted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from dropout_service.api.datasets import examples
 from dropout_service.api.datasets.reports import DatasetReport
 from dropout_service.api.dependencies import Blobs, Compute, Datasets, Jobs
 from dropout_service.api.http.downloads import DOWNLOAD_RESPONSES, download
-from dropout_service.api.http.media_types import body_media_type
+from dropout_service.api.http.media_types import ARROW_FILE, ARROW_STREAM, OCTETS, PARQUET, body_media_type
 from dropout_service.api.http.openapi import binary_body, binary_example
 from dropout_service.api.http.pages import Page, PageQuery
 from dropout_service.api.http.problems import problem_responses
@@ -41,18 +41,18 @@ _FORMATS: Final[dict[str, DatasetFormat | None]] = {
     "application/x-npy": "npy",
     "application/x-npz": "npz",
     "application/zip": "npz",
-    "application/vnd.apache.parquet": "parquet",
-    "application/vnd.apache.arrow.file": "arrow",
-    "application/vnd.apache.arrow.stream": "arrows",
-    "application/octet-stream": None,  # the content tells
+    PARQUET: "parquet",
+    ARROW_FILE: "arrow",
+    ARROW_STREAM: "arrows",
+    OCTETS: None,  # the content tells
 }
 _MEDIA_TYPES: Final[dict[DatasetFormat, str]] = {
     "csv": "text/csv; charset=utf-8",
     "npy": "application/x-npy",
     "npz": "application/x-npz",
-    "parquet": "application/vnd.apache.parquet",
-    "arrow": "application/vnd.apache.arrow.file",
-    "arrows": "application/vnd.apache.arrow.stream",
+    "parquet": PARQUET,
+    "arrow": ARROW_FILE,
+    "arrows": ARROW_STREAM,
 }
 _CHARSETS: Final[dict[str, Encoding | None]] = {
     "": None,
@@ -109,14 +109,10 @@ _CSV_EXAMPLE: Final = "height,weight,kind\n1.71,64.5,cat\n1.84,81.0,dog\n1.65,59
                 },
                 "application/x-npy": binary_body("A 2-D array of numbers.", array=_NPY_EXAMPLE),
                 "application/x-npz": binary_body("The arrays `x` and `y`.", arrays=_NPZ_EXAMPLE),
-                "application/vnd.apache.parquet": binary_body("A Parquet file.", table=_example(examples.PARQUET)),
-                "application/vnd.apache.arrow.file": binary_body(
-                    "An Arrow IPC file.", table=_example(examples.ARROW_FILE)
-                ),
-                "application/vnd.apache.arrow.stream": binary_body(
-                    "An Arrow IPC stream.", table=_example(examples.ARROW_STREAM)
-                ),
-                "application/octet-stream": binary_body("Any of these: its content tells.", arrays=_NPZ_EXAMPLE),
+                PARQUET: binary_body("A Parquet file.", table=_example(examples.PARQUET)),
+                ARROW_FILE: binary_body("An Arrow IPC file.", table=_example(examples.ARROW_FILE)),
+                ARROW_STREAM: binary_body("An Arrow IPC stream.", table=_example(examples.ARROW_STREAM)),
+                OCTETS: binary_body("Any of these: its content tells.", arrays=_NPZ_EXAMPLE),
             },
         }
     },
@@ -218,7 +214,7 @@ def download_dataset(dataset_id: str, request: Request, datasets: Datasets, blob
         key=dataset.blob_key,
         size_bytes=dataset.size_bytes,
         digest=dataset.digest,
-        media_type=_MEDIA_TYPES.get(dataset.format, "application/octet-stream"),
+        media_type=_MEDIA_TYPES.get(dataset.format, OCTETS),
         filename=f"{dataset.name.removesuffix(f'.{dataset.format}')}.{dataset.format}",
     )
 

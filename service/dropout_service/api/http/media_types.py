@@ -12,10 +12,25 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["CSV", "JSON", "accepted_media_type", "body_media_type", "check_encoding"]
+__all__ = [
+    "ARROW_FILE",
+    "ARROW_STREAM",
+    "CSV",
+    "JSON",
+    "OCTETS",
+    "PARQUET",
+    "accepted_media_type",
+    "body_media_type",
+    "check_encoding",
+]
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
+PARQUET: Final = "application/vnd.apache.parquet"
+ARROW_FILE: Final = "application/vnd.apache.arrow.file"
+ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
+OCTETS: Final = "application/octet-stream"
+"""Content of any form, which tells it by itself."""
 
 _RANGE: Final = re.compile(r"\s*([^\s;,]+)\s*((?:;[^,]*)?)")
 _QUALITY: Final = re.compile(r";\s*q\s*=\s*([0-9.]+)", re.IGNORECASE)

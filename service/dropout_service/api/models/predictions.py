@@ -1,40 +1,47 @@
-"""Predictions over HTTP: JSON, npy or safetensors in, JSON or safetensors out."""
+"""Predictions over HTTP: rows in any form in, JSON or safetensors out."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from dropout_service.api.arrays.base import BFLOAT16, FLOAT_DTYPES
-from dropout_service.api.arrays.json import decode_encoded, decode_numbers, nested_values
-from dropout_service.api.arrays.npy import NPY, decode_npy, encode_npy
-from dropout_service.api.arrays.safetensors import SAFETENSORS, decode_safetensors, encode_safetensors
+from dropout_service.api.arrays.json import nested_values
+from dropout_service.api.arrays.npy import NPY, encode_npy
+from dropout_service.api.arrays.safetensors import SAFETENSORS, encode_safetensors
 from dropout_service.api.arrays.schemas import Numbers
-from dropout_service.api.dependencies import Compute, Models, RequestLimits
+from dropout_service.api.dependencies import Compute, Models, RequestLimits, TableReader
 from dropout_service.api.http.bodies import PartsResponse, read_buffer
-from dropout_service.api.http.json_objects import read_json_object
-from dropout_service.api.http.media_types import CSV, JSON, accepted_media_type, body_media_type
+from dropout_service.api.http.media_types import (
+    ARROW_FILE,
+    ARROW_STREAM,
+    CSV,
+    JSON,
+    OCTETS,
+    PARQUET,
+    accepted_media_type,
+    body_media_type,
+)
 from dropout_service.api.http.openapi import BINARY_SCHEMA, binary_body, binary_example
 from dropout_service.api.http.problems import problem_responses
 from dropout_service.api.http.validation_errors import validated
-from dropout_service.api.models.csv_rows import rows_of_csv
+from dropout_service.api.models import examples
+from dropout_service.api.models.bodies import FORMS, RowBody
 from dropout_service.errors import InvalidInputError
 from dropout_service.models.prediction import predict
-from dropout_service.models.rows import Rows, rows_of_array, rows_of_records
 from dropout_service.training.data import Label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from dropout_service.api.state import Limits
     from dropout_service.budgets import Budgets
+    from dropout_service.datasets.reader import Reader
     from dropout_service.models.prediction import Prediction
     from dropout_service.models.registry import ModelRegistry
     from dropout_service.training.trained import TrainedModel
@@ -43,9 +50,7 @@ __all__ = ["router"]
 
 router = APIRouter()
 
-_FORMS: Final = (JSON, CSV, NPY, SAFETENSORS)
 _ANSWERS: Final = (JSON, SAFETENSORS)
-_EXAMPLE: Final = '{"records": [{"length": 5.1, "island": "Biscoe"}]} or {"x": [[5.1, 3.5]]}'
 _CLASSIFICATION: Final = (
     "classes",
     "probabilities",
@@ -139,6 +144,10 @@ _BINARY: Final = {"schema": BINARY_SCHEMA}
 _ROW: Final = np.array([[5.1, 3.5]])
 
 
+def _table(description: str, content: bytes) -> dict[str, Any]:
+    return binary_body(description, rows=binary_example("Two rows", [content]))
+
+
 @router.post(
     "/{model_id}/predict",
     operation_id="predict",
@@ -169,6 +178,10 @@ _ROW: Final = np.array([[5.1, 3.5]])
                     },
                     "examples": {"rows": {"summary": "Two rows", "value": "x1,x0\n3.4,5.1\n,4.9\n"}},
                 },
+                PARQUET: _table("A Parquet file with the columns by their names.", examples.PARQUET),
+                ARROW_FILE: _table("An Arrow IPC file, likewise.", examples.ARROW_FILE),
+                ARROW_STREAM: _table("An Arrow IPC stream, likewise.", examples.ARROW_STREAM),
+                OCTETS: _table("Any of these, csv or npy: its content tells.", examples.PARQUET),
                 NPY: binary_body("The rows.", rows=binary_example("One row", encode_npy(_ROW), "mc_samples=50")),
                 SAFETENSORS: binary_body(
                     "The rows, as a tensor `x`.",
@@ -185,49 +198,51 @@ async def predict_rows(
     compute: Compute,
     limits: RequestLimits,
     *,
+    reader: TableReader,
     mc_samples: Annotated[Samples | None, Query(description="As in a JSON body; for binary bodies.")] = None,
     seed: Annotated[Seed | None, Query(description="As in a JSON body; for binary bodies.")] = None,
 ) -> Response:
     """Predict rows of raw features: classes with probabilities, or values.
 
-    `records`, and csv, take rows as a table has them: columns by name, gaps and unknown categories included.
+    `records`, csv, Parquet and Arrow take rows as a table has them: columns by name, gaps and unknown categories
+    included.
     `mc_samples` keeps dropout on and says how sure the model is. npy: the array, parameters in the query.
     safetensors: a tensor `x`, parameters in the query or the metadata; both are answered with safetensors, unless
     `Accept` says JSON: tensors by the names of the JSON fields, the other fields as JSON in the metadata.
     """
-    form = body_media_type(request, _FORMS)
+    form = body_media_type(request, FORMS)
     answer_form = accepted_media_type(request, _ANSWERS, default=JSON if form == JSON else SAFETENSORS)
     query = {name: value for name, value in (("mc_samples", mc_samples), ("seed", seed)) if value is not None}
     with compute.place() as place:
-        body = await request.body() if form == JSON else await read_buffer(request)
-        answer = partial(_answer, answer_form=answer_form, budgets=limits.budgets, before_pass=place.check)
-        return await place.run(request, partial(answer, models, model_id, form, body, query))
+        body = RowBody(form, await request.body() if form == JSON else await read_buffer(request))
+        answer = partial(_answer, answer_form=answer_form, reader=reader, limits=limits, before_pass=place.check)
+        return await place.run(request, partial(answer, models, model_id, body, query))
 
 
 def _answer(
     models: ModelRegistry,
     model_id: str,
-    form: str,
-    body: bytes | memoryview,
+    body: RowBody,
     query: dict[str, Any],
     *,
     answer_form: str,
-    budgets: Budgets,
+    reader: Reader,
+    limits: Limits,
     before_pass: Callable[[], None],
 ) -> Response:
     model = models.load(models.get(model_id))
-    rows, given = _read(form, body, model, budgets)
+    rows, given = body.rows(model, reader, limits)
     for name in given.keys() & query.keys():
         raise InvalidInputError.at(f"/{name}", "given in the query and in the body; give it once")
-    parameters = validated(PredictionParameters, {**query, **given}, strict=form == JSON)
+    parameters = validated(PredictionParameters, {**query, **given}, strict=body.form == JSON)
     if answer_form == JSON:
-        _check_values(len(rows.x), model, parameters, budgets)
+        _check_values(len(rows.x), model, parameters, limits.budgets)
     prediction = predict(
         model,
         rows,
         mc_samples=parameters.mc_samples,
         seed=parameters.seed,
-        budgets=budgets,
+        budgets=limits.budgets,
         before_pass=before_pass,
     )
     return (_json if answer_form == JSON else _safetensors)(prediction)
@@ -239,50 +254,6 @@ def _check_values(rows: int, model: TrainedModel, parameters: PredictionParamete
     figures = 1 + sampled + (model.target_names is not None)
     values = figures * (nested_values((rows, model.answer_columns)) + rows)
     budgets.check("json_values", values, pointer="/x", remedy=f"accept {SAFETENSORS}, or send fewer rows at a time")
-
-
-def _read(form: str, body: bytes | memoryview, model: TrainedModel, budgets: Budgets) -> tuple[Rows, dict[str, Any]]:
-    """Return the rows and the parameters of a body."""
-    if form == JSON:
-        fields = read_json_object(bytes(body), _EXAMPLE, budgets)
-        return _rows(fields, model), fields
-    if form == CSV:
-        return rows_of_csv(model, body, budgets), {}
-    array, given = _read_binary(form, body)
-    return rows_of_array(model, array), given
-
-
-def _rows(fields: dict[str, Any], model: TrainedModel) -> Rows:
-    """Take the rows out of the fields of a body in JSON."""
-    if ("x" in fields) == ("records" in fields):
-        both = "give the rows once: " if "x" in fields else "give the rows to predict: "
-        raise InvalidInputError.at("/records", f"{both}`records` by column name or `x` in order, such as {_EXAMPLE}")
-    if "records" in fields:
-        records = fields.pop("records")
-        if not isinstance(records, list):
-            raise InvalidInputError.at("/records", "a list of objects, one for each row")
-        return rows_of_records(model, cast("list[Any]", records))
-    x = fields.pop("x")
-    array = (
-        _widened(decode_encoded(x, FLOAT_DTYPES, "/x"))
-        if isinstance(x, dict)
-        else decode_numbers(x, np.dtype(np.float64), "/x")
-    )
-    return rows_of_array(model, array)
-
-
-def _read_binary(form: str, body: bytes | memoryview) -> tuple[NDArray[Any], dict[str, Any]]:
-    if form == NPY:
-        return _widened(decode_npy(memoryview(body), "/x")), {}
-    tensors = decode_safetensors(memoryview(body))
-    if tensors.arrays.keys() != {"x"}:
-        found = ", ".join(f"`{name[:40]}`" for name in sorted(tensors.arrays)) or "none"
-        raise InvalidInputError.at("/x", f"send the rows to predict as the one tensor `x`; found {found}")
-    return _widened(tensors.arrays["x"]), dict(tensors.metadata)
-
-
-def _widened(x: NDArray[Any]) -> NDArray[Any]:
-    return x.astype(np.float32) if x.dtype == BFLOAT16 else x
 
 
 def _json(prediction: Prediction) -> Response:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dropout_service.budgets import Budgets
+    from dropout_service.budgets import Budget, Budgets
     from dropout_service.datasets.arrow import Batch, Cells
     from dropout_service.datasets.dataset import ColumnarFormat
 
@@ -54,6 +54,8 @@ class ColumnarTable:
         The file.
     budgets
         Bounds of its columns and cells; ``None`` for what was found acceptable before.
+    bound
+        Which of them is that of the cells.
 
     Raises
     ------
@@ -63,10 +65,18 @@ class ColumnarTable:
         It declares too many columns or cells.
     """
 
-    def __init__(self, path: Path, format: ColumnarFormat, budgets: Budgets | None = None) -> None:  # noqa: A002 - the field's word
+    def __init__(
+        self,
+        path: Path,
+        format: ColumnarFormat,  # noqa: A002 - the field's word
+        budgets: Budgets | None = None,
+        *,
+        bound: Budget = "cells",
+    ) -> None:
         self._path = path
         self._format: ColumnarFormat = format
         self._budgets = budgets
+        self._bound: Budget = bound
         with _explained(format):
             schema = self._read_schema()
         if budgets is not None:
@@ -140,7 +150,7 @@ class ColumnarTable:
 
     def _check_cells(self, rows: int, columns: int | None = None) -> None:
         if self._budgets is not None:
-            self._budgets.check("cells", rows * (len(self.names) if columns is None else columns))
+            self._budgets.check(self._bound, rows * (len(self.names) if columns is None else columns))
 
 
 def _open_parquet(path: Path) -> Any:

@@ -144,8 +144,13 @@ def column_names(header: Sequence[str], rows: Sequence[Sequence[str]], style: Ce
 def _looks_like_data(names: Sequence[str], rows: Sequence[Sequence[str]], style: CellStyle) -> bool:
     """Whether the first row is no header: its cells are numbers wherever the rows beneath have numbers."""
     columns = list(zip(*rows, strict=False)) or [()] * len(names)
-    numeric = [index for index, cells in enumerate(columns[: len(names)]) if _is_numeric(cells, style) or not cells]
-    if not numeric or not all(style.number(names[index]) is not None for index in numeric):
+    numeric: list[int] = []
+    for index, (name, cells) in enumerate(zip(names, columns, strict=False)):
+        if _is_numeric(cells, style) or not cells:
+            if style.number(name) is None:
+                return False
+            numeric.append(index)
+    if not numeric:
         return False
     # Columns may be named by number, 0, 1, 2, ... or 1990, 1991, ...; rows of data do not all count up by one.
     return not rows or not _counts_up(names, numeric) or _counts_up(rows[0], numeric)

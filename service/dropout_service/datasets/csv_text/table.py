@@ -229,6 +229,8 @@ def _check_options(options: CsvOptions) -> None:
 
 def _check_cells(batch: Batch, names: Sequence[str], first_row: int) -> None:
     for field, cells in zip(batch.schema.names, batch.columns, strict=True):
+        if cells.nbytes <= _MAX_CELL_BYTES:  # all of its cells together
+            continue
         lengths = pc.binary_length(cells)
         if (pc.max(lengths).as_py() or 0) > _MAX_CELL_BYTES:
             row = first_row + pc.index(pc.greater(lengths, _MAX_CELL_BYTES), value=True).as_py()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
 import pytest
 from safetensors.numpy import load, save
 from sample_arrays import npy
@@ -228,6 +232,43 @@ def test_every_form_of_a_request_gives_the_same_prediction(client: httpx.Client,
         for name, tensor in tensors.items():
             np.testing.assert_array_equal(tensor, reference[name])
         assert facts(answer.content) == {"class_labels": ["lo", "mid", "hi"], "mc_samples": 5, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("form", "write"),
+    [
+        ("application/vnd.apache.parquet", pyarrow.parquet.write_table),
+        ("application/vnd.apache.arrow.file", pyarrow.feather.write_feather),
+        ("application/octet-stream", pyarrow.parquet.write_table),
+    ],
+)
+def test_typed_tables_give_the_same_prediction(
+    client: httpx.Client, add: Callable[..., str], form: str, write: Callable[[pa.Table, Any], None]
+):
+    path = f"/models/{add()}/predict"
+    params = {"mc_samples": 5, "seed": 3}
+    file = io.BytesIO()
+    write(pa.table({"c": ROWS[:, 2], "a": ROWS[:, 0], "none of the model": ["x"] * 5, "b": ROWS[:, 1]}), file)
+    answer = client.post(path, content=file.getvalue(), params=params, headers={"Content-Type": form})
+    assert answer.status_code == 200, answer.text
+    reference = client.post(path, json={"x": ROWS.tolist(), **params}, headers={"Accept": SAFETENSORS["Content-Type"]})
+    assert answer.content == reference.content
+
+
+def test_the_content_tells_its_form(client: httpx.Client, add: Callable[..., str]):
+    path = f"/models/{add()}/predict"
+    octets = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
+    reference = client.post(path, json={"x": [[1, 2, 3]]}).json()
+    for content in (b"a,b,c\n1,2,3\n", npy(np.array([[1.0, 2.0, 3.0]]))):
+        assert client.post(path, content=content, headers=octets).json() == reference
+    for content, form, says in (
+        (b"PK\x03\x04", octets["Content-Type"], "looks like npz; send rows as csv, npy, parquet, arrow, arrows"),
+        (b"a,b,c\n1,2,3\n", "application/vnd.apache.parquet", "is said to be parquet, but it looks like csv"),
+        (b"PAR1 and no more", "application/vnd.apache.parquet", "the Parquet file cannot be read"),
+    ):
+        answer = client.post(path, content=content, headers={"Content-Type": form})
+        assert answer.status_code == 422
+        assert says in answer.json()["detail"]
 
 
 def test_integers_and_bfloat16_in_safetensors(client: httpx.Client, add: Callable[..., str]):

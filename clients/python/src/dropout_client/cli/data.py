@@ -153,7 +153,9 @@ def download(
 def predict(
     context: typer.Context,
     model_id: ModelId,
-    data: Annotated[Path, typer.Argument(help="CSV with a header line, or npy.", exists=True, dir_okay=False)],
+    data: Annotated[
+        Path, typer.Argument(help="CSV with a header, Parquet, Arrow or npy.", exists=True, dir_okay=False)
+    ],
     *,
     mc_samples: Annotated[
         int | None, typer.Option(min=1, help="Passes with dropout, which tell how sure the network is.")
