@@ -17,8 +17,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.models.rows import Rows, rows_of_array
 from dropout_service.nn.heads import QuantileHead
-from dropout_service.nn.mode import EVALUATION, Mode
-from dropout_service.training.plan import member_seed
+from dropout_service.nn.mode import EVALUATION, Mode, member_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

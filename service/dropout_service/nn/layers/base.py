@@ -47,6 +47,8 @@ class Layer(abc.ABC):
 
     codes: tuple[int, ...] = ()
     """Columns of the input that hold codes of categories, and so must come as they are in the data."""
+    embeds_numbers: bool = False
+    """Whether it makes several numbers of one, each input for itself."""
     batch_statistics: ClassVar[bool] = False
     """Whether training takes statistics of the rows of a pass, and so needs more than one."""
 

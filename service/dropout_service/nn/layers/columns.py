@@ -62,6 +62,7 @@ class Columns(Layer):
     ) -> None:
         self._cardinalities = tuple(cardinalities)
         self._numbers = numbers
+        self.embeds_numbers = numbers is not None
         places = list(enumerate(cardinalities))
         self._embedded = [] if numbers is None else [place for place, kind in places if kind == 0]
         self._plain = [place for place, kind in places if kind == 1 or (kind == 0 and numbers is None)]

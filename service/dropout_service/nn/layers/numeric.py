@@ -58,6 +58,7 @@ class NumericEmbedding(Layer, abc.ABC):
         ``float32`` or ``float64``.
     """
 
+    embeds_numbers = True
     learns: bool = False
     """Whether the expansion has parameters."""
 
