@@ -118,6 +118,13 @@ class SharedNetwork:
         else:
             values[first][:] = 1 - 2 * (bits(size, seed=seed, offset=offset) & np.uint64(1)).astype(np.int64)
 
+    def __iter__(self) -> Iterator[Network]:
+        """Yield the plain network as each member in turn, lent until the next."""
+        self.sharing.fold_common(self._values, self._folded)
+        for member in range(self.members):
+            self.sharing.fold_own(self._values, member, self._folded)
+            yield self.plain
+
     def outputs(self, x: Floats) -> Iterator[Floats]:
         """Yield the outputs of each member in evaluation, shape (rows, outputs), each lent until the next.
 
@@ -128,9 +135,8 @@ class SharedNetwork:
         """
         self.sharing.fold_common(self._values, self._folded)
         below = self.plain.forward(x, end=self._begin)
-        for member in range(self.members):
-            self.sharing.fold_own(self._values, member, self._folded)
-            yield self.plain.forward(below, begin=self._begin)
+        for plain in self:
+            yield plain.forward(below, begin=self._begin)
 
     def differentiate(self, x: Floats, mode: Mode, lose: Callable[[Floats], Floats], *, rows: int) -> None:
         """Write the gradients of the mean of the members' losses, with the penalties of learned rates.

@@ -51,6 +51,8 @@ class MemberPlan:
 def plans_of_ensemble(spec: TrainingSpec, data: TrainingData, scratch: Scratch = IN_MEMORY) -> list[MemberPlan]:
     """Return the networks of a specification: they differ in their seeds, and in their rows where it says so.
 
+    Those that share weights are one.
+
     Parameters
     ----------
     spec, data
@@ -63,7 +65,7 @@ def plans_of_ensemble(spec: TrainingSpec, data: TrainingData, scratch: Scratch =
     InvalidInputError
         As ``split``.
     """
-    seeds = [member_seed(spec.seed, number) for number in range(spec.model.members)]
+    seeds = [member_seed(spec.seed, number) for number in range(1 if spec.model.shares else spec.model.members)]
     if spec.model.own_parts:
         parts = [split(data, spec.validation_fraction, seed=seed, scratch=scratch) for seed in seeds]
     else:
