@@ -58,17 +58,25 @@ class SharedNetwork:
         self._folded = self.plain.parameters.views()
         self._folded_grads = self.plain.parameters.views(self.plain.parameters.grads)
         differ = (layer.dropout is not None or isinstance(layer, Dense) for layer in layers)
-        self._begin = next(number for number, differs in enumerate(differ) if differs)
+        self.begin = next(number for number, differs in enumerate(differ) if differs)
         """Number of the first layer that is not the same for all members."""
-        below = parameter_shapes(layers[: self._begin])
+        below = parameter_shapes(layers[: self.begin])
         self._common_below = [name for name in self.sharing.common if name in below]
-        self._common_above = [name for name in self.sharing.common if name not in below]
-        self._grad_below = Rows(layers[self._begin - 1].units if self._begin else 0, dtype)
+        self.common_above = [name for name in self.sharing.common if name not in below]
+        """Names of parameters that all members have in common, in layers that are not the same for all."""
+        self.width_below = layers[self.begin - 1].units if self.begin else 0
+        """Columns of what is the same for all members; 0 where nothing but the rows is."""
+        self._grad_below = Rows(self.width_below, dtype)
 
     @property
     def members(self) -> int:
         """How many members it has."""
         return self.sharing.members
+
+    @property
+    def learns_below(self) -> bool:
+        """Whether what is the same for all members has parameters."""
+        return bool(self._common_below)
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -134,9 +142,9 @@ class SharedNetwork:
             As for ``Network.forward``.
         """
         self.sharing.fold_common(self._values, self._folded)
-        below = self.plain.forward(x, end=self._begin)
+        below = self.plain.forward(x, end=self.begin)
         for plain in self:
-            yield plain.forward(below, begin=self._begin)
+            yield plain.forward(below, begin=self.begin)
 
     def differentiate(self, x: Floats, mode: Mode, lose: Callable[[Floats], Floats], *, rows: int) -> None:
         """Write the gradients of the mean of the members' losses, with the penalties of learned rates.
@@ -152,12 +160,11 @@ class SharedNetwork:
         rows
             Rows of the training part.
         """
-        sharing, plain, begin = self.sharing, self.plain, self._begin
+        sharing, plain, begin = self.sharing, self.plain, self.begin
         self.parameters.grads[:] = 0
         grad_below = self._grad_below.first(len(x))
         grad_below[:] = 0
-        sharing.fold_common(self._values, self._folded)
-        below = plain.forward(x, mode, differentiable=True, end=begin)
+        below = self.forward_below(x, mode)
         for member in range(self.members):
             sharing.fold_own(self._values, member, self._folded)
             own = mode.of_member(member)
@@ -166,9 +173,24 @@ class SharedNetwork:
                 grad_below += grad
             plain.regularize(rows)
             sharing.unfold_own(self._values, member, self._folded, self._folded_grads, self._grads)
-            for name in self._common_above:
+            for name in self.common_above:
                 self._grads[name] += self._folded_grads[name]
-        plain.backward(grad_below, end=begin)
+        self.backward_below(grad_below)
+
+    def forward_below(self, x: Floats, mode: Mode) -> Floats:
+        """Return what all members read of a mini-batch, lent until the next; it is kept for ``backward_below``."""
+        self.sharing.fold_common(self._values, self._folded)
+        return self.plain.forward(x, mode, differentiable=True, end=self.begin)
+
+    def backward_below(self, grad: Floats) -> None:
+        """Write the gradients of what is below, and make all of sums over the members means.
+
+        Parameters
+        ----------
+        grad
+            The sum of the gradients by what ``forward_below`` returned; overwritten.
+        """
+        self.plain.backward(grad, end=self.begin)
         for name in self._common_below:
             np.copyto(self._grads[name], self._folded_grads[name])
         self.parameters.grads *= 1 / self.members

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from dropout_service.kernels.training.optimizer_steps import max_norm
+from dropout_service.nn.layout import can_compile
 from dropout_service.nn.mode import Mode
-from dropout_service.nn.program import Program, can_compile
+from dropout_service.nn.program import Program
 from dropout_service.nn.shared_network import SharedNetwork
+from dropout_service.nn.shared_program import SharedProgram, can_compile_members
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,6 +163,8 @@ class SharedSteps(LayeredSteps):
     def __init__(self, network: SharedNetwork, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
         super().__init__(network.plain, loss, optimizer, plan)
         self._shared, self._parameters = network, network.parameters
+        self._program = SharedProgram(network, loss, plan.batch_rows) if can_compile_members(network) else None
+        self.one_threaded = self._program is not None
 
     def _differentiate(
         self,
@@ -174,6 +178,10 @@ class SharedSteps(LayeredSteps):
     ) -> None:
         """Write the gradients of the mean of the members' losses, and add that mean to the sums."""
         of_all = np.zeros_like(sums)
+        if self._program is not None:
+            self._program.differentiate(x, y, weights, mode, of_all)
+            sums += of_all / self._shared.members
+            return
 
         def lose(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
             self._loss(outputs, y, grad, of_all, weights)

@@ -14,7 +14,7 @@ from dropout_service.nn.network import Network, make_layers, mlp_rules
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.shared_network import SharedNetwork
 from dropout_service.nn.step_plan import StepPlan
-from dropout_service.nn.stepping import LayeredSteps, SharedSteps, make_steps
+from dropout_service.nn.stepping import SharedSteps, make_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ def plan(x: NDArray[Any], y: NDArray[Any], **options: Any) -> StepPlan:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_single_member_without_adapters_trains_as_the_plain_network(name: str):
-    """Its first steps of SGD, in which adapters would move, are to the last bit those of the plain network."""
+    """Its steps of SGD, before each of which adapters are put back, are those of the plain network."""
     layers = [make_layers(INPUTS, NETWORKS[name], 1) for _ in range(2)]
     shared, plain = SharedNetwork(layers[0], 1), Network(layers[1])
     x, y = rows(np.float32), rows(np.float32)[:, :1].copy()
@@ -161,8 +161,8 @@ def test_a_single_member_without_adapters_trains_as_the_plain_network(name: str)
     values, gradients = shared.parameters.views(), shared.parameters.views(shared.parameters.grads)
     adapters = [view for key, view in values.items() if key.endswith("_adapter")]
     taken: list[tuple[float, ...]] = []
-    for network, make_them in ((shared, SharedSteps), (plain, LayeredSteps)):
-        steps = make_them(network, LOSSES["squared_error"], OPTIMIZERS["sgd"](network.parameters), plan(x, y))
+    for network in (shared, plain):
+        steps = make_steps(network, LOSSES["squared_error"], OPTIMIZERS["sgd"](network.parameters), plan(x, y))
         sums = np.zeros(3)
         for step in range(3):
             for adapter in adapters:
@@ -170,9 +170,11 @@ def test_a_single_member_without_adapters_trains_as_the_plain_network(name: str)
             order = np.arange(step, step + 4)
             assert steps.take(order, np.full(1, 0.01), np.empty((1, 0)), sums=sums, step=step) == 1
         taken.append(tuple(sums))
-    assert taken[0] == taken[1]
+    # Embeddings that are below what is compiled go through their own passes
+    rounds = {"rtol": 1e-5, "atol": 1e-7} if name in {"bins", "periodic"} else {"rtol": 0}
+    np.testing.assert_allclose(*taken, **rounds)
     for key, view in plain.parameters.views().items():
-        np.testing.assert_array_equal(values[key].reshape(view.shape), view)
+        np.testing.assert_allclose(values[key].reshape(view.shape), view, **rounds)
         assert np.isfinite(gradients[key]).all()
 
 
@@ -220,9 +222,10 @@ def test_what_comes_before_all_that_differs_is_computed_once(monkeypatch: pytest
     assert calls == ["forward", "backward"]
 
 
-def test_steps_follow_from_the_network():
-    network = make("relu", np.float32, outputs=1)
+@pytest.mark.parametrize(("name", "compiled"), [("relu", True), ("periodic", True), ("gaussian", False)])
+def test_whether_members_are_compiled_follows_from_what_differs_between_them(name: str, *, compiled: bool):
+    network = make(name, np.float32, outputs=1)
     x = rows(np.float32)
     steps = make_steps(network, LOSSES["squared_error"], OPTIMIZERS["adam"](network.parameters), plan(x, x[:, :1]))
     assert isinstance(steps, SharedSteps)
-    assert not steps.one_threaded
+    assert steps.one_threaded == compiled

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-__all__ = ["ADAM", "LOSSES", "SGD", "take_steps"]
+__all__ = ["ADAM", "LOSSES", "SGD", "lose", "take_steps"]
 
 SGD: Final = 0
 ADAM: Final = 1
@@ -112,7 +112,7 @@ def _move(  # noqa: PLR0917 - a compiled kernel takes its arguments by position
 
 
 @jit
-def _lose(  # noqa: PLR0917 - as above
+def lose(  # noqa: PLR0917 - as above
     loss: int,
     options: Doubles,
     outputs: Floats,
@@ -225,7 +225,7 @@ def take_steps(  # noqa: PLR0917 - as above
         grad = matrix(space + _BYTES * places[2], rows, last[_UNITS])
         own_labels = integers(batch_labels, 0, rows)
         own_values = matrix(address(batch_values), rows, batch_values.shape[1])
-        _lose(loss, loss_options, outputs, own_labels, own_values, grad, sums, _weights_of(weights, chosen, factors))
+        lose(loss, loss_options, outputs, own_labels, own_values, grad, sums, _weights_of(weights, chosen, factors))
         backward(table, batch, params, grads, work, lanes, room, noise, gains, places)
         norm = math.sqrt(sum_of_squares(grads))
         if not (math.isfinite(sums[0]) and math.isfinite(norm)):
