@@ -163,8 +163,9 @@ class SharedSteps(LayeredSteps):
     def __init__(self, network: SharedNetwork, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
         super().__init__(network.plain, loss, optimizer, plan)
         self._shared, self._parameters = network, network.parameters
-        self._program = SharedProgram(network, loss, plan.batch_rows) if can_compile_members(network) else None
-        self.one_threaded = self._program is not None
+        compiled = can_compile_members(network)
+        self._program = SharedProgram(network, loss, plan.batch_rows, threads=plan.threads) if compiled else None
+        self.one_threaded = compiled and plan.threads == 1
 
     def _differentiate(
         self,

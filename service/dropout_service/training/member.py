@@ -110,6 +110,7 @@ class Member:
             scheduled=[dropout for dropout, _ in self._rate_schedules],
             clip_norm=spec.clip_norm,
             max_norm=spec.max_norm,
+            threads=spec.threads,
         )
         self._steps = make_steps(network, loss, self._optimizer, plan)
         self._unused_grad = np.empty((EVALUATION_ROWS, network.layers[-1].units), np.float32)

@@ -14,7 +14,7 @@ from dropout_service.nn.network import make_layers, mlp_rules
 from dropout_service.nn.shared_network import SharedNetwork
 from dropout_service.nn.shared_program import SharedProgram, can_compile_members
 
-INPUTS, ROWS, MEMBERS = 7, 21, 3
+INPUTS, ROWS = 7, 21
 OUTPUTS = {"cross_entropy": 3, "binary_cross_entropy": 1, "squared_error": 2, "gaussian_nll": 4, "quantile": 6}
 
 
@@ -50,13 +50,16 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("loss_name", OUTPUTS)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_compiled_gradients_are_those_of_the_layers(name: str, loss_name: str):
+@pytest.mark.parametrize(
+    ("name", "loss_name", "members"),
+    [(name, loss_name, 3) for name in NETWORKS for loss_name in OUTPUTS]
+    + [("relu", "squared_error", 20), ("bins with units", "cross_entropy", 17), ("inputs dropped", "quantile", 8)],
+)
+def test_compiled_gradients_are_those_of_the_layers(name: str, loss_name: str, members: int):
     rng = np.random.default_rng(0)
     outputs = OUTPUTS[loss_name]
     loss = make_loss(loss_name, LossOptions(targets=1 if loss_name.endswith("entropy") else 2))
-    network = SharedNetwork(make_layers(INPUTS, NETWORKS[name], outputs), MEMBERS)
+    network = SharedNetwork(make_layers(INPUTS, NETWORKS[name], outputs), members)
     assert can_compile_members(network)
     x = rng.standard_normal((ROWS, INPUTS)).astype(np.float32)
     network.initialize("auto", seed=3)
@@ -82,6 +85,10 @@ def test_compiled_gradients_are_those_of_the_layers(name: str, loss_name: str):
         program.differentiate(x, y, weights, mode, found)
         np.testing.assert_allclose(network.parameters.grads, layered, rtol=1e-4, atol=2e-6 * np.abs(layered).max())
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+    one_thread, sums = network.parameters.grads.copy(), loss.sums
+    SharedProgram(network, loss, ROWS, threads=3).differentiate(x, y, weights, mode, sums)
+    np.testing.assert_array_equal(network.parameters.grads, one_thread)
+    np.testing.assert_array_equal(sums, found)
     fewer = x[:5], y[:5], weights[:5], mode, loss.sums
     program.differentiate(*fewer)
     in_more_room = network.parameters.grads.copy()

@@ -104,11 +104,12 @@ def _unfold(  # noqa: PLR0917 - a compiled kernel takes its arguments by positio
     plain: Floats,
     plain_grads: Floats,
     grads: Floats,
+    totals: Floats,
     room: NDArray[np.uint8],
 ) -> None:
     """Take the gradients of the plain network that a member is back to what it was folded from.
 
-    Those by what is shared are added to, the others written; ``plain`` is overwritten.
+    Those by what is shared are added to ``totals``, the others written into ``grads``; ``plain`` is overwritten.
     """
     scratch, one = address(room), side_by_side()
     for number in range(parts.shape[0]):
@@ -118,14 +119,14 @@ def _unfold(  # noqa: PLR0917 - a compiled kernel takes its arguments by positio
             size = rows * columns
             own = part[_WHOSE] == _OWN
             source = vector(_at(plain_grads, part[_PLAIN]), size)
-            target = vector(_at(grads, part[_SHARED] + (member * size if own else 0)), size)
+            target = vector(_at(grads, part[_SHARED] + member * size) if own else _at(totals, part[_PLAIN]), size)
             for i in range(size):
                 target[i] = source[i] if own else target[i] + source[i]
             continue
         inputs_at, units_at = part[_INPUTS] + member * rows, part[_UNITS] + member * columns
         inputs, units = vector(_at(values, inputs_at), rows), vector(_at(values, units_at), columns)
         weight = matrix(_at(values, part[_SHARED]), rows, columns)
-        total = matrix(_at(grads, part[_SHARED]), rows, columns)
+        total = matrix(_at(totals, part[_PLAIN]), rows, columns)
         grad = matrix(_at(plain_grads, part[_PLAIN]), rows, columns)
         products_at = _at(plain, part[_PLAIN])
         products = matrix(products_at, rows, columns)
@@ -163,6 +164,7 @@ def differentiate(  # noqa: PLR0917 - as above
     parts: Integers,
     values: Floats,
     grads: Floats,
+    totals: Floats,
     plain: Floats,
     plain_grads: Floats,
     buffers: Floats,
@@ -174,11 +176,12 @@ def differentiate(  # noqa: PLR0917 - as above
     loss_options: Doubles,
     thresholds: Integers,
     scales: Doubles,
+    first: int,
     seeds: Integers,
     step: int,
     grad_x: Floats,
 ) -> None:
-    """Add the gradients of each member's loss of a mini-batch to ``grads``, and its loss to ``sums``.
+    """Compute the gradients of the losses of some members of a mini-batch, and add these losses to ``sums``.
 
     Parameters
     ----------
@@ -191,29 +194,32 @@ def differentiate(  # noqa: PLR0917 - as above
     parts
         The table of the plain network's parameters, see `Part`.
     values, grads
-        Parameters of all members and the gradients by them, zeros at first, float32.
+        Parameters of all members; receives the gradients by what each has for itself. Float32.
+    totals
+        The gradients by what they share are added to it, where the parameters are in the plain network.
     plain, plain_grads
         Room for those of the plain network.
     sums, loss, loss_options
         As for `steps.take_steps`.
     thresholds, scales
         Of each dropout.
-    seeds, step
-        Of the masks: the seeds of the members; the number of the step.
+    first, seeds, step
+        Number of the first of these members; the seeds of the masks of each, and the number of the step.
     grad_x
-        Receives the sum of the gradients by ``x``, zeros at first; without rows it is not asked for.
+        The gradients by ``x`` are added to it; without rows they are not asked for.
     """
     rows, space = x.shape[0], address(work)
     last = integers(table, (table.shape[0] - 1) * FIELDS, FIELDS)
     outputs = matrix(space + _BYTES * last[_LAST_VALUE], rows, last[_LAST_UNITS])
     grad = matrix(space + _BYTES * places[2], rows, last[_LAST_UNITS])
     by_x = matrix(space + _BYTES * places[5], rows, x.shape[1])
-    for member in range(seeds.size):
+    for number in range(seeds.size):
+        member, seed = first + number, seeds[number]
         _fold(parts, values, member, plain)
-        forward(table, x, plain, buffers, work, lanes, room, thresholds, scales, places[4], seeds[member], step)
+        forward(table, x, plain, buffers, work, lanes, room, thresholds, scales, places[4], seed, step)
         lose(loss, loss_options, outputs, labels, targets, grad, sums, weights)
         backward(table, x, plain, plain_grads, work, lanes, room, thresholds, scales, places)
-        _unfold(parts, values, member, plain, plain_grads, grads, room)
+        _unfold(parts, values, member, plain, plain_grads, grads, totals, room)
         for i in range(grad_x.shape[0]):
             for j in range(grad_x.shape[1]):
                 grad_x[i, j] += by_x[i, j]
@@ -226,9 +232,9 @@ def _warm() -> None:
     table[0, Field.INPUTS] = table[0, Field.UNITS] = table[0, Field.BIAS] = 1
     table[0, Field.DROPOUT] = -1
     x, parts, weights = np.zeros((1, 1), np.float32), np.zeros((0, PARTS), np.int64), np.empty(0)
-    vectors = [np.zeros(2, np.float32) for _ in range(5)]
+    vectors = [np.zeros(2, np.float32) for _ in range(6)]
     space = (np.zeros(8, np.float32), np.zeros(16, np.uint64), np.zeros(ROOM_BYTES, np.uint8))
-    asked = (np.zeros(3), 2, np.zeros(2), np.zeros(0, np.int64), np.zeros(0), np.zeros(1, np.int64), 0)
+    asked = (np.zeros(3), 2, np.zeros(2), np.zeros(0, np.int64), np.zeros(0), 0, np.zeros(1, np.int64), 0)
     targets = (np.zeros(1, np.int64), x.copy())
     arguments: Any = (table, np.arange(6), x, *targets, weights, parts, *vectors, *space, *asked, x.copy())
     differentiate(*arguments)
