@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from dropout_service.nn.mode import Mode
     from dropout_service.nn.shared_network import SharedNetwork
 
-__all__ = ["SharedProgram", "can_compile_members"]
+__all__ = ["GROUP", "SharedProgram", "can_compile_members"]
 
-_GROUP: Final = 8
+GROUP: Final = 8
 """Members whose gradients are added up one after another, and so by one thread."""
 
 
@@ -65,7 +65,7 @@ class SharedProgram:
         self._labels, self._targets = np.zeros(0, np.int64), np.zeros((0, loss.head.targets), np.float32)
         self._number = steps.LOSSES[loss.kernel]
         self._loss_options = np.hstack([*loss.options, 0.0]).astype(np.float64)
-        groups = range(0, network.members, _GROUP)
+        groups = range(0, network.members, GROUP)
         self._workers = [_Worker(network, rows) for _ in range(min(threads, len(groups)))]
         self._pool = ThreadPoolExecutor(len(self._workers)) if len(self._workers) > 1 else None
         self._totals = np.zeros((len(groups), network.plain.parameters.values.size), np.float32)
@@ -105,7 +105,7 @@ class SharedProgram:
             worker = self._workers[number]
             layout = worker.layout
             for group in range(number, len(self._sums), len(self._workers)):
-                first = group * _GROUP
+                first = group * GROUP
                 members.differentiate(
                     layout.table,
                     layout.places,
@@ -129,7 +129,7 @@ class SharedProgram:
                     thresholds,
                     scales,
                     first,
-                    seeds[first : first + _GROUP],
+                    seeds[first : first + GROUP],
                     mode.step,
                     self._below[group, : len(x)],
                 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.network import buffer_shapes, parameter_shapes
+from dropout_service.nn.shared_program import GROUP
 from dropout_service.training.networks import EVALUATION_ROWS, build_layers, kept_shapes
 from dropout_service.training.spec import DropoutSpec
 from dropout_service.training.spec.dropout import LinearRate
@@ -75,16 +76,18 @@ def check_size(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budg
     """
     layers = build_layers(spec.model, inputs, outputs)
     place = "/model/hidden" if spec.model.layers is None else "/model/layers"
-    shapes = [kept_shapes(spec.model, layers).values()]
-    if spec.model.shares:  # and the network that they take turns as
-        shapes.append({**parameter_shapes(layers), **buffer_shapes(layers)}.values())
-    members = spec.model.members
-    parameters = sum(math.prod(shape) for some in shapes for shape in some)
+    members = passes = spec.model.members
+    parameters = sum(math.prod(shape) for shape in kept_shapes(spec.model, layers).values())
+    if spec.model.shares:
+        groups = -(-members // GROUP)
+        passes = min(spec.threads, groups)
+        # And of the network that they take turns as: on each thread, and the gradients of each group
+        plain = {**parameter_shapes(layers), **buffer_shapes(layers)}
+        parameters += (passes + groups) * sum(math.prod(shape) for shape in plain.values())
     fewer = "give fewer or smaller hidden layers" + (", or fewer members" if members > 1 else "")
     budgets.check("parameters", parameters, pointer=place, remedy=fewer)
     rows = max(min(spec.batch_size, rows), EVALUATION_ROWS)
     pointer = "/batch_size" if rows > EVALUATION_ROWS else place
-    passes = 1 if spec.model.shares else members
     budgets.check("activations", passes * rows * sum(layer.activations for layer in layers), pointer=pointer)
 
 

@@ -201,11 +201,11 @@ def test_several_trainings_of_shared_weights_are_no_ensemble(
 
 
 def test_shared_weights_count_once_against_the_budgets(make_spec: Callable[..., TrainingSpec]):
-    """Those of the network that the members take turns as count too, and the activations of one member."""
-    spec = make_spec(model={"hidden": [10], "ensemble": {"members": 5, "share": True}})
+    """The network that members take turns as counts too, for each thread, and the gradients of each eight of them."""
+    spec = make_spec(model={"hidden": [10], "ensemble": {"members": 20, "share": True}}, threads=2)
     plain = 4 * 10 + 10 + 10 + 1
-    shared = 4 * 10 + 5 * (4 + 10 + 10 + 10 + 1)
-    enough = {"parameters": plain + shared, "activations": 1024 * 11}
+    shared = 4 * 10 + 20 * (4 + 10 + 10 + 10 + 1)
+    enough = {"parameters": (2 + 3) * plain + shared, "activations": 2 * 1024 * 11}
     for budget, size in enough.items():
         check_size(spec, inputs=4, outputs=1, rows=40, budgets=Budgets(**{budget: size}))
         with pytest.raises(OverBudgetError):
