@@ -3,9 +3,10 @@
 Reading one validates all of it, so a file from anywhere is safe to load: it either is a model or an error says why.
 
 Format 1, or 2 for a model that reads more than plain numbers, or 3 for one of several networks, whose tensors have an
-axis of members before their own, or 4 for one of a transformed target. A later version may add keys anywhere, which an
-earlier one leaves aside, and which have defaults where they are missing. What must not be left aside, because it
-changes what a model computes, comes with another format, another kind of layer or another loss.
+axis of members before their own, or 4 for one of a transformed target, or 5 for one of several networks that share
+weights, see ``nn.sharing``. A later version may add keys anywhere, which an earlier one leaves aside, and which have
+defaults where they are missing. What must not be left aside, because it changes what a model computes, comes with
+another format, another kind of layer or another loss.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dropout_service.errors import InvalidInputError
 from dropout_service.nn.layers import LAYERS
-from dropout_service.nn.network import buffer_shapes, parameter_shapes
+from dropout_service.nn.network import buffer_shapes
 from dropout_service.training.check import check_spec
 from dropout_service.training.columns import Encoders, NumberEncoder
 from dropout_service.training.data import Label
 from dropout_service.training.metrics import EpochMetrics
-from dropout_service.training.networks import resolve_loss
+from dropout_service.training.networks import kept_shapes, resolve_loss
 from dropout_service.training.spec.dropout import Rate
 from dropout_service.training.standardization import Standardization
 from dropout_service.training.stored import parse_spec, write_spec
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "description", "dump", "load"]
 
-FORMAT = 4
+FORMAT = 5
 """Latest version of the artefact's layout; a reader refuses later ones."""
 _PLAIN = 1
 """The layout of a model whose features are numbers, centred and scaled: what all versions of the service read."""
@@ -47,6 +48,8 @@ _ENCODED = 2
 """The layout of a single network."""
 _ENSEMBLE = 3
 """The layout of a model whose target is standardised alone."""
+_TRANSFORMED = 4
+"""The layout of a model whose networks share nothing."""
 
 
 class _ScalingFields(BaseModel):
@@ -119,8 +122,10 @@ def description(model: TrainedModel) -> dict[str, Any]:
 
 def _format(model: TrainedModel) -> int:
     """Return the oldest layout that says all of a model."""
-    if model.targets.curved:
+    if model.spec.model.shares:
         return FORMAT
+    if model.targets.curved:
+        return _TRANSFORMED
     if model.members > 1:
         return _ENSEMBLE
     return _PLAIN if model.encoders.are_plain else _ENCODED
@@ -254,11 +259,7 @@ def _check(model: TrainedModel, read: _Description) -> set[str]:
     except InvalidInputError as error:
         raise error.within("/artifact/spec") from error
     layers = model.bare_layers()
-    parameters, buffers = parameter_shapes(layers), buffer_shapes(layers)
-    shapes = parameters | buffers
-    if model.members > 1:
-        shapes = {name: (model.members, *shape) for name, shape in shapes.items()}
-    _check_tensors(model.params, shapes)
+    _check_tensors(model.params, kept_shapes(model.spec.model, layers))
     if weights_digest(model.params) != read.weights_digest:
         raise InvalidInputError.at("/artifact/weights_digest", "the weights do not match it: the file is damaged")
     _check_layers(model, read.layers)
@@ -266,7 +267,7 @@ def _check(model: TrainedModel, read: _Description) -> set[str]:
         model.sampling_layers()
     except InvalidInputError as error:
         raise InvalidInputError.at("/artifact/metrics/dropout_rates", error.message) from error
-    return set(buffers)
+    return set(buffer_shapes(layers))
 
 
 def _check_layers(model: TrainedModel, described: list[dict[str, Any]]) -> None:

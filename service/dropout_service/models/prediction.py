@@ -17,8 +17,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.models.rows import Rows, rows_of_array
 from dropout_service.nn.heads import QuantileHead
-from dropout_service.nn.mode import EVALUATION, Mode
-from dropout_service.training.plan import member_seed
+from dropout_service.nn.mode import EVALUATION, Mode, member_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -146,13 +145,13 @@ def predict(
         raise InvalidInputError.at("/mc_samples", f"must be 1 or more, not {mc_samples}")
     if not 0 <= seed < 1 << 64:
         raise InvalidInputError.at("/seed", f"must be from 0 to 2^64 - 1, not {seed}")
-    networks, unit = list(model.networks()), model.targets.unit
-    sampled = mc_samples is not None or len(networks) > 1
+    networks, unit = model.networks(), model.targets.unit
+    sampled = mc_samples is not None or model.members > 1
     parts: list[dict[str, Values]] = []
     for begin in range(0, len(rows.x), _CHUNK_ROWS):
         chosen = np.arange(begin, min(begin + _CHUNK_ROWS, len(rows.x)))
         scaled = model.encoders.encode(rows.x, rows.texts, chosen, overflow=_overflow)
-        fault = networks[0].find_fault(scaled)
+        fault = next(iter(networks)).find_fault(scaled)
         if fault is not None:
             row, column, wrong = fault
             feature = model.encoders.feature_of(column)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal, Self
 
-from dropout_service.kernels.streams import Purpose, stream
+import numpy as np
 
-__all__ = ["EVALUATION", "Mode"]
+from dropout_service.kernels.streams import Purpose, bits, stream
+
+__all__ = ["EVALUATION", "Mode", "member_seed"]
 
 _WORD: Final = (1 << 64) - 1
 _SPREAD: Final = 0x9E3779B97F4A7C15
@@ -55,6 +58,10 @@ class Mode:
         """Return the mode of a Monte-Carlo sample (Gal and Ghahramani 2016)."""
         return cls("monte_carlo", seed, sample, first_row)
 
+    def of_member(self, member: int) -> Self:
+        """Return the mode of a member of an ensemble, where this is that of the first."""
+        return replace(self, seed=member_seed(self.seed, member))
+
     @property
     def noisy(self) -> bool:
         """Whether dropout is active."""
@@ -73,3 +80,11 @@ class Mode:
 
 EVALUATION: Final = Mode("evaluation")
 """Nothing is random."""
+
+
+@lru_cache(maxsize=1024)  # asked in every step of members that share weights
+def member_seed(seed: int, member: int) -> int:
+    """Return the seed of a network's initial weights, shuffles and masks, below 2^53; that of the first is the seed."""
+    if member == 0:
+        return seed
+    return int(bits(1, seed=seed, offset=stream(Purpose.MEMBER, step=member))[0] >> np.uint64(11))

@@ -130,7 +130,15 @@ class Network:
         """
         self._reader.fit(lambda column: x[:, column] if rows is None else x[rows, column])
 
-    def forward(self, x: Floats, mode: Mode = EVALUATION, *, differentiable: bool = False) -> Floats:
+    def forward(
+        self,
+        x: Floats,
+        mode: Mode = EVALUATION,
+        *,
+        differentiable: bool = False,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Floats:
         """Return the outputs of ``x``.
 
         Parameters
@@ -141,22 +149,30 @@ class Network:
             What the pass is for.
         differentiable
             Keep what ``backward`` needs.
+        begin, end
+            The layers to go through, as in a slice: ``x`` is then the input of the first of them.
 
         Returns
         -------
         outputs
             Shape (rows, outputs), lent until the next pass.
         """
-        for layer in self.layers:
+        for layer in self.layers[begin:end]:
             x = layer.forward(x, mode, differentiable=differentiable)
         return x
 
-    def backward(self, grad_output: Floats) -> None:
-        """Write the gradients of all parameters, given the loss's gradient by the outputs (which is overwritten)."""
+    def backward(self, grad_output: Floats, *, begin: int = 0, end: int | None = None) -> Floats | None:
+        """Write the gradients of all parameters, given the loss's gradient by the outputs (which is overwritten).
+
+        Of layers from ``begin`` to ``end`` alone, which are as for ``forward``: return the gradient by their input,
+        where a layer below them has parameters.
+        """
         grad: Floats | None = grad_output
-        for i in range(len(self.layers) - 1, self._lowest - 1, -1):
+        end = len(self.layers) if end is None else end
+        for i in range(end - 1, max(begin, self._lowest) - 1, -1):
             if grad is not None:
                 grad = self.layers[i].backward(grad, input_gradient=i > self._lowest)
+        return grad
 
     def regularize(self, rows: int) -> float:
         """Add the gradients of the penalties that learned rates need, see ``ConcreteDropout``; return their sum.

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES
 from dropout_service.kernels.dropout.standard import scale, threshold
 from dropout_service.kernels.training import steps
-from dropout_service.kernels.training.layout import FIELDS, Field, Kind
-from dropout_service.kernels.training.products import ROOM_BYTES
-from dropout_service.kernels.training.program import NARROW
-from dropout_service.nn.layers.dropout import Dropout
-from dropout_service.nn.mode import Mode
+from dropout_service.nn.layout import Layout
 from dropout_service.nn.optimizers import SGD, Adam
 
 if TYPE_CHECKING:
@@ -25,20 +19,7 @@ if TYPE_CHECKING:
     from dropout_service.nn.optimizers import Optimizer
     from dropout_service.nn.step_plan import StepPlan
 
-__all__ = ["Program", "can_compile"]
-
-LARGEST_WEIGHT: Final = 1 << 18
-"""Elements of a matrix up to which compiled products are about as fast as those of a BLAS library, or faster."""
-
-
-def can_compile(network: Network) -> bool:
-    """Whether the steps of a network can be taken in compiled calls: a function of its layers alone.
-
-    It is no question of the machine, so that a training that is resumed elsewhere goes on as it began.
-    """
-    shapes = (shape for layer in network.layers for shape in layer.shapes.values())
-    small = all(math.prod(shape) <= LARGEST_WEIGHT for shape in shapes)
-    return small and network.parameters.values.dtype == np.float32 and all(layer.compiled() for layer in network.layers)
+__all__ = ["Program"]
 
 
 class Program:
@@ -49,32 +30,18 @@ class Program:
     Parameters
     ----------
     network, loss, optimizer, plan
-        As for ``stepping.make_steps``; the network is one that `can_compile` takes.
+        As for ``stepping.make_steps``; the network is one that ``can_compile`` takes.
     """
 
     one_threaded = True
 
     def __init__(self, network: Network, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
         self._network, self._loss, self._plan = network, loss, plan
-        self._dropouts = [layer.dropout for layer in network.layers if isinstance(layer.dropout, Dropout)]
-        self._places_of_scheduled = [place for place, one in enumerate(self._dropouts) if one in plan.scheduled]
-        rows, inputs = plan.batch_rows, plan.x.shape[1]
-        self._table, self._lists, lowest, lanes, values = _laid_out(network, rows)
-        widest = max(inputs, *self._table[:, Field.UNITS].tolist())
-        dense = self._table[self._table[:, Field.KIND] == Kind.DENSE]
-        weights = dense[:, Field.INPUTS] * dense[:, Field.UNITS]
-        narrow = rows * (dense[:, Field.INPUTS] + dense[:, Field.UNITS])[dense[:, Field.UNITS] <= NARROW]
-        largest = max(*weights.tolist(), *narrow.tolist())
-        sizes = [rows * inputs, rows * widest, rows * widest, largest]
-        batch, grad, other, turned = (values + sum(sizes[:i]) for i in range(4))
-        self._places = np.array([lowest, batch, grad, other, turned])
-        self._work = np.zeros(values + sum(sizes), np.float32)
-        self._lanes = np.zeros(lanes, np.uint64)
-        self._room = np.zeros(ROOM_BYTES, np.uint8)
-        self._doubles = np.zeros(max(rows, widest))
+        layout = self._layout = Layout(network, plan.batch_rows)
+        self._places_of_scheduled = [place for place, one in enumerate(layout.dropouts) if one in plan.scheduled]
         self._constant = np.zeros((0, 0), np.int64), np.zeros((0, 0))
-        self._labels = np.zeros(rows, np.int64)
-        self._values = np.zeros((rows, loss.head.targets), np.float32)
+        self._labels = np.zeros(plan.batch_rows, np.int64)
+        self._values = np.zeros((plan.batch_rows, loss.head.targets), np.float32)
         self._number = steps.LOSSES[loss.kernel]
         self._loss_options = np.hstack([*loss.options, 0.0]).astype(np.float64)
         self._optimizer, self._options, self._state = _described(optimizer, plan)
@@ -90,12 +57,12 @@ class Program:
     ) -> int:
         """Take a step for each of ``learning_rates``, see ``stepping.Steps.take``."""
         thresholds, scales = self._in_force(rates)
-        plan, vector = self._plan, self._network.parameters
+        plan, layout, vector = self._plan, self._layout, self._network.parameters
         classes = self._loss.task == "classification"
         return steps.take_steps(
-            self._table,
-            self._lists,
-            self._places,
+            layout.table,
+            layout.lists,
+            layout.places,
             plan.x,
             plan.y if classes else self._labels,
             self._values[:0] if classes else plan.y,
@@ -106,10 +73,10 @@ class Program:
             vector.grads,
             *self._state,
             self._network.buffers.values,
-            self._work,
-            self._lanes,
-            self._room,
-            self._doubles,
+            layout.work,
+            layout.lanes,
+            layout.room,
+            layout.doubles,
             self._labels,
             self._values,
             sums,
@@ -130,47 +97,14 @@ class Program:
         steps = len(rates)
         if steps > len(self._constant[0]):
             self._constant = (
-                np.tile(np.array([one.threshold for one in self._dropouts], np.int64), (steps, 1)),
-                np.tile(np.array([one.scale for one in self._dropouts], np.float64), (steps, 1)),
+                np.tile(np.array([one.threshold for one in self._layout.dropouts], np.int64), (steps, 1)),
+                np.tile(np.array([one.scale for one in self._layout.dropouts], np.float64), (steps, 1)),
             )
         thresholds, scales = self._constant[0][:steps], self._constant[1][:steps]
         for column, place in enumerate(self._places_of_scheduled):
             thresholds[:, place] = [threshold(rate) for rate in rates[:, column].tolist()]
             scales[:, place] = [scale(rate) for rate in rates[:, column].tolist()]
         return thresholds, scales
-
-
-def _laid_out(network: Network, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int, int]:
-    """Return the table of a network with its lists, its lowest row with parameters, and the sizes of draws and values.
-
-    The sizes are of mini-batches of so many ``rows``.
-    """
-    described = [(number, row) for number, layer in enumerate(network.layers) for row in layer.compiled()]
-    table = np.zeros((len(described), FIELDS), np.int64)
-    places = network.parameters.offsets | network.buffers.offsets
-    lists: list[int] = []
-    lanes = values = dropped = 0
-    for row, (number, one) in zip(table, described, strict=True):
-        layer = network.layers[number]
-        for field, value in one.fields.items():
-            row[field] = value
-        for field, name in one.arrays.items():
-            row[field] = places[f"layers.{number}.{name}"]
-        row[Field.LIST] = len(lists)
-        lists += one.columns
-        row[Field.STREAM] = Mode.training(0, 0).offset(number)
-        row[Field.DROPOUT] = -1
-        if isinstance(layer.dropout, Dropout):
-            row[Field.DROPOUT], dropped = dropped, dropped + 1
-            row[Field.LANES] = lanes
-            lanes += -(-rows * layer.units // GROUP_ELEMENTS) * GROUP_LANES
-        units = int(row[Field.UNITS])
-        inner = int(row[Field.INPUTS] * row[Field.WIDTH]) if row[Field.KIND] == Kind.PIECEWISE_LINEAR else units
-        for field, columns in ((Field.VALUE, units), (Field.DERIVATIVE, units), (Field.INNER, inner)):
-            row[field] = values
-            values += rows * columns
-    lowest = next(i for i, (_, one) in enumerate(described) if Field.WEIGHT in one.arrays)
-    return table, np.array(lists, np.int64), lowest, lanes, values
 
 
 def _described(

@@ -35,6 +35,8 @@ class StepPlan:
         The dropouts whose rates are given with each step.
     clip_norm, max_norm
         Bounds of the gradient's norm, and of those of the weights of a unit.
+    threads
+        How many may compute the members that share weights.
     """
 
     x: NDArray[np.float32]
@@ -46,3 +48,4 @@ class StepPlan:
     scheduled: Sequence[DropoutLayer] = ()
     clip_norm: float | None = None
     max_norm: float | None = None
+    threads: int = 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from dropout_service.kernels.training.optimizer_steps import max_norm
+from dropout_service.nn.layout import can_compile
 from dropout_service.nn.mode import Mode
-from dropout_service.nn.program import Program, can_compile
+from dropout_service.nn.program import Program
+from dropout_service.nn.shared_network import SharedNetwork
+from dropout_service.nn.shared_program import SharedProgram, can_compile_members
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from dropout_service.nn.optimizers import Optimizer
     from dropout_service.nn.step_plan import StepPlan
 
-__all__ = ["LayeredSteps", "Steps", "make_steps"]
+__all__ = ["LayeredSteps", "SharedSteps", "Steps", "make_steps"]
 
 
 class Steps(Protocol):
@@ -60,7 +63,7 @@ class Steps(Protocol):
         ...
 
 
-def make_steps(network: Network, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> Steps:
+def make_steps(network: Network | SharedNetwork, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> Steps:
     """Return what takes the steps of a training.
 
     Parameters
@@ -70,6 +73,8 @@ def make_steps(network: Network, loss: Loss, optimizer: Optimizer, plan: StepPla
     plan
         What all its steps have in common.
     """
+    if isinstance(network, SharedNetwork):
+        return SharedSteps(network, loss, optimizer, plan)
     return (Program if can_compile(network) else LayeredSteps)(network, loss, optimizer, plan)
 
 
@@ -80,6 +85,7 @@ class LayeredSteps:
 
     def __init__(self, network: Network, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
         self._network, self._loss, self._optimizer, self._plan = network, loss, optimizer, plan
+        self._parameters = network.parameters
         rows = plan.batch_rows
         self._x = np.empty((rows, *plan.x.shape[1:]), plan.x.dtype)
         self._y = np.empty((rows, *plan.y.shape[1:]), plan.y.dtype)
@@ -107,7 +113,7 @@ class LayeredSteps:
                 return taken
             clip = plan.clip_norm
             self._optimizer.step(
-                network.parameters,
+                self._parameters,
                 learning_rate=learning_rate,
                 step=step + taken + 1,
                 grad_scale=clip / norm if clip is not None and norm > clip else 1.0,
@@ -119,7 +125,7 @@ class LayeredSteps:
 
     def _backpropagate(self, chosen: NDArray[np.int64], mode: Mode, sums: NDArray[np.float64]) -> float:
         """Write the gradients of a mini-batch; return their norm."""
-        network, plan, rows = self._network, self._plan, len(chosen)
+        plan, rows = self._plan, len(chosen)
         x, y, weights, grad = self._x[:rows], self._y[:rows], self._weights[:rows], self._grad[:rows]
         # mode="clip" lets NumPy write into `out` without a buffer; the indices are in range
         np.take(plan.x, chosen, axis=0, out=x, mode="clip")
@@ -127,8 +133,60 @@ class LayeredSteps:
         if plan.weights.size:
             np.take(plan.weights, chosen, out=weights, mode="clip")
         with np.errstate(all="ignore"):  # what overflows is found by who called
-            outputs = network.forward(x, mode, differentiable=True)
-            self._loss(outputs, y, grad, sums, weights)
-            network.backward(grad)
-            network.regularize(plan.training_rows)
-            return network.parameters.grad_norm()
+            self._differentiate(x, y, weights, mode, grad=grad, sums=sums)
+            return self._parameters.grad_norm()
+
+    def _differentiate(
+        self,
+        x: NDArray[np.float32],
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        mode: Mode,
+        *,
+        grad: NDArray[np.floating],
+        sums: NDArray[np.float64],
+    ) -> None:
+        """Write the gradients of a mini-batch, with ``grad`` for that by the outputs, and add to the sums."""
+        network = self._network
+        outputs = network.forward(x, mode, differentiable=True)
+        self._loss(outputs, y, grad, sums, weights)
+        network.backward(grad)
+        network.regularize(self._plan.training_rows)
+
+
+class SharedSteps(LayeredSteps):
+    """Steps of members that share weights: each a mini-batch that all see, and one step of the optimizer.
+
+    Bounds of the weights of a unit have no meaning here, where each member has units of its own.
+    """
+
+    def __init__(self, network: SharedNetwork, loss: Loss, optimizer: Optimizer, plan: StepPlan) -> None:
+        super().__init__(network.plain, loss, optimizer, plan)
+        self._shared, self._parameters = network, network.parameters
+        compiled = can_compile_members(network)
+        self._program = SharedProgram(network, loss, plan.batch_rows, threads=plan.threads) if compiled else None
+        self.one_threaded = compiled and plan.threads == 1
+
+    def _differentiate(
+        self,
+        x: NDArray[np.float32],
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        mode: Mode,
+        *,
+        grad: NDArray[np.floating],
+        sums: NDArray[np.float64],
+    ) -> None:
+        """Write the gradients of the mean of the members' losses, and add that mean to the sums."""
+        of_all = np.zeros_like(sums)
+        if self._program is not None:
+            self._program.differentiate(x, y, weights, mode, of_all)
+            sums += of_all / self._shared.members
+            return
+
+        def lose(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
+            self._loss(outputs, y, grad, of_all, weights)
+            return grad
+
+        self._shared.differentiate(x, mode, lose, rows=self._plan.training_rows)
+        sums += of_all / self._shared.members

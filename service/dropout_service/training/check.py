@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from dropout_service.errors import FieldError, InvalidInputError
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.network import buffer_shapes, parameter_shapes
-from dropout_service.training.networks import EVALUATION_ROWS, build_layers
+from dropout_service.nn.shared_program import GROUP
+from dropout_service.training.networks import EVALUATION_ROWS, build_layers, kept_shapes
 from dropout_service.training.spec import DropoutSpec
 from dropout_service.training.spec.dropout import LinearRate
 from dropout_service.training.spec.published import NETWORK_KINDS
@@ -40,7 +41,7 @@ def check_spec(spec: TrainingSpec, features: int) -> None:
     InvalidInputError
         A variant of dropout or a kind of layer that there is not; a parameter that it does not have, or out of its
         range; a layout that is not one of so many units; mini-batches of one row where statistics of several are taken;
-        with pointers into the specification.
+        a layer that members which share weights cannot have; with pointers into the specification.
     """
     faults = [fault for pointer, dropout in _dropouts(spec.model) for fault in _faults(dropout, pointer)]
     if not faults:
@@ -75,14 +76,19 @@ def check_size(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budg
     """
     layers = build_layers(spec.model, inputs, outputs)
     place = "/model/hidden" if spec.model.layers is None else "/model/layers"
-    shapes = {**parameter_shapes(layers), **buffer_shapes(layers)}
-    members = spec.model.members
-    parameters = members * sum(math.prod(shape) for shape in shapes.values())
+    members = passes = spec.model.members
+    parameters = sum(math.prod(shape) for shape in kept_shapes(spec.model, layers).values())
+    if spec.model.shares:
+        groups = -(-members // GROUP)
+        passes = min(spec.threads, groups)
+        # And of the network that they take turns as: on each thread, and the gradients of each group
+        plain = {**parameter_shapes(layers), **buffer_shapes(layers)}
+        parameters += (passes + groups) * sum(math.prod(shape) for shape in plain.values())
     fewer = "give fewer or smaller hidden layers" + (", or fewer members" if members > 1 else "")
     budgets.check("parameters", parameters, pointer=place, remedy=fewer)
     rows = max(min(spec.batch_size, rows), EVALUATION_ROWS)
     pointer = "/batch_size" if rows > EVALUATION_ROWS else place
-    budgets.check("activations", members * rows * sum(layer.activations for layer in layers), pointer=pointer)
+    budgets.check("activations", passes * rows * sum(layer.activations for layer in layers), pointer=pointer)
 
 
 def _check_batches(spec: TrainingSpec, layers: Sequence[Layer]) -> None:

@@ -1,4 +1,4 @@
-"""Several networks as one: their figures together, their arrays, and the figures of their mean."""
+"""Several networks as one: their figures together, and their arrays."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropout_service.training.metrics import summarize
-from dropout_service.training.networks import EVALUATION_ROWS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from dropout_service.nn.losses import Loss
     from dropout_service.training.metrics import EpochMetrics
-    from dropout_service.training.preparation import PreparedData
-    from dropout_service.training.trained import TrainedModel
 
-__all__ = ["stacked", "together", "validation_of_mean"]
+__all__ = ["stacked", "together"]
 
 
 def together(metrics: Sequence[EpochMetrics]) -> EpochMetrics:
@@ -50,46 +44,6 @@ def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[
     if len(members) == 1:
         return {name: array.astype(np.float32) for name, array in members[0].items()}
     return {name: np.stack([arrays[name] for arrays in members]).astype(np.float32) for name in members[0]}
-
-
-def validation_of_mean(model: TrainedModel, rows: PreparedData, loss: Loss, own_y: NDArray[Any]) -> dict[str, float]:
-    """Return the metrics of the validation part of what an ensemble predicts.
-
-    That is the mean of its probabilities, or of its outputs in a regression.
-
-    Parameters
-    ----------
-    model
-        The ensemble.
-    rows
-        What it was trained on, with at least one row to validate on.
-    loss
-        What is reported.
-    own_y
-        The targets of the validation part in their own unit.
-    """
-    networks = list(model.networks())
-    weight = float(rows.weights_validation.sum()) if rows.weights_validation.size else None
-    sums, targets = loss.sums, model.targets
-    errors, begin = np.zeros(len(sums) - 1), 0
-    for x, y, factors in rows.validation_blocks(EVALUATION_ROWS):
-        passes = (network.forward(x) for network in networks)
-        if loss.task == "classification":
-            probabilities = model.head.figures(passes, sampled=False)["probabilities"]
-            surprise = -np.log(np.maximum(probabilities[np.arange(len(y)), y], np.finfo(np.float64).tiny))
-            sums[0] += (surprise * factors if factors.size else surprise).sum()
-            sums[1] += np.count_nonzero(probabilities.argmax(axis=1) == y)
-        else:
-            outputs = np.stack([one.astype(np.float64) for one in passes]).mean(axis=0)
-            loss(np.asarray(outputs), y.reshape(len(y), -1).astype(np.float64), np.empty_like(outputs), sums, factors)
-            if targets.curved:
-                errors += targets.errors(loss.head, outputs, own_y[begin : begin + len(y)])
-                begin += len(y)
-    if targets.curved:
-        sums[1:] = errors
-    return summarize(
-        loss.task, sums.tolist(), rows.validation_rows, target_scales=targets.validation_scales, weight=weight
-    )
 
 
 def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""``Member``: one network of a training, with its position; a training has one of them or several."""
+"""``Member``: one network of a training, with its position; a training has one of them or several.
+
+Networks that share weights are one here.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from dropout_service.errors import InvalidInputError, TrainingError
 from dropout_service.kernels.streams import Purpose, permutation, stream
 from dropout_service.nn.losses import UNWEIGHTED
 from dropout_service.nn.network import dropouts
+from dropout_service.nn.shared_network import SharedNetwork
 from dropout_service.nn.step_plan import StepPlan
 from dropout_service.nn.stepping import make_steps
 from dropout_service.scratch import IN_MEMORY
@@ -23,6 +27,7 @@ from dropout_service.training.networks import (
     build_rate_schedules,
     build_schedule,
 )
+from dropout_service.training.validation import validation_of_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +73,7 @@ class Member:
     def __init__(
         self,
         spec: TrainingSpec,
-        network: Network,
+        network: Network | SharedNetwork,
         rows: PreparedData,
         chosen: NDArray[np.intp] | None = None,
         *,
@@ -105,6 +110,7 @@ class Member:
             scheduled=[dropout for dropout, _ in self._rate_schedules],
             clip_norm=spec.clip_norm,
             max_norm=spec.max_norm,
+            threads=spec.threads,
         )
         self._steps = make_steps(network, loss, self._optimizer, plan)
         self._unused_grad = np.empty((EVALUATION_ROWS, network.layers[-1].units), np.float32)
@@ -270,8 +276,14 @@ class Member:
         return replace(metrics, best_epoch=best.epoch), metrics.epoch - best.epoch
 
     def _validate(self) -> dict[str, float]:
-        """Return the metrics of the validation part, in evaluation mode."""
+        """Return the metrics of the validation part in evaluation mode; where members share weights, of their mean."""
         rows, loss = self._rows, self._validation_loss
+        if isinstance(self.network, SharedNetwork):
+            with np.errstate(all="ignore"):
+                figures = validation_of_mean(self.network.outputs, rows, loss, self._targets, self._own_y)
+            if not math.isfinite(figures["loss"]):
+                raise self._diverged("the validation loss")
+            return figures
         sums = loss.sums
         errors, begin = np.zeros(len(sums) - 1), 0
         for x, y, weights in rows.validation_blocks(EVALUATION_ROWS):

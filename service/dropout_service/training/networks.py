@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.nn.layers.dense import Dense
 from dropout_service.nn.layers.placement import BRANCHES
 from dropout_service.nn.layers.rules import DropoutRule, LayerRule
 from dropout_service.nn.losses import LossOptions, make_loss
-from dropout_service.nn.network import Network, make_layers, mlp_rules
+from dropout_service.nn.network import Network, buffer_shapes, make_layers, mlp_rules, parameter_shapes
 from dropout_service.nn.optimizers import OPTIMIZERS
 from dropout_service.nn.rate_schedules import RATE_SCHEDULES
 from dropout_service.nn.schedules import SCHEDULES, warm_up
+from dropout_service.nn.shared_network import SharedNetwork
+from dropout_service.nn.sharing import Sharing
 from dropout_service.training.spec import DropoutSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dropout_service.nn.layers.base import DropoutLayer, Layer
     from dropout_service.nn.losses import Loss
     from dropout_service.nn.optimizers import Optimizer
@@ -31,6 +36,7 @@ __all__ = [
     "build_rate_schedules",
     "build_schedule",
     "hidden_dropouts",
+    "kept_shapes",
     "output_units",
     "resolve_loss",
 ]
@@ -120,15 +126,54 @@ def build_layers(model: ModelSpec, inputs: int, outputs: int) -> tuple[Layer, ..
     Raises
     ------
     InvalidInputError
-        A layer that is not in the registry, or a dropout that does not fit it, with a pointer into the model.
+        A layer that is not in the registry, a dropout that does not fit it, or one that members which share weights
+        cannot have, with a pointer into the model.
     """
     try:
-        return make_layers(inputs, _layer_rules(model), outputs)
+        layers = make_layers(inputs, _layer_rules(model), outputs)
     except InvalidInputError as error:
         if isinstance(model.dropout, tuple):
             raise
         errors = [_of_all_layers(fault) for fault in error.errors]
         raise InvalidInputError(errors[0].message, errors=errors) from error
+    if model.shares:
+        _check_sharing(model, layers)
+    return layers
+
+
+def _check_sharing(model: ModelSpec, layers: Sequence[Layer]) -> None:
+    """Refuse what members that share weights cannot have."""
+    if not any(isinstance(layer, Dense) for layer in layers[:-1]):
+        message = "there is no hidden dense layer whose weights could be shared; add one, or leave `share` out"
+        raise InvalidInputError.at("/ensemble/share", message)
+    given = model.layers or ()
+    for number, layer in enumerate(layers[len(layers) - 1 - len(given) : -1]):
+        if layer.batch_statistics:
+            kind = layer.description["kind"]
+            message = (
+                f"`{kind}` keeps moments of the rows, which differ between members that share weights; use "
+                "`layer_norm`, or leave `share` out"
+            )
+            raise InvalidInputError.at(f"/layers/{number}/kind", message)
+
+
+def kept_shapes(model: ModelSpec, layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all that a model keeps, by name: parameters and buffers.
+
+    Parameters
+    ----------
+    model, layers
+        Its specification, and the layers of one of its networks.
+
+    Returns
+    -------
+    shapes
+        Of several networks each has an axis of networks first; where they share weights, see ``Sharing``.
+    """
+    if model.shares:
+        return Sharing(layers, model.members).shapes | buffer_shapes(layers)
+    shapes = parameter_shapes(layers) | buffer_shapes(layers)
+    return {name: (model.members, *shape) for name, shape in shapes.items()} if model.members > 1 else shapes
 
 
 def hidden_dropouts(model: ModelSpec) -> tuple[float | DropoutSpec, ...]:
@@ -153,8 +198,10 @@ def _of_all_layers(fault: FieldError) -> FieldError:
     return FieldError("/".join(["", place, *below[1:]]), f"hidden layer {int(below[0]) + 1}: {fault.message}")
 
 
-def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network:
+def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network | SharedNetwork:
     """Return the network that a specification describes, its parameters all 0.
+
+    Of an ensemble it is one of its networks, or all of them where they share weights.
 
     Raises
     ------
@@ -162,9 +209,10 @@ def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network:
         As ``build_layers``, with pointers into the specification.
     """
     try:
-        return Network(build_layers(spec.model, inputs, outputs))
+        layers = build_layers(spec.model, inputs, outputs)
     except InvalidInputError as error:
         raise error.within("/model") from error
+    return SharedNetwork(layers, spec.model.members) if spec.model.shares else Network(layers)
 
 
 def _dropout_rule(dropout: float | DropoutSpec) -> DropoutRule:
@@ -178,7 +226,9 @@ def _active(dropout: float | DropoutSpec) -> bool:
     return dropout.active if isinstance(dropout, DropoutSpec) else dropout > 0
 
 
-def build_rate_schedules(spec: TrainingSpec, network: Network) -> list[tuple[DropoutLayer, RateSchedule]]:
+def build_rate_schedules(
+    spec: TrainingSpec, network: Network | SharedNetwork
+) -> list[tuple[DropoutLayer, RateSchedule]]:
     """Return the dropouts of a network whose rate is scheduled, each with its rate as a function of time in epochs."""
     specs = hidden_dropouts(spec.model)
     if _active(spec.model.input_dropout):
@@ -195,7 +245,7 @@ def _rate_schedule(dropout: DropoutSpec, epochs: int) -> RateSchedule:
     return RATE_SCHEDULES[options.pop("kind", "constant")](dropout.rate, epochs=epochs, **options)
 
 
-def build_optimizer(spec: TrainingSpec, network: Network) -> Optimizer:
+def build_optimizer(spec: TrainingSpec, network: Network | SharedNetwork) -> Optimizer:
     """Return the optimizer of a specification for a network's parameters."""
     options = spec.optimizer.model_dump(exclude={"kind", "learning_rate"})
     return OPTIMIZERS[spec.optimizer.kind](network.parameters, **options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropout_service.kernels.streams import Purpose, bits, stream
+from dropout_service.nn.mode import member_seed
 from dropout_service.scratch import IN_MEMORY
 from dropout_service.training.split import split
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dropout_service.training.spec import TrainingSpec
     from dropout_service.training.split import Split
 
-__all__ = ["MemberPlan", "have_one_split", "member_seed", "plans_of_ensemble"]
+__all__ = ["MemberPlan", "have_one_split", "plans_of_ensemble"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +51,8 @@ class MemberPlan:
 def plans_of_ensemble(spec: TrainingSpec, data: TrainingData, scratch: Scratch = IN_MEMORY) -> list[MemberPlan]:
     """Return the networks of a specification: they differ in their seeds, and in their rows where it says so.
 
+    Those that share weights are one.
+
     Parameters
     ----------
     spec, data
@@ -63,7 +65,7 @@ def plans_of_ensemble(spec: TrainingSpec, data: TrainingData, scratch: Scratch =
     InvalidInputError
         As ``split``.
     """
-    seeds = [member_seed(spec.seed, number) for number in range(spec.model.members)]
+    seeds = [member_seed(spec.seed, number) for number in range(1 if spec.model.shares else spec.model.members)]
     if spec.model.own_parts:
         parts = [split(data, spec.validation_fraction, seed=seed, scratch=scratch) for seed in seeds]
     else:
@@ -75,10 +77,3 @@ def have_one_split(plans: Sequence[MemberPlan]) -> bool:
     """Whether all networks are trained on the same rows, and validated on the same."""
     first = plans[0].parts
     return all(plan.parts is first or all(map(np.array_equal, plan.parts, first)) for plan in plans)
-
-
-def member_seed(seed: int, member: int) -> int:
-    """Return the seed of a network's initial weights, shuffles and masks, below 2^53; that of the first is the seed."""
-    if member == 0:
-        return seed
-    return int(bits(1, seed=seed, offset=stream(Purpose.MEMBER, step=member))[0] >> np.uint64(11))

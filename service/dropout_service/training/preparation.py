@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.nn.network import Network
+    from dropout_service.nn.shared_network import SharedNetwork
     from dropout_service.scratch import Scratch
     from dropout_service.training.data import TrainingData
     from dropout_service.training.spec import TrainingSpec
@@ -162,7 +163,7 @@ def prepare(
     )
 
 
-def check_inputs(data: TrainingData, parts: Split, rows: PreparedData, network: Network) -> None:
+def check_inputs(data: TrainingData, parts: Split, rows: PreparedData, network: Network | SharedNetwork) -> None:
     """Check that a network can take all rows, before any is trained on.
 
     Raises

@@ -19,7 +19,7 @@ from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["SINCE", "SPEC_VERSION", "UnreadableSpec", "parse_spec", "read_spec", "version_of", "write_spec"]
 
-SPEC_VERSION: Final = 5
+SPEC_VERSION: Final = 6
 """The latest version that is understood; raised with each field in `SINCE`, and when more can be read than before."""
 SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("model", "layers"): 2,
@@ -47,6 +47,7 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("data", "target", "[]"): 3,
     ("model", "ensemble"): 4,
     ("target_transform",): 5,
+    ("model", "ensemble", "share"): 6,
 }
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 

@@ -12,12 +12,13 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.nn.heads import QuantileHead
 from dropout_service.nn.network import Network, dropouts
+from dropout_service.nn.shared_network import SharedNetwork
 from dropout_service.training.networks import build_layers, build_loss, output_units
 from dropout_service.training.target_transform import IDENTITY, TargetTransform
 from dropout_service.training.targets import Targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -53,7 +54,7 @@ class TrainedModel:
         Standardisation of the target; ``None`` for a classification.
     params
         Weights (inputs, units), biases (units,) and other parameters by name, float32. Of an ensemble each has an axis
-        of members before these.
+        of members before these; where its members share weights, they are as ``Sharing`` says.
     metrics
         Figures of the epoch whose weights these are.
     target_names
@@ -61,7 +62,8 @@ class TrainedModel:
     target_transform
         What was applied to the target of a regression before its standardisation.
     buffers
-        What layers keep beside their parameters, such as running statistics, by name, float32, with the same axis.
+        What layers keep beside their parameters, such as running statistics, by name, float32, with the same axis;
+        without it where members share weights.
     """
 
     spec: TrainingSpec
@@ -149,14 +151,26 @@ class TrainedModel:
         """How many networks it has."""
         return self.spec.model.members
 
-    def networks(self) -> Iterator[Network]:
-        """Yield each of its networks, with a copy of its parameters and buffers."""
-        tensors = self.tensors
-        for member in range(self.members):
-            network = Network(self.sampling_layers())
-            for name, view in (network.parameters.views() | network.buffers.views()).items():
-                view[:] = tensors[name] if self.spec.model.ensemble is None else tensors[name][member]
-            yield network
+    def networks(self) -> Iterable[Network]:
+        """Return its networks, with a copy of their parameters and buffers, to be gone through as often as needed.
+
+        Networks that share weights are one that takes turns: each is lent until the next.
+        """
+        tensors, model = self.tensors, self.spec.model
+        if model.shares:
+            shared = SharedNetwork(self.sampling_layers(), self.members)
+            _fill(shared, tensors)
+            return shared
+        networks = [Network(self.sampling_layers()) for _ in range(self.members)]
+        for member, network in enumerate(networks):
+            of_one = {name: tensor[member] for name, tensor in tensors.items()} if model.ensemble else tensors
+            _fill(network, of_one)
+        return networks
+
+
+def _fill(network: Network | SharedNetwork, tensors: Mapping[str, NDArray[Any]]) -> None:
+    for name, view in (network.parameters.views() | network.buffers.views()).items():
+        view[:] = tensors[name]
 
 
 def weights_digest(params: Mapping[str, NDArray[Any]]) -> str:

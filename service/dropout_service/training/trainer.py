@@ -15,7 +15,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.scratch import IN_MEMORY
 from dropout_service.training import checkpoint
-from dropout_service.training.ensemble import stacked, together, validation_of_mean
+from dropout_service.training.ensemble import stacked, together
 from dropout_service.training.identity import Identity
 from dropout_service.training.member import Member
 from dropout_service.training.networks import build_loss, build_network, output_units, resolve_loss
@@ -25,6 +25,7 @@ from dropout_service.training.spec import DataSpec
 from dropout_service.training.split import Split
 from dropout_service.training.targets import Targets
 from dropout_service.training.trained import TrainedModel
+from dropout_service.training.validation import validation_of_mean
 from dropout_service.training.weights import row_weights
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropout_service.nn.network import Network
+    from dropout_service.nn.shared_network import SharedNetwork
     from dropout_service.scratch import Scratch
     from dropout_service.training.checkpoint import TrainingEnd
     from dropout_service.training.data import TrainingData
@@ -242,13 +244,14 @@ class Trainer:
         """
         if self.stop_reason is None:
             raise RuntimeError("the training has not ended; exhaust run() first")
-        if any(plan.spec.model != self._plans[0].spec.model for plan in self._plans):
+        model = self._plans[0].spec.model
+        if any(plan.spec.model != model for plan in self._plans) or (model.shares and len(self._plans) > 1):
             raise RuntimeError("networks of several models are no ensemble; look at the figures of each in `members`")
         members, network = self._members, self._members[0].network
         tensors = stacked([member.kept for member in members])
         buffers = network.buffers.views()
         inline = self._spec.data.dataset is None
-        model = TrainedModel(
+        trained = TrainedModel(
             spec=self._spec.model_copy(update={"data": DataSpec(dataset="inline")}) if inline else self._spec,
             loss=self._loss_name,
             feature_names=self._data.feature_names,
@@ -263,9 +266,14 @@ class Trainer:
             buffers={name: array for name, array in tensors.items() if name in buffers},
         )
         if len(members) == 1 or not self._rows.validation_rows:
-            return model  # of parts of their own the mean of what each says of rows that it has not seen
-        figures = validation_of_mean(model, self._rows, self._validation_loss, self._own_y)
-        return replace(model, metrics=replace(model.metrics, validation=figures))
+            return trained  # of parts of their own the mean of what each says of rows that it has not seen
+        networks = trained.networks()
+
+        def outputs_of(x: NDArray[np.float32]) -> Iterator[NDArray[np.floating]]:
+            return (network.forward(x) for network in networks)
+
+        figures = validation_of_mean(outputs_of, self._rows, self._validation_loss, trained.targets, self._own_y)
+        return replace(trained, metrics=replace(trained.metrics, validation=figures))
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -329,7 +337,7 @@ def _latest(member: Member, running: list[Member]) -> EpochMetrics:
     return member.metrics if metrics is None or member not in running else metrics
 
 
-def _check_shapes(networks: Sequence[Network]) -> None:
+def _check_shapes(networks: Sequence[Network | SharedNetwork]) -> None:
     """Refuse networks that are not of one shape."""
     first, *others = ([(layer.shapes, layer.buffer_shapes) for layer in network.layers] for network in networks)
     for number, shapes in enumerate(others, 1):

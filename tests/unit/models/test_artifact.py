@@ -116,7 +116,7 @@ def changed(model: Any, path: str, value: Any) -> bytes:
 @pytest.mark.parametrize(
     ("path", "value", "pointer"),
     [
-        ("format", 5, "/artifact/format"),
+        ("format", artifact.FORMAT + 1, "/artifact/format"),
         ("format", DELETE, "/artifact/format"),
         ("spec", DELETE, "/artifact/spec"),
         ("spec/model/hidden", [16, 9], "/artifact/layers.1.weight"),

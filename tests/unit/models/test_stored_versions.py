@@ -168,7 +168,7 @@ def test_what_this_version_cannot_read_is_told_in_a_sentence_with_the_version_th
     arrays, fields = unpack(stored_model("standard"), pointer="")
     monkeypatch.setattr(tensors, "__version__", "9.8.7")
     later = {
-        "format": pack(arrays, fields | {"format": 5}),
+        "format": pack(arrays, fields | {"format": artifact.FORMAT + 1}),
         "layer": pack(arrays, fields | {"layers": [{"kind": "attention"}, *fields["layers"][1:]]}),
         "specification": pack(arrays, fields | {"spec": fields["spec"] | {"version": 9}}),
         "value": pack(arrays, fields | {"spec": fields["spec"] | {"optimizer": {"kind": "lion"}}}),
@@ -184,7 +184,7 @@ def test_what_this_version_cannot_read_is_told_in_a_sentence_with_the_version_th
     with pytest.raises(InvalidInputError) as caught:
         finished("standard", taken)
     assert caught.value.message == f"checkpoint format 7; this version reads 2{by}"
-    assert told["format"] == f"model format 5; this version reads up to 4{by}"
+    assert told["format"] == f"model format {artifact.FORMAT + 1}; this version reads up to {artifact.FORMAT}{by}"
     assert told["layer"] == f"this version has no layer of the kind 'attention'; there are {', '.join(LAYERS)}{by}"
     assert told["value"].startswith("Input tag 'lion'")
     assert told["value"].endswith(by)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from dropout_service.nn.layers.rules import DropoutRule, LayerRule
+from dropout_service.nn.layout import LARGEST_WEIGHT, can_compile
 from dropout_service.nn.losses import LOSSES, LossOptions, make_loss
 from dropout_service.nn.network import Network, make_layers, mlp_rules
 from dropout_service.nn.optimizers import OPTIMIZERS
-from dropout_service.nn.program import LARGEST_WEIGHT, Program, can_compile
+from dropout_service.nn.program import Program
 from dropout_service.nn.step_plan import StepPlan
 from dropout_service.nn.stepping import LayeredSteps, make_steps
 

@@ -11,8 +11,9 @@ from dropout_service.budgets import Budgets
 from dropout_service.errors import InvalidInputError, OverBudgetError
 from dropout_service.models import artifact
 from dropout_service.models.prediction import predict
+from dropout_service.nn.mode import member_seed
 from dropout_service.training.check import check_size
-from dropout_service.training.plan import MemberPlan, member_seed
+from dropout_service.training.plan import MemberPlan
 from dropout_service.training.split import Split, split
 from dropout_service.training.trainer import Trainer
 

@@ -42,7 +42,7 @@ def test_a_model_gives_a_network_of_its_own(
     trainer = Trainer(make_spec(model={"hidden": [5], "dropout": 0.4, "input_dropout": 0.1}), make_data())
     list(trainer.run())
     model = trainer.finish()
-    network = next(model.networks())
+    network = next(iter(model.networks()))
     network.parameters.values[:] = 0
     assert model.weights_digest == trainer.finish().weights_digest
     assert [layer["kind"] for layer in model.layers] == ["dropout", "dense", "dense"]

@@ -254,7 +254,9 @@ def test_the_dropout_rates_in_force_are_reported(
     assert [metrics.dropout_rates for metrics in history] == [(0.0, 0.3), (0.0, 0.3), (0.4, 0.3), (0.4, 0.3)]
     expected = [0.1 + 0.1 * (epoch + 0.75) / 4 for epoch in range(4)]
     assert [metrics.input_dropout_rate for metrics in history] == pytest.approx(expected)
-    rates = [dropout.rate for dropout in dropouts(next(trainer.finish().networks()).layers) if dropout is not None]
+    rates = [
+        dropout.rate for dropout in dropouts(next(iter(trainer.finish().networks())).layers) if dropout is not None
+    ]
     assert rates == [history[-1].input_dropout_rate, 0.4, 0.3]
 
 

@@ -84,6 +84,7 @@ class EnsembleSpec(TypedDict, total=False):
 
     members: int
     held_out: Literal["shared", "own"]
+    share: bool
 
 
 class ModelSpec(TypedDict, total=False):

@@ -20,8 +20,8 @@ from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANE
 from dropout_service.kernels.training.activations import LINEAR, RELU, activate
 from dropout_service.kernels.training.columns import add_rows, clip_lines, look_up, select
 from dropout_service.kernels.training.dense import drop, drop_with_derivative, rectify_and_drop, through
-from dropout_service.kernels.training.layout import FIELDS, Field, Kind
 from dropout_service.kernels.training.products import multiply, side_by_side
+from dropout_service.kernels.training.table import FIELDS, Field, Kind
 from dropout_service.kernels.training.transposes import transpose
 from dropout_service.kernels.training.views import address, integers, matrix, vector
 

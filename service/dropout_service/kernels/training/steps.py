@@ -9,10 +9,10 @@ import numpy as np
 
 from dropout_service.kernels.codegen.compile_cache import jit, warms
 from dropout_service.kernels.training import losses
-from dropout_service.kernels.training.layout import FIELDS, Field, Kind
 from dropout_service.kernels.training.optimizer_steps import adam_step, max_norm, sgd_step
 from dropout_service.kernels.training.products import ROOM_BYTES, sum_of_squares
 from dropout_service.kernels.training.program import backward, forward
+from dropout_service.kernels.training.table import FIELDS, Field, Kind
 from dropout_service.kernels.training.views import address, doubles, integers, matrix
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-__all__ = ["ADAM", "LOSSES", "SGD", "take_steps"]
+__all__ = ["ADAM", "LOSSES", "SGD", "lose", "take_steps"]
 
 SGD: Final = 0
 ADAM: Final = 1
@@ -113,7 +113,7 @@ def _move(  # noqa: PLR0917 - a compiled kernel takes its arguments by position
 
 
 @jit
-def _lose(  # noqa: PLR0917 - as above
+def lose(  # noqa: PLR0917 - as above
     loss: int,
     options: Doubles,
     outputs: Floats,
@@ -227,7 +227,7 @@ def take_steps(  # noqa: PLR0917 - as above
         grad = matrix(space + _BYTES * places[2], rows, last[_UNITS])
         own_labels = integers(batch_labels, 0, rows)
         own_values = matrix(address(batch_values), rows, batch_values.shape[1])
-        _lose(loss, loss_options, outputs, own_labels, own_values, grad, sums, _weights_of(weights, chosen, factors))
+        lose(loss, loss_options, outputs, own_labels, own_values, grad, sums, _weights_of(weights, chosen, factors))
         backward(table, lists, batch, params, grads, work, lanes, room, noise, gains, places)
         norm = math.sqrt(sum_of_squares(grads))
         if not (math.isfinite(sums[0]) and math.isfinite(norm)):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dropout_service.kernels.training.layout import Row
+    from dropout_service.kernels.training.table import Row
     from dropout_service.nn.layers.rules import Description, DropoutRule
     from dropout_service.nn.mode import Mode
 
@@ -47,6 +47,8 @@ class Layer(abc.ABC):
 
     codes: tuple[int, ...] = ()
     """Columns of the input that hold codes of categories, and so must come as they are in the data."""
+    embeds_numbers: bool = False
+    """Whether it makes several numbers of one, each input for itself."""
     batch_statistics: ClassVar[bool] = False
     """Whether training takes statistics of the rows of a pass, and so needs more than one."""
 

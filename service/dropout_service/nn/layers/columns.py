@@ -10,7 +10,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, normal, stream
 from dropout_service.kernels.training import columns
-from dropout_service.kernels.training.layout import Field, Kind, Row
+from dropout_service.kernels.training.table import Field, Kind, Row
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.layers.base import NOTHING, Layer, Rows
 from dropout_service.nn.layers.kind import LayerKind, Place
@@ -63,6 +63,7 @@ class Columns(Layer):
     ) -> None:
         self._cardinalities = tuple(cardinalities)
         self._numbers, self._dim = numbers, dim
+        self.embeds_numbers = numbers is not None
         places = list(enumerate(cardinalities))
         self._embedded = [] if numbers is None else [place for place, kind in places if kind == 0]
         self._plain = [place for place, kind in places if kind == 1 or (kind == 0 and numbers is None)]
@@ -171,14 +172,13 @@ class Columns(Layer):
 
     def compiled(self) -> tuple[Row, ...]:
         """Return the rows of the numbers, if they have any, and that of all columns."""
-        rows: list[Row] = []
+        chosen = {Field.KIND: Kind.SELECT, Field.INPUTS: len(self._cardinalities), Field.UNITS: len(self._embedded)}
+        rows = [Row(fields=chosen, columns=tuple(self._embedded))]
         embedded = 0
         if self._numbers is not None:
             own = self._numbers.compiled()
             if not own:
                 return ()
-            chosen = {Field.KIND: Kind.SELECT, Field.INPUTS: len(self._cardinalities), Field.UNITS: len(self._embedded)}
-            rows.append(Row(fields=chosen, columns=tuple(self._embedded)))
             rows += (replace(row, arrays=_of_numbers(row.arrays)) for row in own)
             embedded = self._numbers.units
         offsets = self._offsets.tolist() if self.codes else []

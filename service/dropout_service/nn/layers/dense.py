@@ -10,7 +10,7 @@ import numpy as np
 from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.training import activations as compiled
 from dropout_service.kernels.training import dense
-from dropout_service.kernels.training.layout import Field, Kind, Row
+from dropout_service.kernels.training.table import Field, Kind, Row
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer

@@ -14,7 +14,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.codegen.keystream import GROUP_ELEMENTS, GROUP_LANES, fill
 from dropout_service.kernels.dropout import standard
 from dropout_service.kernels.training import dense
-from dropout_service.kernels.training.layout import Field, Kind, Row
+from dropout_service.kernels.training.table import Field, Kind, Row
 from dropout_service.kernels.variants import VARIANTS
 from dropout_service.nn.layers.base import DropoutLayer, Rows
 from dropout_service.nn.layers.rules import DropoutRule

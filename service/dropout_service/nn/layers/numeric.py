@@ -16,7 +16,7 @@ from dropout_service.errors import InvalidInputError
 from dropout_service.kernels.streams import Purpose, normal, stream
 from dropout_service.kernels.training import activations as compiled
 from dropout_service.kernels.training import columns, dense
-from dropout_service.kernels.training.layout import Field, Kind, Row
+from dropout_service.kernels.training.table import Field, Kind, Row
 from dropout_service.kernels.variants.parameters import Parameter
 from dropout_service.nn.activations import ACTIVATIONS
 from dropout_service.nn.initializers import INITIALIZERS, default_initializer
@@ -58,6 +58,7 @@ class NumericEmbedding(Layer, abc.ABC):
         ``float32`` or ``float64``.
     """
 
+    embeds_numbers = True
     learns: bool = False
     """Whether the expansion has parameters."""
 

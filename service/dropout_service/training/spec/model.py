@@ -29,6 +29,22 @@ class EnsembleSpec(StrictSpec):
         description="The part of the rows that `validation_fraction` holds out: the same for all networks, or one of "
         "its own for each, so that every row is trained on by most of them.",
     )
+    share: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description="Share the weights of hidden layers: one network, in which each member has factors of the inputs "
+        "and units of each hidden layer, biases and an output layer of its own (TabM, Gorishniy et al. 2025). All are "
+        "trained on the same mini-batches, and early stopping watches their mean.",
+    )
+
+    @field_validator("share")
+    @classmethod
+    def _on_the_same_rows(cls, share: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a field
+        if share and info.data.get("held_out") == "own":
+            raise ValueError(
+                "members that share weights are trained on the same rows: give `held_out` `shared`, or leave it out"
+            )
+        return share
 
 
 class ModelSpec(StrictSpec):
@@ -91,6 +107,11 @@ class ModelSpec(StrictSpec):
     def own_parts(self) -> bool:
         """Whether each network holds out rows of its own."""
         return self.ensemble is not None and self.ensemble.held_out == "own"
+
+    @property
+    def shares(self) -> bool:
+        """Whether its networks share weights."""
+        return self.ensemble is not None and self.ensemble.share
 
     @field_validator("residual")
     @classmethod

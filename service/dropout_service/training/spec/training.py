@@ -151,6 +151,11 @@ class TrainingSpec(StrictSpec):
             raise ValueError("early stopping watches the validation loss; set validation_fraction above 0")
         if self.model.own_parts and self.validation_fraction == 0:
             raise ValueError("networks that hold out rows of their own need some; set validation_fraction above 0")
+        if self.model.shares and self.max_norm is not None:
+            raise ValueError(
+                "`max_norm` bounds the weights of a unit, and members that share weights have units of their own; "
+                "use `weight_decay` of the optimizer, or leave `share` out"
+            )
         return self
 
     def _check_options_of_loss(self) -> None:

@@ -24,8 +24,8 @@ class Kind(IntEnum):
     SELECT = 3
     """y = chosen columns of the mini-batch."""
     COLUMNS = 4
-    """y = the output of the row before, if it is no first one, chosen columns of the mini-batch, and for each code in
-    it a row of ``EACH`` numbers of a table, side by side."""
+    """y = the output of the row before, chosen columns of the mini-batch, and for each code in it a row of ``EACH``
+    numbers of a table, side by side."""
 
 
 class Field(IntEnum):
