@@ -52,13 +52,11 @@ import machine
 from dropout_service.api.models.table_rows import rows_of_csv
 from dropout_service.blobs import BlobStore
 from dropout_service.budgets import Budgets
-from dropout_service.datasets.choice import choose
 from dropout_service.datasets.dataset import Dataset
 from dropout_service.datasets.loading import check, load_training_data
-from dropout_service.datasets.resolution import resolve
+from dropout_service.datasets.resolution import complete
 from dropout_service.datasets.scan import scan
 from dropout_service.models.prediction import predict
-from dropout_service.training.recipe import fill_in
 from dropout_service.training.spec import TrainingSpec
 from dropout_service.training.trainer import Trainer
 from real_tables.peers import PEERS
@@ -103,8 +101,7 @@ def train_ours(path: Path, task: str, target: str) -> TrainedModel:
     blobs.put("table", content)
     dataset = Dataset("sha256-table", "table", "csv", len(content), "sha256:", schema, "table", created_at=0.0)
     spec = TrainingSpec.model_validate({"task": task, "data": {"dataset": dataset.id, "target": target}})
-    spec = resolve(schema, "csv", spec)
-    spec = fill_in(spec, rows=schema.rows, width=choose(schema, spec).width)
+    spec = complete(schema, "csv", spec)
     check(schema, spec, budgets)
     trainer = Trainer(spec, load_training_data(dataset, blobs, spec))
     for _ in trainer.run(lambda: False, every_s=QUESTION_S):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from dropout_service.datasets.decisions import unusable
 from dropout_service.errors import FieldError, InvalidInputError, pointer_to
 from dropout_service.training.columns.category import MOST_CATEGORIES
+from dropout_service.training.columns.code import MOST_CODES
 from dropout_service.training.columns.date import MOST_DATE_COLUMNS
 from dropout_service.training.columns.text import TEXT_COLUMNS
 
@@ -48,9 +49,22 @@ class Choice:
     weights: tuple[Column, ...] = ()
 
     @property
-    def width(self) -> int:
-        """Columns that the network reads, at most; exactly where all features are numbers without gaps."""
-        return sum(_width(column, kind) for column, kind in zip(self.features, self.kinds, strict=True))
+    def cardinalities(self) -> tuple[int, ...]:
+        """What each column that the network reads is, see ``ColumnEncoder.cardinalities``.
+
+        There are so many columns and codes at most; exactly where all features are numbers without gaps.
+        """
+        pairs = zip(self.features, self.kinds, strict=True)
+        return tuple(cardinality for column, kind in pairs for cardinality in _cardinalities(column, kind))
+
+    @property
+    def many_valued(self) -> dict[str, int]:
+        """Categories that have more values than columns, by name, with the number of these columns."""
+        return {
+            column.name: len(_cardinalities(column, kind))
+            for column, kind in zip(self.features, self.kinds, strict=True)
+            if kind == "category" and column.distinct > MOST_CATEGORIES
+        }
 
 
 def choose(schema: TableSchema, spec: TrainingSpec) -> Choice:
@@ -172,14 +186,17 @@ def _feature_faults(column: Column, kind: ColumnKind, pointer: str | None) -> li
     return [] if message is None else [FieldError(pointer or pointer_to(("data", "columns", column.name)), message)]
 
 
-def _width(column: Column, kind: ColumnKind) -> int:
+def _cardinalities(column: Column, kind: ColumnKind) -> tuple[int, ...]:
+    """Return what the encoder of a column gives at most, see ``ColumnEncoder.cardinalities``."""
     gaps = int(column.missing > 0)
+    codes = min(column.distinct, MOST_CODES) if column.distinct_exact else MOST_CODES
     return {
-        "number": 1 + gaps,
-        "boolean": 1 + gaps,
-        "category": min(column.distinct, MOST_CATEGORIES) + 1 + gaps,
-        "date": MOST_DATE_COLUMNS,
-        "text": TEXT_COLUMNS,
+        "number": (0, 1)[: 1 + gaps],
+        "boolean": (1, 1)[: 1 + gaps],
+        "category": (1,) * (min(column.distinct, MOST_CATEGORIES) + 1 + gaps),
+        "code": (max(2, 1 + codes + gaps),),
+        "date": (0,) * MOST_DATE_COLUMNS,
+        "text": (0,) * TEXT_COLUMNS,
     }[kind]
 
 

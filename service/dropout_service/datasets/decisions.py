@@ -165,7 +165,7 @@ def unusable(column: Column, kind: ColumnKind) -> str | None:
     if column.type in {"empty", "other"}:
         what = "has no values" if column.type == "empty" else f"is {column.stored}, which no training reads"
         return f"column `{name}` {what}; leave it out"
-    if kind in {"category", "text"}:
+    if kind in {"category", "code", "text"}:
         return None
     if (kind == "date") != (column.type == "text"):
         return f"column `{name}` is {'text' if column.type == 'text' else 'one of numbers'}, no {kind}; {_INSTEAD}"

@@ -51,7 +51,7 @@ class RawFeature:
     @property
     def has_labels(self) -> bool:
         """Whether its values are indices of texts."""
-        return self._kind in {"category", "text"}
+        return self._kind in {"category", "code", "text"}
 
     @property
     def labels(self) -> tuple[str, ...]:

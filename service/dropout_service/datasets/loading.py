@@ -47,10 +47,10 @@ def check(schema: TableSchema, spec: TrainingSpec, budgets: Budgets) -> None:
         The network is too large.
     """
     choice = choose(schema, spec)
-    check_spec(spec, choice.width)
+    check_spec(spec, choice.cardinalities)
     classes = choice.targets[0].distinct if spec.task == "classification" else None
     outputs = output_units(build_loss(spec, resolve_loss(spec, classes), len(choice.targets)), classes)
-    check_size(spec, inputs=choice.width, outputs=outputs, rows=schema.rows, budgets=budgets)
+    check_size(spec, inputs=choice.cardinalities, outputs=outputs, rows=schema.rows, budgets=budgets)
     for column in choice.targets:
         for value in (column.min, column.max):
             fault = None if value is None else find_fault(spec.target_transform, column.name, value)

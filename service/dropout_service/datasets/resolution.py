@@ -1,12 +1,13 @@
-"""``resolve``: what a specification leaves open about a table, decided and written down."""
+"""``complete`` and ``resolve``: what a specification leaves open about a table, decided and written down."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from dropout_service.datasets.choice import no_column
+from dropout_service.datasets.choice import choose, no_column
 from dropout_service.datasets.decisions import decide
 from dropout_service.errors import FieldError, InvalidInputError, pointer_to
+from dropout_service.training.recipe import fill_in
 from dropout_service.training.spec import ColumnSpec
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from dropout_service.datasets.dataset import DatasetFormat, TableSchema
     from dropout_service.training.spec import TrainingSpec
 
-__all__ = ["resolve"]
+__all__ = ["complete", "resolve"]
 
 SpecT = TypeVar("SpecT", bound="TrainingSpec")
 
@@ -61,6 +62,26 @@ def resolve(schema: TableSchema, format: DatasetFormat, spec: SpecT) -> SpecT:  
         if not use or decision.kind != "number":
             columns[column.name] = ColumnSpec(kind=decision.kind, use=use)
     return spec.model_copy(update={"data": spec.data.model_copy(update={"columns": columns or None})})
+
+
+def complete(schema: TableSchema, format: DatasetFormat, spec: SpecT) -> SpecT:  # noqa: A002 - the field's word
+    """Write down how each column is used, and where no model is named what the recipe chooses.
+
+    Parameters
+    ----------
+    schema, format, spec
+        As for ``resolve``.
+
+    Raises
+    ------
+    InvalidInputError
+        As ``resolve`` and ``choose``.
+    """
+    resolved = resolve(schema, format, spec)
+    choice = choose(schema, resolved)
+    said = {name for name, column in (spec.data.columns or {}).items() if column.kind is not None}
+    many_valued = {name: columns for name, columns in choice.many_valued.items() if name not in said}
+    return fill_in(resolved, rows=schema.rows, width=len(choice.cardinalities), many_valued=many_valued)
 
 
 def _not_a_feature(

@@ -255,7 +255,7 @@ def _check(model: TrainedModel, read: _Description) -> set[str]:
     if model.target_transform.kind != model.spec.target_transform:
         raise InvalidInputError.at("/artifact/target_transform", "not the transform of the specification")
     try:
-        check_spec(model.spec, model.encoders.width)
+        check_spec(model.spec, model.encoders.cardinalities)
     except InvalidInputError as error:
         raise error.within("/artifact/spec") from error
     layers = model.bare_layers()

@@ -217,7 +217,7 @@ def _dense(layers: Iterable[Layer]) -> Iterator[Dense]:
 
 
 def make_layers(
-    inputs: int, rules: Sequence[LayerRule], outputs: int, dtype: DTypeLike = np.float32
+    inputs: int | Sequence[int], rules: Sequence[LayerRule], outputs: int, dtype: DTypeLike = np.float32
 ) -> tuple[Layer, ...]:
     """Make the layers that rules describe, and after them a linear one.
 
@@ -225,8 +225,10 @@ def make_layers(
 
     Parameters
     ----------
-    inputs, outputs
-        Numbers of units.
+    inputs
+        The columns of the data: how many, if all are numbers, or their cardinalities (see ``Place``).
+    outputs
+        Units of the last layer.
     rules
         The layers in between.
     dtype
@@ -238,11 +240,12 @@ def make_layers(
         What is not in the registry, or does not fit its place, with the pointers of the rules.
     """
     layers: list[Layer] = []
-    width = inputs
+    cardinalities = () if isinstance(inputs, int) else tuple(inputs)
+    width = inputs if isinstance(inputs, int) else len(cardinalities)
     for number, rule in enumerate(rules):
         try:
             first = all(isinstance(before, DropoutLayer) for before in layers)
-            layer = _made(rule, Place(width, number, dtype, first))
+            layer = _made(rule, Place(width, number, dtype, first, cardinalities))
         except InvalidInputError as error:
             faults = [FieldError(_pointer(fault.pointer, rule), fault.message) for fault in error.errors]
             raise InvalidInputError(error.message, errors=faults) from error

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["check_size", "check_spec"]
 
 
-def check_spec(spec: TrainingSpec, features: int) -> None:
+def check_spec(spec: TrainingSpec, inputs: int | Sequence[int]) -> None:
     """Check a specification, whose schema found nothing wrong with it, against the registries and the data.
 
     It is asked where a training is submitted and where a model is loaded.
@@ -33,8 +33,8 @@ def check_spec(spec: TrainingSpec, features: int) -> None:
     ----------
     spec
         What a person asks for.
-    features
-        Feature columns of the data.
+    inputs
+        The columns that the network reads, see ``networks.build_layers``.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def check_spec(spec: TrainingSpec, features: int) -> None:
     faults = [fault for pointer, dropout in _dropouts(spec.model) for fault in _faults(dropout, pointer)]
     if not faults:
         try:
-            layers = build_layers(spec.model, features, 1)
+            layers = build_layers(spec.model, inputs, 1)
         except InvalidInputError as error:
             faults = list(error.errors)
         else:
@@ -55,15 +55,17 @@ def check_spec(spec: TrainingSpec, features: int) -> None:
         raise InvalidInputError(faults[0].message, errors=faults).within("/model")
 
 
-def check_size(spec: TrainingSpec, *, inputs: int, outputs: int, rows: int, budgets: Budgets) -> None:
+def check_size(spec: TrainingSpec, *, inputs: int | Sequence[int], outputs: int, rows: int, budgets: Budgets) -> None:
     """Check what a training would allocate, before it does.
 
     Parameters
     ----------
     spec
         A specification that `check_spec` found nothing wrong with.
-    inputs, outputs
-        Units at both ends of the network.
+    inputs
+        The columns that the network reads, see ``networks.build_layers``.
+    outputs
+        Units of its output layer.
     rows
         Rows of the data.
     budgets

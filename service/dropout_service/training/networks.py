@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dropout_service.errors import FieldError, InvalidInputError
+from dropout_service.nn.layers.columns import COLUMNS
 from dropout_service.nn.layers.dense import Dense
 from dropout_service.nn.layers.placement import BRANCHES
 from dropout_service.nn.layers.rules import DropoutRule, LayerRule
@@ -120,15 +121,31 @@ def _layer_rules(model: ModelSpec) -> tuple[LayerRule, ...]:
     )
 
 
-def build_layers(model: ModelSpec, inputs: int, outputs: int) -> tuple[Layer, ...]:
+def build_layers(model: ModelSpec, inputs: int | Sequence[int], outputs: int) -> tuple[Layer, ...]:
     """Return the layers that a specification describes; they take no memory yet.
+
+    Parameters
+    ----------
+    model
+        The network.
+    inputs
+        The columns that it reads: how many, if all are numbers, or what each of them is, see
+        ``ColumnEncoder.cardinalities``.
+    outputs
+        Units of its output layer.
 
     Raises
     ------
     InvalidInputError
-        A layer that is not in the registry, a dropout that does not fit it, or one that members which share weights
-        cannot have, with a pointer into the model.
+        A layer that is not in the registry, a dropout that does not fit it, one that members which share weights
+        cannot have, or none that reads codes where there are some, with a pointer into the model.
     """
+    reads_codes = model.layers and model.layers[0].kind == COLUMNS.name
+    if not isinstance(inputs, int) and any(codes > 1 for codes in inputs) and not reads_codes:
+        message = (
+            "a column is of the kind `code`: begin `layers` with a layer `columns`, which embeds it, or use it as "
+        )
+        raise InvalidInputError.at("/hidden" if model.layers is None else "/layers", f"{message}a `category`")
     try:
         layers = make_layers(inputs, _layer_rules(model), outputs)
     except InvalidInputError as error:
@@ -198,7 +215,7 @@ def _of_all_layers(fault: FieldError) -> FieldError:
     return FieldError("/".join(["", place, *below[1:]]), f"hidden layer {int(below[0]) + 1}: {fault.message}")
 
 
-def build_network(spec: TrainingSpec, inputs: int, outputs: int) -> Network | SharedNetwork:
+def build_network(spec: TrainingSpec, inputs: int | Sequence[int], outputs: int) -> Network | SharedNetwork:
     """Return the network that a specification describes, its parameters all 0.
 
     Of an ensemble it is one of its networks, or all of them where they share weights.

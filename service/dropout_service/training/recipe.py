@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from dropout_service.training.spec import AdamWSpec, EarlyStoppingSpec, EnsembleSpec, LayerSpec, ModelSpec
+from dropout_service.training.spec import AdamWSpec, ColumnSpec, EarlyStoppingSpec, EnsembleSpec, LayerSpec, ModelSpec
 from dropout_service.training.spec.schedules import CosineSchedule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dropout_service.training.spec import TrainingSpec
 
 __all__ = ["fill_in"]
@@ -20,7 +22,7 @@ SpecT = TypeVar("SpecT", bound="TrainingSpec")
 _FEW_ROWS: Final = 100
 """Of fewer, too few are held out to stop by."""
 _ROWS_TO_EMBED: Final = 1000
-"""From so many rows on, bins of numbers are better than the numbers alone."""
+"""From so many rows on, bins of numbers are better than the numbers alone, and codes than the frequent categories."""
 _MOST_EMBEDDED: Final = 256
 """Columns; a wider table would make a first layer of thousands of units."""
 _MEMBERS: Final = 8
@@ -35,7 +37,7 @@ _BATCHES: Final = ((1000, 32), (4000, 64), (20_000, 128))
 _LARGE_BATCH: Final = 256
 
 
-def fill_in(spec: SpecT, *, rows: int, width: int) -> SpecT:
+def fill_in(spec: SpecT, *, rows: int, width: int, many_valued: Mapping[str, int] | None = None) -> SpecT:
     """Choose what a specification that names no ``model`` leaves out; what it says stays.
 
     Parameters
@@ -46,16 +48,24 @@ def fill_in(spec: SpecT, *, rows: int, width: int) -> SpecT:
         Of the table.
     width
         Columns that the network reads.
+    many_valued
+        Those categories, by name, that have more values than columns, with the number of these: they become codes.
     """
     given = spec.model_fields_set
     if "model" in given:
         return spec
+    if many_valued and rows >= _ROWS_TO_EMBED:
+        codes = {name: ColumnSpec(kind="code") for name in many_valued}
+        columns = {**(spec.data.columns or {}), **codes}
+        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"columns": columns})})
+        width -= sum(columns - 1 for columns in many_valued.values())
+    coded = any(column.kind == "code" for column in (spec.data.columns or {}).values())
     batch_size = spec.batch_size if "batch_size" in given else _batch_size(rows)
     held_out = spec.validation_fraction if "validation_fraction" in given else 0.15
     validates = rows >= _FEW_ROWS and held_out > 0
     ensemble = _ensemble(rows, width, held_out="own" if validates else "shared")
     chosen: dict[str, Any] = {
-        "model": _model(rows, width).model_copy(update={"ensemble": ensemble}),
+        "model": _model(rows, width, coded=coded).model_copy(update={"ensemble": ensemble}),
         "scaling": "robust",
         "optimizer": _optimizer(rows),
         "schedule": CosineSchedule(),
@@ -67,12 +77,16 @@ def fill_in(spec: SpecT, *, rows: int, width: int) -> SpecT:
     return spec.model_copy(update={name: value for name, value in chosen.items() if name not in given})
 
 
-def _model(rows: int, width: int) -> ModelSpec:
-    if not rows >= _ROWS_TO_EMBED or width > _MOST_EMBEDDED:
+def _model(rows: int, width: int, *, coded: bool) -> ModelSpec:
+    embeds = rows >= _ROWS_TO_EMBED and width <= _MOST_EMBEDDED
+    if not embeds and not coded:
         return ModelSpec(hidden=(128, 128), activation="silu", dropout=0.1)
-    bins = LayerSpec.model_validate({"kind": "piecewise_linear", "bins": 32, "units": 8})
+    bins = {"bins": 32, "units": 8} if embeds else {}
+    kind = {"kind": "piecewise_linear"}
+    if coded:
+        kind = {"kind": "columns", "embedding_dim": 8, "numbers": "piecewise_linear" if embeds else "plain"}
     dense = LayerSpec.model_validate({"kind": "dense", "units": 128, "activation": "silu", "dropout": 0.1})
-    return ModelSpec(layers=(bins, dense, dense))
+    return ModelSpec(layers=(LayerSpec.model_validate({**kind, **bins}), dense, dense))
 
 
 def _ensemble(rows: int, width: int, *, held_out: Literal["shared", "own"]) -> EnsembleSpec | None:

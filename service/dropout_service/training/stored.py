@@ -24,6 +24,7 @@ SPEC_VERSION: Final = 6
 SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("model", "layers"): 2,
     ("data", "columns"): 3,
+    ("data", "columns", "*", "kind", "code"): 6,
     ("scaling",): 3,
     ("model", "activation", "silu"): 3,
     ("model", "activation", "mish"): 3,
@@ -51,8 +52,8 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
 }
 """What came after version 1, by its path, and the version that brought it: a field, or after the field a word in it.
 
-A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``. ``[]`` at its end: a list, in
-place of what was there before.
+A path leads through every item of a list: ``("model", "layers", "kind", "embedding")``, and with ``*`` through every
+value of an object. ``[]`` at its end: a list, in place of what was there before.
 """
 
 
@@ -165,6 +166,8 @@ def _has(value: Any, path: tuple[str, ...]) -> bool:
         return isinstance(value, list)
     if isinstance(value, list):
         return any(_has(one, path) for one in cast("list[Any]", value))
+    if isinstance(value, Mapping) and path[0] == "*":
+        return any(_has(one, path[1:]) for one in cast("Mapping[str, Any]", value).values())
     if isinstance(value, Mapping):
         return path[0] in value and _has(value[path[0]], path[1:])
     return path == (value,)

@@ -125,7 +125,7 @@ class TrainedModel:
             The specification does not fit the features.
         """
         classes = None if self.classes is None else len(self.classes)
-        return build_layers(self.spec.model, self.encoders.width, output_units(self._loss, classes))
+        return build_layers(self.spec.model, self.encoders.cardinalities, output_units(self._loss, classes))
 
     def sampling_layers(self) -> tuple[Layer, ...]:
         """Return ``bare_layers`` at the dropout rates that the training ended with.

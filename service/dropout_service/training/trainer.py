@@ -116,7 +116,7 @@ class Trainer:
         whole = Split(np.arange(len(data.y)), np.arange(0)) if own else plans[0].parts
         encoders = fit_encoders(spec, data, whole.train)
         outputs = output_units(losses[0], classes)
-        networks = [build_network(plan.spec, encoders.width, outputs) for plan in plans]
+        networks = [build_network(plan.spec, encoders.cardinalities, outputs) for plan in plans]
         _check_shapes(networks)
         rows = self._rows = prepare(spec, data, whole, encoders.sparing(networks[0].codes), scratch)
         check_inputs(data, whole, rows, networks[0])

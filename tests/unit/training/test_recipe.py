@@ -43,6 +43,29 @@ def test_a_wide_table_is_not_embedded():
     assert fill_in(spec(), rows=5000, width=257).model.hidden == (128, 128)
 
 
+def test_categories_of_many_values_become_codes_that_are_embedded():
+    filled_in = fill_in(spec(), rows=5000, width=70, many_valued={"zip": 66})
+    assert (filled_in.data.columns or {})["zip"].kind == "code"
+    columns, *_ = filled_in.model.layers or ()
+    assert (columns.kind, columns.parameters["numbers"]) == ("columns", "piecewise_linear")
+    check_spec(filled_in, [0, 0, 1, 300])
+    assert fill_in(filled_in, rows=5000, width=5) == filled_in
+    # Not of few rows, nor where a model was named; and one that was asked for is embedded in any case.
+    assert fill_in(spec(), rows=999, width=70, many_valued={"zip": 66}) == fill_in(spec(), rows=999, width=70)
+    named = spec(model={"hidden": [8]})
+    assert fill_in(named, rows=5000, width=70, many_valued={"zip": 66}) == named
+    asked = spec(data={"dataset": "sha256-0", "columns": {"zip": {"kind": "code"}}})
+    columns, *_ = fill_in(asked, rows=999, width=5).model.layers or ()
+    assert (columns.kind, columns.parameters["numbers"]) == ("columns", "plain")
+
+
+def test_codes_count_as_one_column_of_a_wide_table():
+    columns, *_ = fill_in(spec(), rows=5000, width=300, many_valued={"zip": 66}).model.layers or ()
+    assert columns.parameters["numbers"] == "piecewise_linear"
+    columns, *_ = fill_in(spec(), rows=5000, width=400, many_valued={"zip": 66}).model.layers or ()
+    assert columns.parameters["numbers"] == "plain"
+
+
 @pytest.mark.parametrize(
     ("rows", "width", "members"), [(500, 10, 8), (500, 20_000, 3), (5000, 10, 4), (5000, 30_000, 2), (500, 40_000, 1)]
 )

@@ -32,7 +32,7 @@ __all__ = [
 class ColumnSpec(TypedDict, total=False):
     """How a column is used."""
 
-    kind: Literal["number", "boolean", "category", "date", "text"]
+    kind: Literal["number", "boolean", "category", "code", "date", "text"]
     use: bool
 
 

@@ -20,10 +20,9 @@ from dropout_service.api.http.problems import problem_responses
 from dropout_service.api.http.validation_errors import validated
 from dropout_service.api.jobs import control
 from dropout_service.api.jobs.schemas import EventPage, EventReport, JobReport, JobRequest, MetricsPage
-from dropout_service.datasets.choice import choose
 from dropout_service.datasets.inline import from_arrays
 from dropout_service.datasets.loading import check, check_readable
-from dropout_service.datasets.resolution import resolve
+from dropout_service.datasets.resolution import complete
 from dropout_service.errors import ConflictError, InvalidInputError, NotFoundError
 from dropout_service.jobs.job import MIN_MEMORY_BYTES, THREAD_BYTES, JobStatus
 from dropout_service.training.recipe import fill_in
@@ -324,8 +323,7 @@ def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> t
     except NotFoundError as error:
         raise InvalidInputError.at("/data/dataset", error.message) from error
     check_readable(dataset)
-    resolved = resolve(dataset.schema, dataset.format, spec)
-    resolved = fill_in(resolved, rows=dataset.schema.rows, width=choose(dataset.schema, resolved).width)
+    resolved = complete(dataset.schema, dataset.format, spec)
     check(dataset.schema, resolved, budgets)
     return resolved, dataset
 

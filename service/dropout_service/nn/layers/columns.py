@@ -234,10 +234,19 @@ def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> Col
             "the columns of the table are its inputs: put it first, and dropout of the inputs behind it as a layer"
         )
         raise InvalidInputError.at("", message)
-    cardinalities: list[int] = parameters["cardinalities"] or [0] * place.inputs
+    coded = any(kind > 1 for kind in place.cardinalities)
+    cardinalities: list[int] = parameters["cardinalities"] or (
+        list(place.cardinalities) if coded else [0] * place.inputs
+    )
     if len(cardinalities) != place.inputs:
         message = f"{len(cardinalities)} for {place.inputs} inputs; give one for each"
         raise InvalidInputError.at("/cardinalities", message)
+    for number, (kind, codes) in enumerate(zip(cardinalities, place.cardinalities, strict=False)):
+        if codes > max(1, kind):
+            message = (
+                f"input {number + 1} has {codes} codes, not {kind}; leave `cardinalities` out to take them as they are"
+            )
+            raise InvalidInputError.at("/cardinalities", message)
     given = {name: parameters[name] for name in _OF_NUMBERS if parameters[name] is not None}
     kind = _EMBEDDINGS.get(parameters["numbers"])
     if kind is None:
@@ -260,7 +269,7 @@ COLUMNS: Final = LayerKind(
         Parameter(
             "cardinalities",
             "for each input 0: a number, 1: passed on as it is, more: a code, an integer from 0 (unknown) to below it; "
-            "all numbers where it is left out",
+            "where it is left out, what columns of the kind `code` and those beside them have, or else all numbers",
             "integers",
             minimum=0,
             maximum=MOST_CODES,

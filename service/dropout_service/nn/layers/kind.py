@@ -32,12 +32,16 @@ class Place:
         ``float32``, or ``float64`` for gradient checks.
     first
         Whether nothing but dropout comes before: the inputs are those of the network.
+    cardinalities
+        What each input of the network is: 0 a number, 1 passed on as it is, more: how many codes. Empty where all are
+        numbers.
     """
 
     inputs: int
     number: int
     dtype: DTypeLike
     first: bool
+    cardinalities: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,8 +40,16 @@ class ColumnEncoder(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def cardinalities(self) -> tuple[int, ...]:
+        """What each column that it gives is: 0 a number, 1 a flag that is passed on as it is, more: how many codes.
+
+        A layer ``columns`` tells them apart by it.
+        """
+
+    @property
     def width(self) -> int:
         """Columns that it gives."""
+        return len(self.cardinalities)
 
     @classmethod
     @abc.abstractmethod

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dropout_service.training.columns.base import RawColumn, Values
 
-__all__ = ["MOST_CATEGORIES", "CategoryEncoder"]
+__all__ = ["MOST_CATEGORIES", "CategoryEncoder", "frequent_labels"]
 
 MOST_CATEGORIES: Final = 64
 """So many of the most frequent categories have a column of their own."""
@@ -47,9 +47,9 @@ class CategoryEncoder(ColumnEncoder):
     gaps: bool = False
 
     @property
-    def width(self) -> int:
-        """Columns that it gives; one at least, so that a column is never lost."""
-        return 1 if self._is_pair else max(1, len(self.labels) + self.others + self.gaps)
+    def cardinalities(self) -> tuple[int, ...]:
+        """Each is passed on; there is one at least, so that a column is never lost."""
+        return (1,) if self._is_pair else (1,) * max(1, len(self.labels) + self.others + self.gaps)
 
     @property
     def _is_pair(self) -> bool:
@@ -58,13 +58,8 @@ class CategoryEncoder(ColumnEncoder):
     @classmethod
     def fit(cls, raw: RawColumn) -> Self:
         """Count the categories of the training rows; of equally frequent ones the first in order counts as more so."""
-        values, labels = raw
-        missing = np.isnan(values)
-        counts = np.bincount(values[~missing].astype(np.intp), minlength=len(labels)).tolist()
-        least = _RARE_ROWS if values.size >= _ENOUGH_ROWS else 1
-        frequent = sorted((-count, label) for label, count in zip(labels, counts, strict=True) if count >= least)
-        kept = sorted(label for _, label in frequent[:MOST_CATEGORIES])
-        return cls(tuple(kept), others=len(kept) < sum(map(bool, counts)), gaps=bool(missing.any()))
+        kept, others = frequent_labels(raw, most=MOST_CATEGORIES)
+        return cls(kept, others=others, gaps=bool(np.isnan(raw.values).any()))
 
     def encode(self, raw: RawColumn) -> Values:
         """Return (rows, width)."""
@@ -94,3 +89,13 @@ class CategoryEncoder(ColumnEncoder):
         if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
             raise ValueError("the labels of a category must be distinct texts")
         return cls(labels, others=bool(fields["others"]), gaps=bool(fields["gaps"]))
+
+
+def frequent_labels(raw: RawColumn, *, most: int) -> tuple[tuple[str, ...], bool]:
+    """Return the categories that are not rare, at most so many of the most frequent, sorted; and if others are."""
+    values, labels = raw
+    counts = np.bincount(values[~np.isnan(values)].astype(np.intp), minlength=len(labels)).tolist()
+    least = _RARE_ROWS if values.size >= _ENOUGH_ROWS else 1
+    frequent = sorted((-count, label) for label, count in zip(labels, counts, strict=True) if count >= least)
+    kept = sorted(label for _, label in frequent[:most])
+    return tuple(kept), len(kept) < sum(map(bool, counts))

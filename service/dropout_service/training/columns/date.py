@@ -50,9 +50,9 @@ class DateEncoder(ColumnEncoder):
     cycles: tuple[str, ...]
 
     @property
-    def width(self) -> int:
-        """Columns of the moment, and two of each cycle."""
-        return self.moment.width + 2 * len(self.cycles)
+    def cardinalities(self) -> tuple[int, ...]:
+        """Those of the moment, and two numbers of each cycle."""
+        return (*self.moment.cardinalities, *(0, 0) * len(self.cycles))
 
     @classmethod
     def fit(cls, raw: RawColumn) -> Self:

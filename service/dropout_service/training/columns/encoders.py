@@ -11,6 +11,7 @@ from dropout_service.scratch import IN_MEMORY
 from dropout_service.training.blocks import RowBlocks, slices
 from dropout_service.training.columns.base import RawColumn
 from dropout_service.training.columns.category import CategoryEncoder
+from dropout_service.training.columns.code import CodeEncoder
 from dropout_service.training.columns.date import DateEncoder
 from dropout_service.training.columns.number import BooleanEncoder, NumberEncoder
 from dropout_service.training.columns.text import TextEncoder
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ENCODERS", "Encoders"]
 
 ENCODERS: Final[Mapping[str, type[ColumnEncoder]]] = {
-    kind.kind: kind for kind in (NumberEncoder, BooleanEncoder, CategoryEncoder, DateEncoder, TextEncoder)
+    kind.kind: kind for kind in (NumberEncoder, BooleanEncoder, CategoryEncoder, CodeEncoder, DateEncoder, TextEncoder)
 }
 """The kinds of columns, by their names."""
 
@@ -43,6 +44,11 @@ class Encoders:
     """One encoder for each feature, in the order of the features."""
 
     columns: tuple[ColumnEncoder, ...]
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """What each column that they give is, see ``ColumnEncoder.cardinalities``."""
+        return tuple(cardinality for encoder in self.columns for cardinality in encoder.cardinalities)
 
     @property
     def width(self) -> int:

@@ -46,9 +46,9 @@ class NumberEncoder(ColumnEncoder):
     clip: float | None = None
 
     @property
-    def width(self) -> int:
-        """One column, and one more that tells gaps."""
-        return 2 if self.gaps else 1
+    def cardinalities(self) -> tuple[int, ...]:
+        """One number, and one more column that tells gaps."""
+        return (0, 1) if self.gaps else (0,)
 
     @property
     def is_plain(self) -> bool:
@@ -129,9 +129,9 @@ class BooleanEncoder(ColumnEncoder):
     gaps: bool = False
 
     @property
-    def width(self) -> int:
+    def cardinalities(self) -> tuple[int, ...]:
         """One column, and one more that tells gaps."""
-        return 2 if self.gaps else 1
+        return (1, 1) if self.gaps else (1,)
 
     @classmethod
     def fit(cls, raw: RawColumn) -> Self:

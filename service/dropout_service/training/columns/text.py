@@ -42,9 +42,9 @@ class TextEncoder(ColumnEncoder):
     buckets: int = TEXT_COLUMNS
 
     @property
-    def width(self) -> int:
-        """Its buckets."""
-        return self.buckets
+    def cardinalities(self) -> tuple[int, ...]:
+        """A number for each bucket."""
+        return (0,) * self.buckets
 
     @classmethod
     def fit(cls, raw: RawColumn) -> Self:  # noqa: ARG003 - as of any encoder

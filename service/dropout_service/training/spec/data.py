@@ -12,7 +12,7 @@ from dropout_service.training.spec.strict import Items, StrictSpec
 __all__ = ["ColumnKind", "ColumnSpec", "DataSpec"]
 
 
-ColumnKind = Literal["number", "boolean", "category", "date", "text"]
+ColumnKind = Literal["number", "boolean", "category", "code", "date", "text"]
 """How a column is read; each has an encoder in ``training.columns``."""
 
 
@@ -22,7 +22,8 @@ class ColumnSpec(StrictSpec):
     kind: ColumnKind | None = Field(
         default=None,
         description="`number`: filled, centred and scaled. `boolean`: -1 and 1. `category`: a column for each frequent "
-        "value, one for all others. `date`: the moment, and its place in the year, week and day. `text`: hashed words. "
+        "value, one for all others. `code`: a number for each value, which a layer `columns` embeds. `date`: the "
+        "moment, and its place in the year, week and day. `text`: hashed words. "
         "Default: what the schema of the dataset suggests.",
     )
     use: bool = Field(default=True, description="Whether it is a feature at all.")

@@ -9,6 +9,7 @@ import pytest
 from dropout_service.errors import InvalidInputError
 from dropout_service.training.columns import ENCODERS, Encoders, NumberEncoder, RawColumn
 from dropout_service.training.columns.category import MOST_CATEGORIES, CategoryEncoder
+from dropout_service.training.columns.code import MOST_CODES, CodeEncoder
 from dropout_service.training.columns.date import DateEncoder
 from dropout_service.training.columns.number import BooleanEncoder
 from dropout_service.training.columns.text import TextEncoder
@@ -34,6 +35,7 @@ FITTED = {
     "number": NumberEncoder.fit(numbers(1, 2, 3, 4, 100, NAN)),
     "boolean": BooleanEncoder.fit(numbers(0, 1, NAN)),
     "category": CategoryEncoder.fit(texts("a", "b", "c", None)),
+    "code": CodeEncoder.fit(texts("a", "b", "c", None)),
     "date": DateEncoder.fit(moments("2020-01-01", "2021-06-15T12:00:00", "2023-03-03")),
     "text": TextEncoder.fit(texts("the quick fox", "a lazy dog")),
 }
@@ -48,7 +50,7 @@ def test_what_was_fitted_survives_as_json(kind: str):
     fitted = FITTED[kind]
     read = ENCODERS[kind].from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)))
     assert read == fitted
-    raw = texts("b", "never seen", None) if kind in {"category", "text"} else numbers(1, 0, NAN)
+    raw = texts("b", "never seen", None) if kind in {"category", "code", "text"} else numbers(1, 0, NAN)
     encoded = read.encode(raw)
     np.testing.assert_array_equal(encoded, fitted.encode(raw))
     assert encoded.shape == (3, fitted.width)
@@ -126,6 +128,39 @@ def test_a_category_without_any_value_still_has_a_column():
     assert encoder.encode(texts("x", None)).tolist() == [[0], [1]]
 
 
+def test_codes_count_frequent_categories_from_1_on():
+    cells = ["a"] * 60 + ["b"] * 40 + ["c"] * 2 + [None]
+    encoder = CodeEncoder.fit(texts(*cells))
+    assert encoder == CodeEncoder(("a", "b"), gaps=True)
+    assert encoder.encode(texts("b", "c", "never seen", "a", None)).tolist() == [[2], [0], [0], [1], [3]]
+    assert encoder.cardinalities == (4,)
+    without = CodeEncoder.fit(texts("b", "a"))
+    assert without.encode(texts("b", None)).tolist() == [[2], [0]]
+    assert without.cardinalities == (3,)
+    assert CodeEncoder.fit(texts()).cardinalities == (2,), "never taken for a number or a flag"
+
+
+def test_of_too_many_categories_the_most_frequent_have_a_code():
+    labels = tuple(f"c{i:05}" for i in range(MOST_CODES + 5))
+    rows = np.concatenate([np.repeat(np.arange(MOST_CODES + 5), 3), np.arange(MOST_CODES)]).astype(float)
+    encoder = CodeEncoder.fit(RawColumn(rows, labels))
+    assert encoder.labels == labels[:MOST_CODES]
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_each_column_is_told_apart_by_its_cardinality(kind: str):
+    """A flag is -1, 0 or 1, a code an integer below its cardinality, and only numbers are anything else."""
+    fitted = FITTED[kind]
+    raw = texts("b", "a", "never seen", None) if kind in {"category", "code", "text"} else numbers(1, 0, NAN)
+    encoded = fitted.encode(raw)
+    assert encoded.shape[1] == len(fitted.cardinalities)
+    for values, cardinality in zip(encoded.T, fitted.cardinalities, strict=True):
+        if cardinality == 1:
+            assert set(values) <= {-1.0, 0.0, 1.0}
+        elif cardinality > 1:
+            assert set(values) <= set(range(cardinality))
+
+
 def test_a_date_has_its_moment_and_its_place_in_the_cycles_that_vary():
     encoder = DateEncoder.fit(moments("2020-01-01", "2020-12-31", "2022-07-01"))
     assert encoder.cycles == ("year", "week")
@@ -159,6 +194,7 @@ def test_texts_that_share_words_are_alike():
         [{"kind": "number", "center": 0}],
         [{"kind": "category", "labels": ["a", "a"], "others": False, "gaps": False}],
         [{"kind": "category", "labels": [1], "others": False, "gaps": False}],
+        [{"kind": "code", "labels": ["a", "a"], "gaps": False}],
         [{"kind": "date", "moment": FITTED["number"].to_json(), "cycles": ["moon"]}],
         [{"kind": "text", "buckets": 10**12}],
     ],
