@@ -81,7 +81,7 @@ def complete(schema: TableSchema, format: DatasetFormat, spec: SpecT) -> SpecT: 
     choice = choose(schema, resolved)
     said = {name for name, column in (spec.data.columns or {}).items() if column.kind is not None}
     many_valued = {name: columns for name, columns in choice.many_valued.items() if name not in said}
-    return fill_in(resolved, rows=schema.rows, width=len(choice.cardinalities), many_valued=many_valued)
+    return fill_in(resolved, rows=schema.rows, inputs=choice.cardinalities, many_valued=many_valued)
 
 
 def _not_a_feature(

@@ -11,7 +11,7 @@ from dropout_service.training.spec import AdamWSpec, ColumnSpec, EarlyStoppingSp
 from dropout_service.training.spec.schedules import CosineSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dropout_service.training.spec import TrainingSpec
 
@@ -24,7 +24,7 @@ _FEW_ROWS: Final = 100
 _ROWS_TO_EMBED: Final = 1000
 """From so many rows on, bins of numbers are better than the numbers alone, and codes than the frequent categories."""
 _MOST_EMBEDDED: Final = 256
-"""Columns; a wider table would make a first layer of thousands of units."""
+"""Columns of numbers; more would make a first layer of thousands of units."""
 _MEMBERS: Final = 8
 _MEMBERS_OF_MANY_ROWS: Final = 4
 """Fewer, because each takes longer, and gives less to add."""
@@ -37,7 +37,9 @@ _BATCHES: Final = ((1000, 32), (4000, 64), (20_000, 128))
 _LARGE_BATCH: Final = 256
 
 
-def fill_in(spec: SpecT, *, rows: int, width: int, many_valued: Mapping[str, int] | None = None) -> SpecT:
+def fill_in(
+    spec: SpecT, *, rows: int, inputs: int | Sequence[int], many_valued: Mapping[str, int] | None = None
+) -> SpecT:
     """Choose what a specification that names no ``model`` leaves out; what it says stays.
 
     Parameters
@@ -46,26 +48,32 @@ def fill_in(spec: SpecT, *, rows: int, width: int, many_valued: Mapping[str, int
         As a person gave it; one with a ``model`` is returned as it is.
     rows
         Of the table.
-    width
-        Columns that the network reads.
+    inputs
+        Columns that the network reads: how many, if all are numbers, or what each is, see
+        ``ColumnEncoder.cardinalities``.
     many_valued
         Those categories, by name, that have more values than columns, with the number of these: they become codes.
     """
     given = spec.model_fields_set
     if "model" in given:
         return spec
+    kinds = [0] * inputs if isinstance(inputs, int) else inputs
+    numbers, width = kinds.count(0), len(kinds)
+    coded = any(column.kind == "code" for column in (spec.data.columns or {}).values())
     if many_valued and rows >= _ROWS_TO_EMBED:
         codes = {name: ColumnSpec(kind="code") for name in many_valued}
         columns = {**(spec.data.columns or {}), **codes}
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"columns": columns})})
         width -= sum(columns - 1 for columns in many_valued.values())
-    coded = any(column.kind == "code" for column in (spec.data.columns or {}).values())
+        coded = True
     batch_size = spec.batch_size if "batch_size" in given else _batch_size(rows)
     held_out = spec.validation_fraction if "validation_fraction" in given else 0.15
     validates = rows >= _FEW_ROWS and held_out > 0
     ensemble = _ensemble(rows, width, held_out="own" if validates else "shared")
     chosen: dict[str, Any] = {
-        "model": _model(rows, width, coded=coded).model_copy(update={"ensemble": ensemble}),
+        "model": _model(rows, numbers, coded=coded, all_numbers=numbers == width).model_copy(
+            update={"ensemble": ensemble}
+        ),
         "scaling": "robust",
         "optimizer": _optimizer(rows),
         "schedule": CosineSchedule(),
@@ -77,16 +85,15 @@ def fill_in(spec: SpecT, *, rows: int, width: int, many_valued: Mapping[str, int
     return spec.model_copy(update={name: value for name, value in chosen.items() if name not in given})
 
 
-def _model(rows: int, width: int, *, coded: bool) -> ModelSpec:
-    embeds = rows >= _ROWS_TO_EMBED and width <= _MOST_EMBEDDED
+def _model(rows: int, numbers: int, *, coded: bool, all_numbers: bool) -> ModelSpec:
+    embeds = rows >= _ROWS_TO_EMBED and 0 < numbers <= _MOST_EMBEDDED
     if not embeds and not coded:
         return ModelSpec(hidden=(128, 128), activation="silu", dropout=0.1)
-    bins = {"bins": 32, "units": 8} if embeds else {}
-    kind = {"kind": "piecewise_linear"}
-    if coded:
-        kind = {"kind": "columns", "embedding_dim": 8, "numbers": "piecewise_linear" if embeds else "plain"}
+    first: dict[str, Any] = {"kind": "piecewise_linear", "bins": 32, "units": 8} if embeds else {"kind": "plain"}
+    if coded or not all_numbers:
+        first |= {"numbers": first["kind"], "kind": "columns", "flags": "plain"}
     dense = LayerSpec.model_validate({"kind": "dense", "units": 128, "activation": "silu", "dropout": 0.1})
-    return ModelSpec(layers=(LayerSpec.model_validate({**kind, **bins}), dense, dense))
+    return ModelSpec(layers=(LayerSpec.model_validate(first), dense, dense))
 
 
 def _ensemble(rows: int, width: int, *, held_out: Literal["shared", "own"]) -> EnsembleSpec | None:

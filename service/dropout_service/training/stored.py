@@ -25,6 +25,7 @@ SINCE: Final[Mapping[tuple[str, ...], int]] = {
     ("model", "layers"): 2,
     ("data", "columns"): 3,
     ("data", "columns", "*", "kind", "code"): 6,
+    ("model", "layers", "flags"): 6,
     ("scaling",): 3,
     ("model", "activation", "silu"): 3,
     ("model", "activation", "mish"): 3,

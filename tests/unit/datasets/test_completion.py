@@ -20,8 +20,8 @@ ROWS, SHOPS = 1200, 80
 
 @pytest.fixture
 def shops(registry: DatasetRegistry) -> Dataset:
-    lines = [f"shop {i % SHOPS},{['in', 'out'][i % 2]},{i % 7}" for i in range(ROWS)]
-    return registry.add_content("\n".join(["shop,door,takings", *lines]).encode())
+    lines = [f"shop {i % SHOPS},{['in', 'out'][i % 2]},{i % 11},{i % 7}" for i in range(ROWS)]
+    return registry.add_content("\n".join(["shop,door,size,takings", *lines]).encode())
 
 
 def completed(dataset: Dataset, **data: Any) -> TrainingSpec:
@@ -45,4 +45,4 @@ def test_a_category_of_many_values_is_embedded(shops: Dataset):
 def test_what_a_person_says_of_it_stays(shops: Dataset):
     spec = completed(shops, columns={"shop": {"kind": "category"}})
     assert kinds(spec) == {"shop": "category", "door": "category"}
-    assert [layer.kind for layer in spec.model.layers or ()] == ["piecewise_linear", "dense", "dense"]
+    assert [layer.kind for layer in spec.model.layers or ()] == ["columns", "dense", "dense"]

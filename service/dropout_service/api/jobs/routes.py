@@ -314,7 +314,7 @@ def _dataset(spec: JobRequest, datasets: DatasetRegistry, budgets: Budgets) -> t
     if data.x is not None and data.y is not None:
         width = len(data.x[0]) if data.x else 0
         budgets.check("columns", 1 + width, pointer="/data/x")
-        filled_in = fill_in(spec, rows=len(data.x), width=width)
+        filled_in = fill_in(spec, rows=len(data.x), inputs=width)
         return filled_in, datasets.add_content(
             from_arrays(data.x, data.y), name=spec.name, accept=lambda schema: check(schema, filled_in, budgets)
         )

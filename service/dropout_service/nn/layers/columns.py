@@ -34,6 +34,7 @@ MOST_CODES: Final = 1 << 24
 """Integers up to this are exact in float32."""
 _NUMBERS: Final = "numbers"
 """Before the names of what the embedding of numbers keeps, with a dot."""
+_PLAIN: Final = "plain"
 _TABLE_STEP: Final = 2
 """Of the stream of the initial table: 0 and 1 are those of the embedding of numbers."""
 
@@ -234,10 +235,13 @@ def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> Col
             "the columns of the table are its inputs: put it first, and dropout of the inputs behind it as a layer"
         )
         raise InvalidInputError.at("", message)
-    coded = any(kind > 1 for kind in place.cardinalities)
-    cardinalities: list[int] = parameters["cardinalities"] or (
-        list(place.cardinalities) if coded else [0] * place.inputs
+    cardinalities: list[int] = parameters["cardinalities"] or _of_data(
+        place, passes_flags=parameters["flags"] == _PLAIN
     )
+    if parameters["cardinalities"] and parameters["flags"]:
+        raise InvalidInputError.at(
+            "/flags", "`cardinalities` tell it already: 1 is what is passed on; give one of them"
+        )
     if len(cardinalities) != place.inputs:
         message = f"{len(cardinalities)} for {place.inputs} inputs; give one for each"
         raise InvalidInputError.at("/cardinalities", message)
@@ -262,6 +266,12 @@ def _make(place: Place, parameters: Mapping[str, Any], rule: DropoutRule) -> Col
     return Columns(cardinalities, numbers=numbers, dim=parameters["embedding_dim"], dtype=place.dtype)
 
 
+def _of_data(place: Place, *, passes_flags: bool) -> list[int]:
+    """Return the cardinalities that the data have, with flags as numbers unless they are passed on."""
+    kinds = place.cardinalities or (0,) * place.inputs
+    return [0 if kind == 1 and not passes_flags else kind for kind in kinds]
+
+
 COLUMNS: Final = LayerKind(
     name="columns",
     computes="y = numbers, embedded or as they are, and for each code its learned row of a table, side by side",
@@ -269,7 +279,7 @@ COLUMNS: Final = LayerKind(
         Parameter(
             "cardinalities",
             "for each input 0: a number, 1: passed on as it is, more: a code, an integer from 0 (unknown) to below it; "
-            "where it is left out, what columns of the kind `code` and those beside them have, or else all numbers",
+            "where it is left out, codes are those of columns of the kind `code`, and `flags` tells of the others",
             "integers",
             minimum=0,
             maximum=MOST_CODES,
@@ -279,8 +289,16 @@ COLUMNS: Final = LayerKind(
             "numbers",
             "how numbers are embedded; `plain`: not",
             "text",
-            default="plain",
-            choices=("plain", *_EMBEDDINGS),
+            default=_PLAIN,
+            choices=(_PLAIN, *_EMBEDDINGS),
+        ),
+        Parameter(
+            "flags",
+            "what becomes of zeros and ones that stand for categories, truth values and gaps, where `cardinalities` is "
+            "left out: `embedded` (unless said) as numbers are, or `plain`: passed on as they are",
+            "text",
+            default=None,
+            choices=("embedded", _PLAIN),
         ),
         *_OF_NUMBERS.values(),
     ),

@@ -173,3 +173,40 @@ def test_what_does_not_fit_is_told_at_its_place(given: dict[str, Any], pointer: 
         kind.make(Place(3, 0, np.float32, first=True), kind.checked_parameters(given), NO_DROPOUT)
     assert caught.value.errors[0].pointer == pointer
     assert message in caught.value.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("of_data", "flags", "expected"),
+    [
+        ((0, 1, 0), None, [0, 0, 0]),
+        ((0, 1, 0), "embedded", [0, 0, 0]),
+        ((0, 1, 0), "plain", [0, 1, 0]),
+        ((0, 1, 9), "plain", [0, 1, 9]),
+        ((0, 1, 9), None, [0, 0, 9]),
+        ((), "plain", [0, 0, 0]),
+    ],
+)
+def test_left_out_the_cardinalities_are_those_of_the_data(
+    of_data: tuple[int, ...], flags: str | None, expected: list[int]
+):
+    kind = LAYERS["columns"]
+    given = kind.checked_parameters({} if flags is None else {"flags": flags})
+    layer = kind.make(Place(3, 0, np.float32, first=True, cardinalities=of_data), given, NO_DROPOUT)
+    assert layer.description["cardinalities"] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "message"),
+    [
+        ({"cardinalities": [0, 1, 8]}, "/cardinalities", "input 3 has 9 codes, not 8"),
+        ({"cardinalities": [0, 1, 9], "flags": "plain"}, "/flags", "give one of them"),
+        ({"flags": "kept"}, "/flags", "embedded"),
+    ],
+)
+def test_what_contradicts_the_data_is_told(given: dict[str, Any], pointer: str, message: str):
+    kind = LAYERS["columns"]
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        kind.make(
+            Place(3, 0, np.float32, first=True, cardinalities=(0, 1, 9)), kind.checked_parameters(given), NO_DROPOUT
+        )
+    assert caught.value.errors[0].pointer == pointer
