@@ -25,6 +25,7 @@ _ROWS_TO_EMBED: Final = 1000
 """From so many rows on, bins of numbers are better than the numbers alone, and codes than the frequent categories."""
 _MOST_EMBEDDED: Final = 256
 """Columns of numbers; more would make a first layer of thousands of units."""
+_MANY_ROWS: Final = 20_000
 _MEMBERS: Final = 8
 _MEMBERS_OF_MANY_ROWS: Final = 4
 """Fewer, because each takes longer, and gives less to add."""
@@ -32,7 +33,7 @@ _MOST_INPUTS: Final = 1 << 16
 """Columns that all networks together read: of a wide table fewer are trained, or one."""
 _STEPS: Final = 60_000
 """Of the optimizer and of each network, about: a large table is gone through less often."""
-_BATCHES: Final = ((1000, 32), (4000, 64), (20_000, 128))
+_BATCHES: Final = ((1000, 32), (4000, 64), (_MANY_ROWS, 128))
 """Below so many rows, mini-batches of so many."""
 _LARGE_BATCH: Final = 256
 
@@ -97,7 +98,7 @@ def _model(rows: int, numbers: int, *, coded: bool, all_numbers: bool) -> ModelS
 
 
 def _ensemble(rows: int, width: int, *, held_out: Literal["shared", "own"]) -> EnsembleSpec | None:
-    members = min(_MEMBERS if rows < _ROWS_TO_EMBED else _MEMBERS_OF_MANY_ROWS, _MOST_INPUTS // max(1, width))
+    members = min(_MEMBERS if rows < _MANY_ROWS else _MEMBERS_OF_MANY_ROWS, _MOST_INPUTS // max(1, width))
     return EnsembleSpec(members=members, held_out=held_out) if members > 1 else None
 
 
