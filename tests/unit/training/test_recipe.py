@@ -78,7 +78,8 @@ def test_a_wide_table_of_flags_has_its_numbers_embedded():
 
 
 @pytest.mark.parametrize(
-    ("rows", "width", "members"), [(500, 10, 8), (500, 20_000, 3), (5000, 10, 8), (20_000, 10, 4), (5000, 30_000, 2), (500, 40_000, 1)]
+    ("rows", "width", "members"),
+    [(500, 10, 8), (500, 20_000, 3), (5000, 10, 8), (20_000, 10, 4), (5000, 30_000, 2), (500, 40_000, 1)],
 )
 def test_of_a_wide_table_fewer_networks_are_trained(rows: int, width: int, members: int):
     filled_in = fill_in(spec(), rows=rows, inputs=width)
