@@ -99,6 +99,10 @@ class Member:
         self._batch_rows = min(spec.batch_size, self._order.size)
         self.steps_per_epoch = math.ceil(self._order.size / self._batch_rows)
         self._schedule = build_schedule(spec, self.steps_per_epoch)
+        # Asked for once: of a small network what comes between two epochs takes as long as some of its steps
+        self._constant_rate = spec.schedule.kind == "constant" and not spec.schedule.warmup_epochs
+        self._dropouts = dropouts(network.layers)
+        self._training_scales = targets.training_scales
         self._rate_schedules = build_rate_schedules(spec, network)
         plan = StepPlan(
             rows.x,
@@ -189,11 +193,10 @@ class Member:
         count = min(most, self.steps_per_epoch - position.batch)
         if count <= 0 or self.ended:
             return 0
-        times = [self._time_epochs(batch) for batch in range(position.batch, position.batch + count)]
-        rate = self._spec.optimizer.learning_rate
+        times = self._times_epochs(range(position.batch, position.batch + count))
         taken = self._steps.take(
             self._order[position.batch * self._batch_rows : (position.batch + count) * self._batch_rows],
-            np.array([rate * self._schedule(time) for time in times]),
+            self._learning_rates(times),
             self._rates(times),
             sums=position.sums,
             step=position.step,
@@ -216,10 +219,10 @@ class Member:
         if not np.isfinite(self.network.parameters.values).all():
             raise self._diverged("a weight")
         complete = position.batch == self.steps_per_epoch
-        time = self._time_epochs(position.batch - 1)
+        (time,) = self._times_epochs(range(position.batch - 1, position.batch))
         for dropout, schedule in self._rate_schedules:
             dropout.rate = schedule(time)
-        input_rate, *rates = (0.0 if dropout is None else dropout.rate for dropout in dropouts(self.network.layers))
+        input_rate, *rates = (0.0 if dropout is None else dropout.rate for dropout in self._dropouts)
         seen = min(position.batch * self._batch_rows, self._order.size)
         metrics = EpochMetrics(
             epoch=position.epoch + 1,
@@ -230,7 +233,7 @@ class Member:
                 position.sums,
                 seen,
                 self._rows.weights[self._order[:seen]] if self._rows.weights.size else UNWEIGHTED,
-                self._targets.training_scales,
+                self._training_scales,
             ),
             validation=self._validate() if self._rows.validation_rows else None,
             best_epoch=None,
@@ -262,9 +265,17 @@ class Member:
         places = permutation(self._order.size, seed=self._spec.seed, offset=offset)
         self._order[:] = places if self._chosen is None else self._chosen[places]
 
-    def _time_epochs(self, batch: int) -> float:
-        """Return the training time at which a mini-batch (from 0) of the epoch under way begins."""
-        return self.position.epoch + batch / self.steps_per_epoch
+    def _times_epochs(self, batches: range) -> list[float]:
+        """Return the training times at which mini-batches (from 0) of the epoch under way begin."""
+        epoch, steps = self.position.epoch, self.steps_per_epoch
+        return [epoch + batch / steps for batch in batches]
+
+    def _learning_rates(self, times: list[float]) -> NDArray[np.float64]:
+        """Return the learning rate at each of the times."""
+        rate = self._spec.optimizer.learning_rate
+        if self._constant_rate:
+            return np.full(len(times), rate)
+        return np.array([rate * self._schedule(time) for time in times])
 
     def _keep_best(self, metrics: EpochMetrics, min_delta: float) -> tuple[EpochMetrics, int]:
         """Keep the weights if the validation loss improved; return the metrics with ``best_epoch``, and its age."""
