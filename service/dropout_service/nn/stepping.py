@@ -179,14 +179,13 @@ class SharedSteps(LayeredSteps):
     ) -> None:
         """Write the gradients of the mean of the members' losses, and add that mean to the sums."""
         of_all = np.zeros_like(sums)
-        if self._program is not None:
-            self._program.differentiate(x, y, weights, mode, of_all)
-            sums += of_all / self._shared.members
-            return
 
         def lose(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
             self._loss(outputs, y, grad, of_all, weights)
             return grad
 
-        self._shared.differentiate(x, mode, lose, rows=self._plan.training_rows)
+        if self._program is None:
+            self._shared.differentiate(x, mode, lose, rows=self._plan.training_rows)
+        else:
+            self._program.differentiate(x, y, weights, mode, of_all)
         sums += of_all / self._shared.members

@@ -90,11 +90,10 @@ def _model(rows: int, numbers: int, *, coded: bool, all_numbers: bool) -> ModelS
     embeds = rows >= _ROWS_TO_EMBED and 0 < numbers <= _MOST_EMBEDDED
     if not embeds and not coded:
         return ModelSpec(hidden=(128, 128), activation="silu", dropout=0.1)
-    first: dict[str, Any] = {"kind": "piecewise_linear", "bins": 32, "units": 8} if embeds else {"kind": "plain"}
-    if coded or not all_numbers:
-        first |= {"numbers": first["kind"], "kind": "columns", "flags": "plain"}
+    kind, bins = ("piecewise_linear", {"bins": 32, "units": 8}) if embeds else ("plain", {})
+    first = {"kind": kind} if all_numbers and not coded else {"kind": "columns", "numbers": kind, "flags": "plain"}
     dense = LayerSpec.model_validate({"kind": "dense", "units": 128, "activation": "silu", "dropout": 0.1})
-    return ModelSpec(layers=(LayerSpec.model_validate(first), dense, dense))
+    return ModelSpec(layers=(LayerSpec.model_validate({**first, **bins}), dense, dense))
 
 
 def _ensemble(rows: int, width: int, *, held_out: Literal["shared", "own"]) -> EnsembleSpec | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dropout_service.training.columns.base import RawColumn, Values
 
-__all__ = ["MOST_CATEGORIES", "CategoryEncoder", "frequent_labels"]
+__all__ = ["MOST_CATEGORIES", "CategoryEncoder", "frequent_labels", "read_labels"]
 
 MOST_CATEGORIES: Final = 64
 """So many of the most frequent categories have a column of their own."""
@@ -85,10 +85,7 @@ class CategoryEncoder(ColumnEncoder):
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Read the fields; the labels must be distinct texts."""
-        labels = tuple(fields["labels"])
-        if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
-            raise ValueError("the labels of a category must be distinct texts")
-        return cls(labels, others=bool(fields["others"]), gaps=bool(fields["gaps"]))
+        return cls(read_labels(fields), others=bool(fields["others"]), gaps=bool(fields["gaps"]))
 
 
 def frequent_labels(raw: RawColumn, *, most: int) -> tuple[tuple[str, ...], bool]:
@@ -99,3 +96,11 @@ def frequent_labels(raw: RawColumn, *, most: int) -> tuple[tuple[str, ...], bool
     frequent = sorted((-count, label) for label, count in zip(labels, counts, strict=True) if count >= least)
     kept = sorted(label for _, label in frequent[:most])
     return tuple(kept), len(kept) < sum(map(bool, counts))
+
+
+def read_labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels of an encoder's JSON fields, which must be distinct texts."""
+    labels = tuple(fields["labels"])
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise ValueError("the labels of a column must be distinct texts")
+    return labels

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 import numpy as np
 
 from dropout_service.training.columns.base import ColumnEncoder
-from dropout_service.training.columns.category import frequent_labels
+from dropout_service.training.columns.category import frequent_labels, read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,4 @@ class CodeEncoder(ColumnEncoder):
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Read the fields; the labels must be distinct texts."""
-        labels = tuple(fields["labels"])
-        if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
-            raise ValueError("the labels of codes must be distinct texts")
-        return cls(labels, gaps=bool(fields["gaps"]))
+        return cls(read_labels(fields), gaps=bool(fields["gaps"]))
